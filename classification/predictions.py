@@ -1,0 +1,30 @@
+"""The prediction files of a classifier, as google-research/bert `run_classifier.py` writes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from common.files import write_text
+
+LABELS_FILE = "labels.txt"
+
+
+def write_predictions(
+    path: str, probabilities: Iterable[np.ndarray], labels: Sequence[str]
+) -> None:
+    """Writes `test_results.tsv` and, beside it, `labels.txt`, which says what its columns are.
+
+    Args:
+      path: The table: no header, one line per test example, class probabilities separated by tabs.
+      probabilities: One float32 [num_labels] per test example, in the order of the test file.
+      labels: In the order of the classifier's outputs; written one per line.
+    """
+    write_text(os.path.join(os.path.dirname(path), LABELS_FILE), _lines(labels))
+    write_text(path, _lines("\t".join(map(str, row)) for row in probabilities))
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(line + "\n" for line in lines)

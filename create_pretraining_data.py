@@ -1,0 +1,160 @@
+"""Creates masked LM and next sentence prediction examples for BERT from plain text.
+
+The input is UTF-8 text, plain or compressed (.gz, .xz): one sentence per line, blank lines between
+documents. The output is TFRecords that run_pretraining.py reads, here and in google-research/bert.
+
+    python create_pretraining_data.py --input_file=text.txt --output_file=pretraining.tfrecord \\
+        --vocab_file=vocab.txt
+
+Text with one paragraph per line, whole words masked, four output files:
+
+    python create_pretraining_data.py --input_file='wiki/*.txt.xz,books.txt' \\
+        --output_file=a.tfrecord,b.tfrecord,c.tfrecord,d.tfrecord --vocab_file=vocab.txt \\
+        --do_sentence_split --do_whole_word_mask
+
+Long sequences of a cased model, compressed:
+
+    python create_pretraining_data.py --input_file=text.txt.gz --output_file=long.tfrecord.gz \\
+        --vocab_file=vocab.txt --do_lower_case=False --max_seq_length=512 \\
+        --max_predictions_per_seq=77 --dupe_factor=5 --gzip_compress
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Sequence
+
+from absl import flags
+
+from modeling.errors import UserError
+from training import cli
+
+FLAGS = flags.FLAGS
+
+# Files.
+flags.DEFINE_string(
+    "input_file",
+    None,
+    "Text files: globs, separated by commas. Plain, .gz or .xz; one sentence per line, blank lines "
+    "between documents.",
+)
+flags.DEFINE_string(
+    "output_file", None, "TFRecord files, separated by commas; examples go to them in turn."
+)
+flags.DEFINE_bool("gzip_compress", False, "Write GZIP-compressed TFRecords, about 3 times smaller.")
+
+# Text.
+flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary the model is trained with.")
+flags.DEFINE_bool("do_lower_case", True, "Lower-case and strip accents; False for cased models.")
+flags.DEFINE_bool(
+    "do_sentence_split", False, "Lines are paragraphs of English; split them into sentences."
+)
+
+# Examples.
+flags.DEFINE_integer("max_seq_length", 128, "Length of the sequences; shorter ones are padded.")
+flags.DEFINE_float(
+    "short_seq_prob", 0.1, "Share of documents that are packed to a random shorter length."
+)
+flags.DEFINE_integer(
+    "dupe_factor",
+    10,
+    "Passes over the text. Every pass pairs and masks it anew, so a model sees each sentence in "
+    "this many ways; the records grow as much.",
+)
+flags.DEFINE_integer("random_seed", 12345, "Seed of all random choices.")
+
+# Masking.
+flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the tokens of a sequence to predict.")
+flags.DEFINE_integer("max_predictions_per_seq", 20, "Most tokens to predict in a sequence.")
+flags.DEFINE_bool("do_whole_word_mask", False, "Mask all WordPieces of a word or none.")
+
+# Speed.
+flags.DEFINE_integer(
+    "num_processes",
+    None,
+    "Processes to use, by default one per CPU. The output does not depend on it.",
+    lower_bound=1,
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    # NumPy and all that needs it are imported here so that --help answers at once.
+    from modeling.tokenization import FullTokenizer
+    from pretraining.corpus import build_token_store
+    from pretraining.records import InstanceOptions, write_records
+    from training.files import expand_globs, is_remote
+    from training.records import RecordWriter, write_sidecar
+
+    options = InstanceOptions(
+        max_seq_length=FLAGS.max_seq_length,
+        max_predictions_per_seq=FLAGS.max_predictions_per_seq,
+        masked_lm_prob=FLAGS.masked_lm_prob,
+        short_seq_prob=FLAGS.short_seq_prob,
+        dupe_factor=FLAGS.dupe_factor,
+        random_seed=FLAGS.random_seed,
+        do_whole_word_mask=FLAGS.do_whole_word_mask,
+    )
+    input_files = expand_globs(FLAGS.input_file, "input_file")
+    output_files = parse_output_files(FLAGS.output_file, input_files)
+    tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
+    num_processes = FLAGS.num_processes or os.cpu_count() or 1
+
+    with contextlib.ExitStack() as stack:
+        writers = [
+            stack.enter_context(RecordWriter(path, FLAGS.gzip_compress)) for path in output_files
+        ]
+        # Beside the output, where there must be room for more than this, unless that is remote.
+        parent = None if is_remote(output_files[0]) else os.path.dirname(output_files[0]) or "."
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".tokens-", dir=parent))
+        store = build_token_store(
+            input_files, tokenizer, folder, FLAGS.do_sentence_split, num_processes
+        )
+        write_records(store, tokenizer, options, writers, num_processes)
+
+    for writer in writers:
+        info = {
+            "num_examples": writer.num_records,
+            "gzip_compress": FLAGS.gzip_compress,
+            **dataclasses.asdict(options),
+            "do_lower_case": FLAGS.do_lower_case,
+            "do_sentence_split": FLAGS.do_sentence_split,
+            "vocab_size": tokenizer.vocab_size,
+            "vocab_sha256": tokenizer.sha256,
+            "input_files": input_files,
+            "num_documents": store.num_documents,
+            "num_sentences": store.num_sentences,
+            "num_tokens": store.num_tokens,
+        }
+        write_sidecar(writer.path, info)
+
+
+def parse_output_files(paths: str, input_files: Sequence[str]) -> list[str]:
+    """Splits `--output_file`.
+
+    Raises:
+      UserError: No file is named, one is named twice, is a folder, or is an input file.
+    """
+    output_files = [path.strip() for path in paths.split(",") if path.strip()]
+    if not output_files:
+        raise UserError(f'--output_file: "{paths}" names no file.')
+    taken = {os.path.realpath(path) for path in input_files}
+    for path in output_files:
+        if os.path.realpath(path) in taken:
+            raise UserError(
+                f'--output_file: "{path}" is named twice, or is an input file as well; give every '
+                "output a name of its own."
+            )
+        if os.path.isdir(path):
+            raise UserError(f'--output_file: "{path}" is a folder; name a file in it.')
+        taken.add(os.path.realpath(path))
+    return output_files
+
+
+if __name__ == "__main__":
+    for required in ("input_file", "output_file", "vocab_file"):
+        flags.mark_flag_as_required(required)
+    cli.run(main)

@@ -1,0 +1,187 @@
+"""Soft-label records: the classifier record plus what the teacher says about its text.
+
+    input_ids, input_mask, segment_ids, label_ids, is_real_example    as in classifier records
+    teacher_logits   float32 [num_labels]   unscaled, so probabilities follow at any temperature
+    has_label        int64 []               1 where `label_ids` is a true label
+    example_id       bytes []               file and line of the text
+
+Records are written in shards `soft_labels-00000.tfrecord`, each complete or absent, so an
+interrupted run goes on with the next one. `soft_labels.json` comes last and makes the set whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from common.errors import UserError
+from common.files import exists, file_size, read_json, write_json
+from training.classifier_records import feature_spec as classifier_feature_spec
+from training.records import RecordWriter, read_sidecar, serialize_examples, write_sidecar
+
+MANIFEST = "soft_labels.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferExample:
+    """A text or pair of the transfer set.
+
+    Attributes:
+      example_id: `<file>:<line>`.
+      text_a: The first text.
+      text_b: The second text of a pair, or None.
+      label_id: Position of the true label, None for unlabelled text.
+    """
+
+    example_id: str
+    text_a: str
+    text_b: str | None
+    label_id: int | None = None
+
+
+def feature_spec(max_seq_length: int, num_labels: int) -> dict[str, tf.io.FixedLenFeature]:
+    """What distillation reads of a soft-label record."""
+    return {
+        **classifier_feature_spec(max_seq_length),
+        "teacher_logits": tf.io.FixedLenFeature([num_labels], tf.float32),
+        "has_label": tf.io.FixedLenFeature([], tf.int64),
+    }
+
+
+def shard_path(output_dir: str, index: int) -> str:
+    return os.path.join(output_dir, f"soft_labels-{index:05d}.tfrecord")
+
+
+def shards_of(examples: Iterable[TransferExample], size: int) -> Iterator[list[TransferExample]]:
+    """Consecutive groups of `size` examples.
+
+    Raises:
+      UserError: Single texts stand beside pairs.
+    """
+    iterator = iter(examples)
+    first = None
+    while chunk := list(itertools.islice(iterator, size)):
+        first = first or chunk[0]
+        for example in chunk:
+            if (example.text_b is None) != (first.text_b is None):
+                raise UserError(
+                    f"{first.example_id} and {example.example_id}: one is a single text, the other a "
+                    "pair; a transfer set is all single texts or all pairs."
+                )
+        yield chunk
+
+
+def write_shard(
+    path: str,
+    examples: Sequence[TransferExample],
+    features: Mapping[str, np.ndarray],
+    logits: np.ndarray,
+    description: Mapping[str, Any],
+) -> None:
+    """Writes one shard and its sidecar.
+
+    Args:
+      path: From `shard_path`.
+      examples: N of them.
+      features: Classifier features of the examples, [N, ...].
+      logits: The teacher's, float32 [N, num_labels].
+      description: How the set is made; goes into the sidecar.
+
+    Raises:
+      UserError: A logit is not finite.
+    """
+    if not np.isfinite(logits).all():
+        row = int(np.nonzero(~np.isfinite(logits).all(axis=1))[0][0])
+        raise UserError(
+            f"the teacher's logits for {examples[row].example_id} are not finite; nothing was "
+            f"written to {path}. Check the teacher, or label in --precision=float32."
+        )
+    rows = {
+        **features,
+        "label_ids": np.array([e.label_id or 0 for e in examples], np.int32),
+        "has_label": np.array([e.label_id is not None for e in examples], np.int32),
+        "teacher_logits": logits.astype(np.float32),
+        "example_id": np.array([e.example_id.encode() for e in examples], object),
+    }
+    with RecordWriter(path) as writer:
+        writer.write_many(serialize_examples(rows))
+    write_sidecar(path, {**description, "num_examples": len(examples)})
+
+
+def is_finished(path: str, examples: int, description: Mapping[str, Any]) -> bool:
+    """Whether a shard of an earlier run can be kept.
+
+    Raises:
+      UserError: The shard belongs to another teacher, text or setting.
+    """
+    info = read_sidecar(path) if exists(path) else None
+    if info is None or info.get("file_size") != file_size(path):
+        return False
+    for key, value in description.items():
+        if info.get(key) != value:
+            raise UserError(
+                f"{path} was made with {key} = {info.get(key)}, this run has {value}; use another "
+                "--output_dir or remove the old shards."
+            )
+    return info["num_examples"] == examples
+
+
+def write_manifest(
+    output_dir: str, counts: Sequence[int], description: Mapping[str, Any], versions: Any
+) -> None:
+    """Writes the manifest over finished shards.
+
+    Args:
+      output_dir: Folder of the shards.
+      counts: Examples of each shard.
+      description: Labels, lengths, casing, digests and flags.
+      versions: Software versions.
+    """
+    shards = {os.path.basename(shard_path(output_dir, i)): n for i, n in enumerate(counts)}
+    manifest = {
+        "num_examples": sum(counts),
+        "shards": shards,
+        **description,
+        "versions": versions,
+    }
+    write_json(os.path.join(output_dir, MANIFEST), manifest)
+
+
+def read_manifest(files: Sequence[str]) -> dict[str, Any]:
+    """The manifest of a set of soft-label files, checked against them.
+
+    Raises:
+      UserError: The set is unfinished, or a file is not part of it.
+    """
+    manifest: dict[str, Any] = {}
+    for path in files:
+        manifest_path = os.path.join(os.path.dirname(path), MANIFEST)
+        if not exists(manifest_path):
+            raise UserError(
+                f"{path}: no {MANIFEST} beside it, so the set is unfinished; run "
+                "create_soft_labels.py again, it continues where it stopped."
+            )
+        found = read_json(manifest_path)
+        name = os.path.basename(path)
+        if name not in found["shards"]:
+            raise UserError(f"{path} is not part of the set that {manifest_path} describes.")
+        sidecar = read_sidecar(path)
+        if sidecar is None or sidecar["num_examples"] != found["shards"][name]:
+            count = sidecar and sidecar["num_examples"]
+            raise UserError(
+                f"{path} holds {count} examples by its sidecar, {found['shards'][name]} by "
+                f"{manifest_path}; create the soft labels again."
+            )
+        if manifest and found["labels"] != manifest["labels"]:
+            raise UserError(
+                f"{path} has the labels {', '.join(found['labels'])}, {files[0]} has "
+                f"{', '.join(manifest['labels'])}; distill from one teacher at a time."
+            )
+        manifest = manifest or found
+    return manifest

@@ -1,0 +1,160 @@
+"""The BERT encoder of google-research/bert, in TensorFlow 2.
+
+Source: `modeling.py` of google-research/bert; Devlin et al. (2018); Turc et al. (2019), section 5.
+Post-layer-normalization Transformer, learned positions, tanh GELU, pooler on [CLS].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from modeling.config import BertConfig
+from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation, dropout
+
+# Added to the attention scores of padding, as in the original; softmax makes it a zero.
+MASKED_SCORE = -10000.0
+
+
+@dataclasses.dataclass(frozen=True)
+class BertOutput:
+    """What the encoder computes for a batch.
+
+    Attributes:
+      pooled_output: float32 Tensor [batch_size, hidden_size], tanh of a dense map of [CLS].
+      layer_outputs: Embedding output and the output of every layer: L + 1 Tensors
+        [batch_size, seq_length, hidden_size] in the compute dtype.
+    """
+
+    pooled_output: tf.Tensor
+    layer_outputs: list[tf.Tensor]
+
+    @property
+    def sequence_output(self) -> tf.Tensor:
+        """The last layer's output [batch_size, seq_length, hidden_size]."""
+        return self.layer_outputs[-1]
+
+
+class Embeddings(NamedLayer):
+    """Sum of word, position and segment embeddings, normalized."""
+
+    def __init__(self, config: BertConfig, build: Build):
+        super().__init__("bert/embeddings", build)
+        width = config.hidden_size
+        self.rate = config.hidden_dropout_prob
+        self.word_embeddings = self.matrix("word_embeddings", config.vocab_size, width)
+        self.token_type_embeddings = self.matrix(
+            "token_type_embeddings", config.type_vocab_size, width
+        )
+        self.position_embeddings = self.matrix(
+            "position_embeddings", config.max_position_embeddings, width
+        )
+        self.layer_norm = LayerNorm("bert/embeddings/LayerNorm", width, build)
+
+    def call(
+        self, input_ids: tf.Tensor, segment_ids: tf.Tensor, seed: tf.Tensor | None
+    ) -> tf.Tensor:
+        words = tf.gather(self.word_embeddings, input_ids)
+        # A one-hot product, as in the original: its gradient is a small dense matrix.
+        types = tf.one_hot(segment_ids, self.token_type_embeddings.shape[0])
+        types = tf.einsum("bst,th->bsh", types, self.token_type_embeddings)
+        positions = self.position_embeddings[: tf.shape(input_ids)[1]]
+        return dropout(self.layer_norm(words + types + positions), self.rate, seed, site=0)
+
+
+class TransformerLayer(NamedLayer):
+    """Self-attention and feed-forward network, each with residual connection and layer norm."""
+
+    DROPOUT_SITES = 3
+
+    def __init__(self, config: BertConfig, index: int, build: Build):
+        scope = f"bert/encoder/layer_{index}"
+        super().__init__(scope, build)
+        width = config.hidden_size
+        self.num_heads, self.head_size = config.num_attention_heads, config.head_size
+        self.attention_rate = config.attention_probs_dropout_prob
+        self.hidden_rate = config.hidden_dropout_prob
+        self.first_site = 1 + index * self.DROPOUT_SITES
+        self.activation = activation(config.hidden_act)
+
+        def dense(name: str, in_size: int, out_size: int) -> Dense:
+            return Dense(f"{scope}/{name}", in_size, out_size, build)
+
+        self.query = dense("attention/self/query", width, width)
+        self.key = dense("attention/self/key", width, width)
+        self.value = dense("attention/self/value", width, width)
+        self.attention_output = dense("attention/output/dense", width, width)
+        self.attention_norm = LayerNorm(f"{scope}/attention/output/LayerNorm", width, build)
+        self.intermediate = dense("intermediate/dense", width, config.intermediate_size)
+        self.output_dense = dense("output/dense", config.intermediate_size, width)
+        self.output_norm = LayerNorm(f"{scope}/output/LayerNorm", width, build)
+
+    def call(self, x: tf.Tensor, scores_mask: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """Maps [batch_size, seq_length, hidden_size] to the same shape.
+
+        Args:
+          x: Output of the layer below.
+          scores_mask: [batch_size, 1, 1, seq_length], added to the attention scores.
+          seed: int32 [2] of this step, or None outside training.
+        """
+        site = self.first_site
+        attended = self.attention_output(self._attend(x, scores_mask, seed, site))
+        x = self.attention_norm(dropout(attended, self.hidden_rate, seed, site + 1) + x)
+        hidden = self.output_dense(self.activation(self.intermediate(x)))
+        return self.output_norm(dropout(hidden, self.hidden_rate, seed, site + 2) + x)
+
+    def _attend(
+        self, x: tf.Tensor, scores_mask: tf.Tensor, seed: tf.Tensor | None, site: int
+    ) -> tf.Tensor:
+        shape = tf.shape(x)
+        by_head = tf.concat([shape[:2], [self.num_heads, self.head_size]], axis=0)
+
+        def split_heads(y: tf.Tensor) -> tf.Tensor:  # [batch, heads, seq, head_size]
+            return tf.transpose(tf.reshape(y, by_head), [0, 2, 1, 3])
+
+        # Scaling the queries instead of the scores touches seq_length / head_size fewer numbers.
+        query = split_heads(self.query(x) * tf.cast(self.head_size**-0.5, self.compute_dtype))
+        scores = tf.matmul(query, split_heads(self.key(x)), transpose_b=True)
+        probs = tf.nn.softmax(scores + scores_mask)
+        probs = dropout(probs, self.attention_rate, seed, site)
+        context = tf.matmul(probs, split_heads(self.value(x)))
+        return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), shape)
+
+
+class BertEncoder(NamedLayer):
+    """Embeddings, Transformer layers and pooler of the given architecture."""
+
+    def __init__(self, config: BertConfig, build: Build):
+        super().__init__("bert", build)
+        self.config = config
+        self.embeddings = Embeddings(config, build)
+        self.transformer_layers = [
+            TransformerLayer(config, i, build) for i in range(config.num_hidden_layers)
+        ]
+        self.pooler = Dense("bert/pooler/dense", config.hidden_size, config.hidden_size, build)
+
+    def call(
+        self,
+        input_ids: tf.Tensor,
+        input_mask: tf.Tensor,
+        segment_ids: tf.Tensor,
+        seed: tf.Tensor | None = None,
+    ) -> BertOutput:
+        """Encodes a batch.
+
+        Args:
+          input_ids: int32 [batch_size, seq_length].
+          input_mask: int32 [batch_size, seq_length], 1 for tokens and 0 for padding.
+          segment_ids: int32 [batch_size, seq_length].
+          seed: int32 [2]; dropout is applied when it is given, so give it in training only.
+        """
+        x = self.embeddings(input_ids, segment_ids, seed)
+        mask = tf.cast(input_mask, self.compute_dtype)[:, tf.newaxis, tf.newaxis, :]
+        scores_mask = (1.0 - mask) * MASKED_SCORE
+        layer_outputs = [x]
+        for layer in self.transformer_layers:
+            layer_outputs.append(layer(layer_outputs[-1], scores_mask, seed))
+        pooled = tf.tanh(tf.cast(self.pooler(layer_outputs[-1][:, 0]), tf.float32))
+        return BertOutput(pooled, layer_outputs)
+

@@ -1,0 +1,222 @@
+"""The architecture of a BERT model: `bert_config.json` and the paper's named sizes.
+
+Sources: `BertConfig` in google-research/bert `modeling.py`; Turc et al. (2019), Table 1 and section 5
+(24 students: L in {2, 4, ..., 12}, H in {128, 256, 512, 768}, H/64 heads, feed-forward size 4H).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from common.errors import UserError
+from common.files import exists, read_json
+
+STUDENT_DEPTHS = (2, 4, 6, 8, 10, 12)
+STUDENT_WIDTHS = (128, 256, 512, 768)
+# The uncased English WordPiece vocabulary of the released models.
+DEFAULT_VOCAB_SIZE = 30522
+
+# Names used by the paper (section 5) and the release notes of the miniatures.
+NAMED_SIZES: dict[str, tuple[int, int]] = {
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "medium": (8, 512),
+    "base": (12, 768),
+    "large": (24, 1024),
+}
+
+# "gelu" is the tanh approximation, as in google-research/bert since February 2019.
+HIDDEN_ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_erf", "relu", "tanh", "linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class BertConfig:
+    """Architecture and initialization of a BERT model.
+
+    Attributes:
+      vocab_size: Number of WordPiece entries, V.
+      hidden_size: Width of the encoder, H.
+      num_hidden_layers: Number of Transformer layers, L.
+      num_attention_heads: Number of heads, A; A must divide H.
+      intermediate_size: Width of the feed-forward layer, I.
+      hidden_act: One of `HIDDEN_ACTIVATIONS`.
+      hidden_dropout_prob: Dropout rate of embeddings and layer outputs.
+      attention_probs_dropout_prob: Dropout rate of the attention probabilities.
+      max_position_embeddings: Longest sequence the model has positions for.
+      type_vocab_size: Number of segment (token type) embeddings.
+      initializer_range: Standard deviation of the truncated normal initializer.
+      extra: Keys of a `bert_config.json` that do not change the model (`directionality`, ...); they
+        are kept so that writing the file again loses nothing.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "BertConfig") -> BertConfig:
+        """Checks and converts the content of a `bert_config.json`.
+
+        Every key that changes the function a model computes is required: the original's class
+        defaults (a `type_vocab_size` of 16 among them) differ from those of the released models, so
+        a missing key would silently build another model.
+
+        Raises:
+          UserError: A key is missing, misspelt, of the wrong type or out of range.
+        """
+        known = {f.name: f for f in dataclasses.fields(cls) if f.name != "extra"}
+        may_be_absent = {
+            "hidden_dropout_prob",
+            "attention_probs_dropout_prob",
+            "initializer_range",
+        }
+        unknown = [key for key in values if key not in known]
+        for key in known:
+            if key in values:
+                continue
+            misspelt = difflib.get_close_matches(key, unknown, n=1, cutoff=0.8)
+            if misspelt:
+                raise UserError(
+                    f'{source}: unknown key "{misspelt[0]}" while "{key}" is missing; is it misspelt?'
+                )
+            if key not in may_be_absent:
+                raise UserError(f'{source}: key "{key}" is missing; it changes the model, so add it.')
+        fields = {key: values[key] for key in known if key in values}
+        for key, value in fields.items():
+            fields[key] = _checked_value(source, key, value, known[key].type)
+        config = cls(**fields, extra={key: values[key] for key in unknown})
+        if config.hidden_size % config.num_attention_heads:
+            raise UserError(
+                f"{source}: hidden_size {config.hidden_size} is not a multiple of "
+                f"num_attention_heads {config.num_attention_heads}; heads must have a whole size."
+            )
+        if config.hidden_act not in HIDDEN_ACTIVATIONS:
+            raise UserError(
+                f'{source}: hidden_act "{config.hidden_act}" is not one of '
+                f"{', '.join(HIDDEN_ACTIVATIONS)}."
+            )
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        values = dataclasses.asdict(self)
+        return {**values.pop("extra"), **values}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    def num_parameters(self, with_heads: bool = False) -> int:
+        """Exact number of weights of encoder and pooler, optionally with the MLM and NSP heads.
+
+        Table 1(a) of the paper counts the heads in. The MLM decoder is tied to the word embeddings.
+        """
+        v, h, i = self.vocab_size, self.hidden_size, self.intermediate_size
+        embeddings = (v + self.type_vocab_size + self.max_position_embeddings) * h + 2 * h
+        attention = 4 * (h * h + h) + 2 * h
+        feed_forward = (h * i + i) + (i * h + h) + 2 * h
+        pooler = h * h + h
+        total = embeddings + self.num_hidden_layers * (attention + feed_forward) + pooler
+        if with_heads:
+            masked_lm = (h * h + h) + 2 * h + v
+            next_sentence = 2 * h + 2
+            total += masked_lm + next_sentence
+        return total
+
+
+def _checked_value(source: str, key: str, value: Any, annotation: Any) -> Any:
+    """Returns `value` as the field's type, or raises a UserError that names key and value."""
+    if annotation == "str":
+        if not isinstance(value, str):
+            raise UserError(f'{source}: "{key}" must be a string, found {value!r}.')
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f'{source}: "{key}" must be a number, found {value!r}.')
+    if annotation == "int":
+        if isinstance(value, float) and not value.is_integer():
+            raise UserError(f'{source}: "{key}" must be a whole number, found {value!r}.')
+        if value < 1:
+            raise UserError(f'{source}: "{key}" must be at least 1, found {value!r}.')
+        return int(value)
+    upper = 1.0 if key.endswith("_prob") else float("inf")
+    if not 0.0 <= value < upper:
+        raise UserError(f'{source}: "{key}" must be at least 0 and below {upper}, found {value!r}.')
+    return float(value)
+
+
+def named_config(name: str, vocab_size: int = DEFAULT_VOCAB_SIZE) -> BertConfig | None:
+    """The configuration of a size called by name, or None when `name` is not such a name.
+
+    Accepted: `tiny mini small medium base large`, the paper's notation `L/H` (`6/512`), and the
+    folder names of the release (`uncased_L-6_H-512_A-8`), for the 24 students and Large.
+    """
+    sizes = {(depth, width) for depth in STUDENT_DEPTHS for width in STUDENT_WIDTHS}
+    sizes.add(NAMED_SIZES["large"])
+    match = re.fullmatch(r"(\d+)/(\d+)", name) or re.fullmatch(
+        r"(?:uncased_)?L-(\d+)_H-(\d+)(?:_A-\d+)?", name
+    )
+    size = (int(match[1]), int(match[2])) if match else NAMED_SIZES.get(name.lower())
+    if size not in sizes:
+        return None
+    depth, width = size
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_attention_heads=width // 64,
+        intermediate_size=4 * width,
+    )
+    heads_in_name = re.search(r"_A-(\d+)$", name)
+    if heads_in_name and int(heads_in_name[1]) != config.num_attention_heads:
+        raise UserError(
+            f'"{name}" asks for {heads_in_name[1]} heads, but the released model of this size has '
+            f"{config.num_attention_heads}; write a bert_config.json for another number."
+        )
+    return config
+
+
+def load_config(name_or_path: str, vocab_size: int | None = None) -> BertConfig:
+    """Reads `--bert_config_file`: the path of a `bert_config.json`, or the name of a size.
+
+    Args:
+      name_or_path: See `named_config`; anything else is a path.
+      vocab_size: Number of entries of the vocabulary in use, if one is known. A named size takes
+        it; a file must agree with it.
+
+    Raises:
+      UserError: No such file or size, bad content, or another `vocab_size` than the vocabulary's.
+    """
+    config = named_config(name_or_path, vocab_size or DEFAULT_VOCAB_SIZE)
+    if config is None:
+        if not exists(name_or_path):
+            raise UserError(
+                f"--bert_config_file={name_or_path}: no such file, and not the name of a size "
+                f"({', '.join(NAMED_SIZES)}, or L/H such as 6/512)."
+            )
+        values = read_json(name_or_path)
+        if not isinstance(values, dict):
+            raise UserError(f"{name_or_path}: expected a JSON object of configuration keys.")
+        config = BertConfig.from_dict(values, source=name_or_path)
+    if vocab_size is not None and config.vocab_size != vocab_size:
+        raise UserError(
+            f"{name_or_path}: vocab_size is {config.vocab_size}, but the vocabulary has "
+            f"{vocab_size} entries; use the vocabulary the model was made for."
+        )
+    return config

@@ -1,0 +1,1 @@
+from common.errors import UserError  # noqa: F401

@@ -1,0 +1,158 @@
+"""The parts a BERT layer is made of: dense map, layer normalization, dropout, activations.
+
+Own code rather than Model Garden's layers, for three reasons: every variable carries the exact name
+and shape of the original checkpoint (Model Garden's are `[H, A, H/A]` under other names), dropout is
+a function of a seed that is passed in, so that a resumed run repeats an uninterrupted one, and the
+matrix products see two-dimensional operands, which is the fast path of the CPU kernels.
+
+Variables are float32; with a `mixed_bfloat16` policy the matrix products run in bfloat16 while
+layer normalization is computed in float32.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+
+import tensorflow as tf
+import tf_keras
+
+# Added to the variance, as in the original (`tf.contrib.layers.layer_norm`).
+LAYER_NORM_EPSILON = 1e-12
+
+
+def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The function a `hidden_act` of `bert_config.json` stands for.
+
+    "gelu" is the tanh approximation (google-research/bert since commit bee6030); "gelu_erf" the
+    exact form, which Hugging Face calls "gelu".
+    """
+    functions: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+        "gelu": lambda x: tf.nn.gelu(x, approximate=True),
+        "gelu_new": lambda x: tf.nn.gelu(x, approximate=True),
+        "gelu_pytorch_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+        "gelu_erf": lambda x: tf.nn.gelu(x, approximate=False),
+        "relu": tf.nn.relu,
+        "tanh": tf.nn.tanh,
+        "linear": tf.identity,
+    }
+    return functions[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """What all layers of one model are made with.
+
+    Attributes:
+      stddev: Deviation of the truncated normal that initializes matrices (`initializer_range`).
+      precision: "float32", or "bfloat16" for matrix products in bfloat16 (variables stay float32).
+      seed: Initial values are a function of this and the variable's name, whatever else the model
+        holds and in whatever order it is built.
+    """
+
+    stddev: float
+    precision: str = "float32"
+    seed: int = 0
+
+
+class NamedLayer(tf_keras.layers.Layer):
+    """A layer whose variables are called exactly as in an original checkpoint.
+
+    Variables are created in the constructor, outside any Keras name scope. The name of a variable
+    (without ":0") is therefore its name in `bert_model.ckpt`.
+    """
+
+    def __init__(self, scope: str, build: Build):
+        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[build.precision]
+        # No autocast: each layer casts what it means to compute in low precision.
+        super().__init__(name=scope.replace("/", "_") or None, dtype=policy, autocast=False)
+        self.scope = scope
+        self.build_options = build
+
+    def matrix(self, name: str, rows: int, columns: int) -> tf.Variable:
+        """A float32 matrix from the original's truncated normal."""
+        full_name = self._full_name(name)
+        seed = [self.build_options.seed, zlib.crc32(full_name.encode()) & 0x7FFFFFFF]
+
+        def initial_value(shape: tf.TensorShape, dtype: tf.DType, **_: object) -> tf.Tensor:
+            return tf.random.stateless_truncated_normal(
+                shape, seed, stddev=self.build_options.stddev, dtype=dtype
+            )
+
+        return self._variable(full_name, [rows, columns], initial_value)
+
+    def vector(self, name: str, size: int, value: str = "zeros") -> tf.Variable:
+        """A float32 vector of "zeros" or "ones"."""
+        return self._variable(self._full_name(name), [size], value)
+
+    def _full_name(self, name: str) -> str:
+        return f"{self.scope}/{name}" if self.scope else name
+
+    def _variable(self, name: str, shape: list[int], init: object) -> tf.Variable:
+        return self.add_weight(
+            name=name, shape=shape, dtype=tf.float32, initializer=init, experimental_autocast=False
+        )
+
+
+class Dense(NamedLayer):
+    """`x @ kernel + bias` over the last axis of a float Tensor [..., in] -> [..., out]."""
+
+    def __init__(self, scope: str, in_size: int, out_size: int, build: Build):
+        super().__init__(scope, build)
+        self.kernel = self.matrix("kernel", in_size, out_size)
+        self.bias = self.vector("bias", out_size)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        x = tf.cast(x, self.compute_dtype)
+        in_size, out_size = self.kernel.shape
+        flat = tf.matmul(tf.reshape(x, [-1, in_size]), tf.cast(self.kernel, x.dtype))
+        flat = tf.nn.bias_add(flat, tf.cast(self.bias, x.dtype))
+        return tf.reshape(flat, tf.concat([tf.shape(x)[:-1], [out_size]], axis=0))
+
+
+class LayerNorm(NamedLayer):
+    """Layer normalization over the last axis, computed in float32 at every precision."""
+
+    def __init__(self, scope: str, size: int, build: Build):
+        super().__init__(scope, build)
+        self.gamma = self.vector("gamma", size, "ones")
+        self.beta = self.vector("beta", size)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        x = tf.cast(x, tf.float32)
+        centered = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True)
+        normalized = centered * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
+        return tf.cast(normalized * self.gamma + self.beta, self.compute_dtype)
+
+
+def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
+    """Zeroes each element with probability `rate` and scales the others by 1 / (1 - rate).
+
+    The mask is a pure function of (seed, site, shape): no random state exists that a checkpoint
+    could miss. Sixteen random bits decide each element, which costs half of a random float32, so
+    the rate is met to within 2^-17.
+
+    Args:
+      x: Float Tensor of any shape.
+      rate: Probability of zero, in [0, 1).
+      seed: int32 Tensor [2] of this step, or None outside training (`x` is returned).
+      site: A number that tells the dropouts of one model apart.
+    """
+    if seed is None or rate == 0.0:
+        return x
+    threshold = round(rate * 2**16)
+    size = tf.size(x)
+    bits = tf.random.stateless_uniform(
+        [(size + 1) // 2],
+        seed=seed + [0, site],
+        minval=None,
+        maxval=None,
+        dtype=tf.int32,
+        alg="philox",
+    )
+    halves = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:size]
+    keep = tf.reshape(halves >= tf.constant(threshold, tf.uint16), tf.shape(x))
+    scale = tf.constant(2**16 / (2**16 - threshold), x.dtype)
+    return x * (tf.cast(keep, x.dtype) * scale)

@@ -1,0 +1,117 @@
+"""The original's optimizer and learning-rate schedule.
+
+Source: `optimization.py` of google-research/bert (`create_optimizer`, `AdamWeightDecayOptimizer`).
+Model Garden's class of the same name inherits bias correction from Keras Adam; this one does not
+correct, adds epsilon outside the root, and decays weights by the learning rate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tf_keras
+
+# Patterns searched in variable names; what matches is not decayed. Every bias and layer norm
+# vector is exempt, the MLM output bias and the classifier's bias among them.
+NOT_DECAYED = ("LayerNorm", "layer_norm", "bias")
+
+BETA_1, BETA_2, EPSILON, WEIGHT_DECAY = 0.9, 0.999, 1e-6, 0.01
+MAX_GRADIENT_NORM = 1.0
+
+
+class WarmupLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """Linear decay from step 0 to zero at `num_train_steps`, with a linear warm-up laid over it.
+
+    The decay does not wait for the warm-up: at the end of the warm-up the rate drops from nearly
+    `learning_rate` to `learning_rate * (1 - num_warmup_steps / num_train_steps)`. The first update
+    has rate 0 when there is a warm-up.
+    """
+
+    def __init__(self, learning_rate: float, num_train_steps: int, num_warmup_steps: int):
+        self.learning_rate = learning_rate
+        self.num_train_steps = num_train_steps
+        self.num_warmup_steps = num_warmup_steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The rate of the update that follows `step` finished updates, a float32 scalar."""
+        step = tf.cast(step, tf.float32)
+        done = tf.minimum(step / float(max(self.num_train_steps, 1)), 1.0)
+        decayed = self.learning_rate * (1.0 - done)
+        if not self.num_warmup_steps:
+            return decayed
+        warming = self.learning_rate * step / float(self.num_warmup_steps)
+        return tf.where(step < self.num_warmup_steps, warming, decayed)
+
+    def get_config(self) -> dict[str, float]:
+        return {
+            "learning_rate": self.learning_rate,
+            "num_train_steps": self.num_train_steps,
+            "num_warmup_steps": self.num_warmup_steps,
+        }
+
+
+def is_decayed(name: str) -> bool:
+    """Whether the original's rule applies weight decay to the variable of this name."""
+    return not any(re.search(pattern, name) for pattern in NOT_DECAYED)
+
+
+class AdamWeightDecay(tf_keras.optimizers.Optimizer):
+    """Adam without bias correction, with decoupled weight decay, as in the original.
+
+    For gradient g (all gradients together clipped to norm 1): m = .9 m + .1 g;
+    v = .999 v + .001 g^2; w = w - lr * (m / (sqrt(v) + 1e-6) + .01 w).
+    """
+
+    def __init__(self, learning_rate: WarmupLinearDecay):
+        super().__init__(
+            name="AdamWeightDecay", global_clipnorm=MAX_GRADIENT_NORM, jit_compile=False
+        )
+        self.schedule = learning_rate
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    def build(self, var_list: Sequence[tf.Variable]) -> None:
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        self.first_moments = [
+            self.add_variable_from_reference(v, variable_name="adam_m") for v in var_list
+        ]
+        self.second_moments = [
+            self.add_variable_from_reference(v, variable_name="adam_v") for v in var_list
+        ]
+        self._built = True
+
+    def slots(self, var_list: Sequence[tf.Variable]) -> dict[str, tf.Variable]:
+        """The moments by the names an original training checkpoint has for them."""
+        self.build(var_list)
+        named = {}
+        for i, variable in enumerate(var_list):
+            name = variable.name.removesuffix(":0")
+            named[f"{name}/adam_m"] = self.first_moments[i]
+            named[f"{name}/adam_v"] = self.second_moments[i]
+        return named
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        index = self._index_dict[self._var_key(variable)]
+        if is_decayed(variable.name):
+            variable.assign_sub(rate * WEIGHT_DECAY * variable)
+        # The fused Adam kernel multiplies the rate by sqrt(1 - beta2^t) / (1 - beta1^t); with both
+        # powers given as zero that factor is one, which is the original's missing correction.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self.first_moments[index].handle,
+            v=self.second_moments[index].handle,
+            beta1_power=0.0,
+            beta2_power=0.0,
+            lr=rate,
+            beta1=BETA_1,
+            beta2=BETA_2,
+            epsilon=EPSILON,
+            grad=tf.convert_to_tensor(gradient),
+        )
+
+    def get_config(self) -> dict[str, object]:
+        return {**super().get_config(), "learning_rate": self._learning_rate.get_config()}

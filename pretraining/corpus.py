@@ -1,0 +1,206 @@
+"""Text files to an on-disk store of tokens, sentence by sentence and document by document.
+
+The store is two files: `tokens`, the ids of the whole corpus one after another, and `offsets`, the
+int64 positions in it at which sentences begin, closed by the end of the last sentence. Only the
+boundaries of documents are held in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from modeling.errors import UserError
+from modeling.tokenization import FullTokenizer
+from pretraining.parallel import ordered_map
+from pretraining.sentences import split_sentences
+from training.files import LineBlock, decode_lines, file_size, read_line_blocks
+
+# A document is cut into units of about this many tokens, so that work on it needs bounded memory.
+_UNIT_TOKENS = 1 << 18
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenStore:
+    """A tokenized corpus on disk.
+
+    Attributes:
+      folder: Holds the files `tokens` and `offsets`.
+      typecode: NumPy type code of the ids, "H" or "I".
+      documents: int64 [D + 1, 2], the first sentence and first token of each document; the last row
+        is the end of the corpus.
+      units: int64 [U + 1, 2], the same for units of work: documents, or parts of long ones.
+    """
+
+    folder: str
+    typecode: str
+    documents: np.ndarray
+    units: np.ndarray
+
+    @property
+    def num_documents(self) -> int:
+        return len(self.documents) - 1
+
+    @property
+    def num_sentences(self) -> int:
+        return int(self.documents[-1, 0])
+
+    @property
+    def num_tokens(self) -> int:
+        return int(self.documents[-1, 1])
+
+
+class StoreReader:
+    """Random access to the files of a `TokenStore`.
+
+    Reads instead of mapping: pages of a mapped file would count as this process's memory.
+    """
+
+    def __init__(self, store: TokenStore):
+        self._tokens = os.open(os.path.join(store.folder, "tokens"), os.O_RDONLY)
+        self._offsets = os.open(os.path.join(store.folder, "offsets"), os.O_RDONLY)
+        self._id_bytes = np.dtype(store.typecode).itemsize
+
+    def packed_tokens(self, start: int, count: int) -> bytes:
+        """`count` ids from position `start`, as bytes."""
+        return os.pread(self._tokens, count * self._id_bytes, start * self._id_bytes)
+
+    def packed_offsets(self, sentence: int, count: int) -> bytes:
+        """int64 offsets of `count` sentences, fewer at the end of the corpus, as bytes."""
+        return os.pread(self._offsets, count * 8, sentence * 8)
+
+    def __del__(self) -> None:
+        os.close(self._tokens)
+        os.close(self._offsets)
+
+
+def build_token_store(
+    input_files: Sequence[str],
+    tokenizer: FullTokenizer,
+    folder: str,
+    do_sentence_split: bool,
+    num_processes: int,
+) -> TokenStore:
+    """Tokenizes text files.
+
+    A line is a sentence (or a paragraph, with `do_sentence_split`); blank lines and the ends of
+    files end documents. The original joins the last document of a file to the first of the next,
+    which makes text of two files "next sentences" of each other and the result depend on how a
+    corpus is cut into files. Lines without any token are left out, and so are empty documents.
+
+    Args:
+      input_files: Plain, `.gz` or `.xz` UTF-8 text.
+      tokenizer: Makes the ids.
+      folder: Where to put the store.
+      do_sentence_split: Whether lines are paragraphs to be split into sentences.
+      num_processes: How many to use; the result does not depend on it.
+
+    Raises:
+      UserError: A file cannot be read, or there are fewer than two documents.
+    """
+    num_sentences = num_tokens = unit_start = 0
+    document_ends = [np.zeros((1, 2), np.int64)]
+    unit_ends: list[tuple[int, int]] = []
+    blocks = _read_blocks(input_files)
+    args = tokenizer, do_sentence_split
+    with (
+        open(os.path.join(folder, "tokens"), "wb") as tokens_file,
+        open(os.path.join(folder, "offsets"), "wb") as offsets_file,
+    ):
+        offsets_file.write(bytes(8))
+        for block in ordered_map(BlockTokenizer, args, blocks, num_processes):
+            is_end = block.lengths == 0
+            offsets = num_tokens + np.cumsum(block.lengths)
+            sentences = num_sentences + np.cumsum(~is_end)
+            tokens_file.write(block.tokens)
+            offsets_file.write(offsets[~is_end].tobytes())
+            num_tokens += int(block.lengths.sum())
+            num_sentences += int((~is_end).sum())
+            document_ends.append(np.stack([sentences[is_end], offsets[is_end]], axis=1))
+            unit_start = max(unit_start, *offsets[is_end].tolist()[-1:], 0)
+            if num_tokens - unit_start >= _UNIT_TOKENS:
+                unit_ends.append((num_sentences, num_tokens))
+                unit_start = num_tokens
+    document_ends.append(np.array([(num_sentences, num_tokens)]))
+    # Ends at the same place are those of empty documents.
+    documents = np.unique(np.concatenate(document_ends), axis=0)
+    units = np.unique(np.concatenate([documents, *map(np.atleast_2d, unit_ends)]), axis=0)
+    store = TokenStore(folder, tokenizer.id_typecode, documents, units)
+    _check_documents(store)
+    return store
+
+
+class TokenBlock(NamedTuple):
+    """The tokenized lines of a `LineBlock`.
+
+    Attributes:
+      tokens: Packed ids of all sentences.
+      lengths: int64, the tokens of each sentence; a 0 ends a document.
+    """
+
+    tokens: bytes
+    lengths: np.ndarray
+
+
+class BlockTokenizer:
+    """Worker that turns blocks of lines into tokens."""
+
+    def __init__(self, tokenizer: FullTokenizer, do_sentence_split: bool):
+        self._encode = tokenizer.encode_packed
+        self._id_bytes = np.dtype(tokenizer.id_typecode).itemsize
+        self._do_sentence_split = do_sentence_split
+
+    def __call__(self, block: LineBlock) -> TokenBlock:
+        packed: list[bytes] = []
+        # A file that begins ends the document of the file before.
+        lengths = [0] if block.first_line == 1 else []
+        for line in map(str.strip, decode_lines(block)):
+            if not line:
+                lengths.append(0)
+            for sentence in split_sentences(line) if self._do_sentence_split else [line]:
+                if ids := self._encode(sentence):
+                    packed.append(ids)
+                    lengths.append(len(ids) // self._id_bytes)
+        return TokenBlock(b"".join(packed), np.array(lengths, np.int64))
+
+
+def _read_blocks(input_files: Sequence[str]) -> Iterator[LineBlock]:
+    """All blocks of all files, behind a progress bar of the bytes read."""
+    total = sum(map(file_size, input_files))
+    with tqdm(total=total, desc="Tokenizing", unit="B", unit_scale=True, mininterval=1) as bar:
+        for path in input_files:
+            before = 0
+            for block in read_line_blocks(path):
+                yield block
+                bar.update(block.consumed - before)
+                before = block.consumed
+
+
+def _check_documents(store: TokenStore) -> None:
+    logging.info(
+        "Read %d documents, %d sentences, %d tokens.",
+        store.num_documents,
+        store.num_sentences,
+        store.num_tokens,
+    )
+    if store.num_documents < 2:
+        raise UserError(
+            f"The input files hold {store.num_documents} document(s), but next sentence prediction "
+            "needs at least two, to take a sentence from another one; put a blank line between "
+            "documents (the end of a file ends a document, too)."
+        )
+    num_short = int((np.diff(store.documents[:, 0]) == 1).sum())
+    if num_short > store.num_documents / 2:
+        logging.warning(
+            "%d of %d documents have one sentence only, so most pairs can only be random: a "
+            "document needs one sentence per line and blank lines only between documents. For "
+            "one paragraph per line, add --do_sentence_split.",
+            num_short,
+            store.num_documents,
+        )

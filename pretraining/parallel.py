@@ -1,0 +1,85 @@
+"""An ordered map over several processes whose memory does not grow with the number of tasks."""
+
+from __future__ import annotations
+
+import collections
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from modeling.errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# Tasks handed out per process before the oldest result is waited for.
+_LOOK_AHEAD = 2
+
+_worker: Callable[[Any], Any]
+
+
+def ordered_map(
+    make_worker: Callable[..., Callable[[Task], Result]],
+    args: tuple[Any, ...],
+    tasks: Iterable[Task],
+    num_processes: int,
+) -> Iterator[Result]:
+    """Yields `worker(task)` for every task, in the order of the tasks.
+
+    Args:
+      make_worker: Called as `make_worker(*args)` once in every process, so a worker can hold state
+        that is large, or slow to make.
+      args: Must be picklable, like tasks and results.
+      tasks: Read only a few tasks ahead.
+      num_processes: With 1, everything happens in this process.
+
+    Raises:
+      UserError: A process died, which is what running out of memory looks like.
+      Exception: Whatever the worker raises, at the place of its task.
+    """
+    if num_processes == 1:
+        yield from map(make_worker(*args), tasks)
+        return
+    # A fresh interpreter rather than a fork: safe whatever threads the caller has running.
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(num_processes, context, _start, (make_worker, args))
+    pending: collections.deque[Future[Result]] = collections.deque()
+    try:
+        for task in tasks:
+            pending.append(executor.submit(_call, task))
+            if len(pending) > _LOOK_AHEAD * num_processes:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    except BrokenProcessPool:
+        raise UserError(
+            "A worker process was killed, probably because memory ran out; use a smaller "
+            f"--num_processes than {num_processes}."
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start(make_worker: Callable[..., Callable[[Any], Any]], args: tuple[Any, ...]) -> None:
+    global _worker
+    # Ctrl-C reaches all processes; the parent alone reports it and ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A parent that is killed cannot end its workers, which would then wait for tasks for ever.
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _worker = make_worker(*args)
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _call(task: Any) -> Any:
+    return _worker(task)

@@ -1,0 +1,165 @@
+"""Fine-tunes and evaluates a BERT classifier, and predicts with it.
+
+A GLUE task from its folder, starting from a pre-trained model folder:
+  python run_classifier.py --task_name=SST-2 --data_dir=glue/SST-2 --init_checkpoint=tiny \
+    --output_dir=sst2_tiny --do_train --do_eval --train_batch_size=32 --learning_rate=3e-4 \
+    --num_train_epochs=4
+Any table with a header, from random weights:
+  python run_classifier.py --task_name=tsv --text_a=sentence --label=topic --data_dir=my_task \
+    --bert_config_file=mini --vocab_file=vocab.txt --output_dir=my_model --do_train --do_eval
+Predictions of a trained model (test_results.tsv; its columns are named in labels.txt):
+  python run_classifier.py --task_name=SST-2 --data_dir=glue/SST-2 --init_checkpoint=sst2_tiny \
+    --output_dir=sst2_predictions --do_predict
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from common.errors import UserError
+from training import cli
+from training.flags import (
+    define_device_flags,
+    define_epoch_flags,
+    define_model_flags,
+    define_optimization_flags,
+    define_task_flags,
+    define_text_flags,
+    device_options,
+    flag_values,
+    run_options,
+)
+
+FLAGS = flags.FLAGS
+
+## The task and its text
+define_task_flags()
+define_text_flags()
+
+## The model
+define_model_flags()
+
+## What to do
+flags.DEFINE_bool("do_train", False, "Train on the task's training set.")
+flags.DEFINE_bool("do_eval", False, "Evaluate on the development set; writes eval_results.txt.")
+flags.DEFINE_bool("do_predict", False, "Predict the test set; writes test_results.tsv.")
+
+## Training
+define_optimization_flags()
+define_epoch_flags()
+flags.DEFINE_integer("predict_batch_size", 8, "Examples per prediction batch.", lower_bound=1)
+
+## Devices
+define_device_flags()
+
+# What decides the weights of a run; it is not continued with other values.
+IDENTITY_FLAGS = (
+    "task_name data_dir text_a text_b label labels bert_config_file init_checkpoint vocab_file "
+    "do_lower_case max_seq_length train_batch_size learning_rate warmup_proportion "
+    "gradient_accumulation_steps random_seed precision"
+).split()
+
+
+def main(_: Sequence[str]) -> None:
+    if not (FLAGS.do_train or FLAGS.do_eval or FLAGS.do_predict):
+        raise UserError("nothing to do: pass --do_train, --do_eval or --do_predict.")
+
+    import functools
+
+    from classification.evaluation import (
+        evaluate_task,
+        write_eval_results,
+        write_task_sets,
+        write_test_results,
+    )
+    from classification.objective import ClassificationObjective
+    from classification.tasks import get_task
+    from modeling.heads import ClassifierModel
+    from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
+    from training.classifier_records import feature_spec
+    from training.input import training_batches
+    from training.run import Evaluation, load_trained_weights, run_training, software_versions
+    from training.strategy import check_batch_size, create_strategy
+
+    # The task, the model and the device.
+    task = get_task(
+        FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
+    )
+    sources = resolve_text_model(
+        FLAGS.bert_config_file,
+        FLAGS.vocab_file,
+        FLAGS.init_checkpoint,
+        FLAGS.do_lower_case,
+        FLAGS.max_seq_length,
+    )
+    check_labels(sources.labels, task.labels, f"--init_checkpoint={FLAGS.init_checkpoint}")
+    strategy = create_strategy(device_options(FLAGS))
+    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
+    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
+    with strategy.scope():
+        model = ClassifierModel(
+            sources.config, len(task.labels), FLAGS.precision, FLAGS.random_seed
+        )
+
+    # The records, all of them before any training.
+    task_sets = functools.partial(
+        write_task_sets,
+        task,
+        FLAGS.data_dir,
+        FLAGS.output_dir,
+        sources.tokenizer,
+        FLAGS.max_seq_length,
+    )
+    dev_sets = task_sets(task.dev, "eval") if FLAGS.do_eval else []
+    test_sets = task_sets(task.test, "predict") if FLAGS.do_predict else []
+
+    def evaluate() -> Evaluation:
+        return evaluate_task(model, strategy, task, dev_sets[0], FLAGS.eval_batch_size)
+
+    def write_model(folder: str, step: int) -> None:
+        info = {
+            "task_name": task.name,
+            "labels": list(task.labels),
+            "do_lower_case": FLAGS.do_lower_case,
+            "vocab_sha256": sources.tokenizer.sha256,
+            "global_step": step,
+            "flags": flag_values(FLAGS, IDENTITY_FLAGS),
+            "versions": software_versions(),
+        }
+        variables = model.trainable_variables
+        write_model_folder(folder, variables, sources.config, sources.vocab_file, info)
+
+    if FLAGS.do_train:
+        records = task_sets(task.train, "train")[0].records
+        step = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
+        run_training(
+            ClassificationObjective(model),
+            strategy,
+            functools.partial(
+                training_batches,
+                records,
+                feature_spec(FLAGS.max_seq_length),
+                FLAGS.train_batch_size,
+                FLAGS.random_seed,
+                group_by_length=True,
+            ),
+            run_options(FLAGS, step, int(step * FLAGS.warmup_proportion), IDENTITY_FLAGS),
+            write_model,
+            evaluate if FLAGS.do_eval else None,
+        )
+    else:
+        step = load_trained_weights(
+            model.trainable_variables, FLAGS.output_dir, FLAGS.init_checkpoint
+        )
+    results = {"global_step": step}
+    write_eval_results(
+        model, strategy, task, dev_sets, FLAGS.eval_batch_size, FLAGS.output_dir, results
+    )
+    write_test_results(
+        model, strategy, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir
+    )
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["data_dir", "task_name", "output_dir"])
+    cli.run(main)

@@ -1,0 +1,225 @@
+"""Distils a teacher's soft labels into a student (Turc et al. 2019, section 3).
+
+The records come from `create_soft_labels.py`. A labelled task is only needed to evaluate or predict.
+
+Pre-trained Distillation, evaluated on the task every 500 updates:
+  python run_distill.py --input_file='soft_labels/*.tfrecord' --init_checkpoint=tiny \
+    --output_dir=tiny_pd --do_train --do_eval --task_name=SST-2 --data_dir=glue/SST-2 \
+    --learning_rate=3e-4 --num_train_epochs=3 --evaluate_steps=500
+Distillation into random weights, at another temperature and with a share of true labels:
+  python run_distill.py --input_file='soft_labels/*.tfrecord' --bert_config_file=6/512 \
+    --vocab_file=vocab.txt --output_dir=kd --do_train --temperature=2 --hard_label_weight=0.3
+Predictions of the student:
+  python run_distill.py --input_file='soft_labels/*.tfrecord' --init_checkpoint=tiny_pd \
+    --output_dir=predictions --do_predict --task_name=SST-2 --data_dir=glue/SST-2
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from common.errors import UserError
+from training import cli
+from training.flags import (
+    define_device_flags,
+    define_epoch_flags,
+    define_model_flags,
+    define_optimization_flags,
+    define_task_flags,
+    define_text_flags,
+    device_options,
+    flag_values,
+    run_options,
+)
+
+FLAGS = flags.FLAGS
+
+## The soft labels
+flags.DEFINE_string(
+    "input_file", None, "Soft-label TFRecords to train on (comma-separated globs)."
+)
+flags.DEFINE_string(
+    "eval_file",
+    None,
+    "Held-out soft-label TFRecords: --do_eval also measures agreement with the teacher on them.",
+)
+flags.DEFINE_float("temperature", 1.0, "Temperature of both distributions; the paper uses 1.")
+flags.DEFINE_float(
+    "hard_label_weight",
+    0.0,
+    "Share of the loss that true labels have, where the records hold them; the paper uses none.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+
+## The student
+define_model_flags()
+define_text_flags()
+
+## The task the student is evaluated on
+define_task_flags()
+
+## What to do
+flags.DEFINE_bool("do_train", False, "Train on the soft labels.")
+flags.DEFINE_bool("do_eval", False, "Evaluate on the development set; writes eval_results.txt.")
+flags.DEFINE_bool("do_predict", False, "Predict the test set; writes test_results.tsv.")
+
+## Training
+define_optimization_flags()
+define_epoch_flags()
+flags.DEFINE_integer("predict_batch_size", 8, "Examples per prediction batch.", lower_bound=1)
+
+## Devices
+define_device_flags()
+
+# What decides the weights of a run; it is not continued with other values.
+IDENTITY_FLAGS = (
+    "input_file temperature hard_label_weight bert_config_file init_checkpoint vocab_file "
+    "do_lower_case max_seq_length train_batch_size learning_rate warmup_proportion "
+    "gradient_accumulation_steps random_seed precision"
+).split()
+
+
+def main(_: Sequence[str]) -> None:
+    if not (FLAGS.do_train or FLAGS.do_eval or FLAGS.do_predict):
+        raise UserError("nothing to do: pass --do_train, --do_eval or --do_predict.")
+    if FLAGS.temperature <= 0:
+        raise UserError(f"--temperature={FLAGS.temperature} must be above 0.")
+    if FLAGS.do_predict and not FLAGS.task_name:
+        raise UserError("--do_predict needs the task to predict: pass --task_name and --data_dir.")
+    if FLAGS.do_eval and not (FLAGS.task_name or FLAGS.eval_file):
+        raise UserError("--do_eval needs --task_name with --data_dir, or --eval_file.")
+    if FLAGS.task_name and not FLAGS.data_dir:
+        raise UserError(f"--task_name={FLAGS.task_name} needs --data_dir.")
+
+    import functools
+    import os
+
+    from classification.evaluation import (
+        evaluate_task,
+        write_eval_results,
+        write_task_sets,
+        write_test_results,
+    )
+    from classification.tasks import get_task
+    from common.files import expand_globs
+    from distillation.objective import DistillationObjective
+    from distillation.soft_labels import feature_spec, read_manifest
+    from modeling.heads import ClassifierModel
+    from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
+    from training.input import evaluation_batches, open_records, training_batches
+    from training.loop import evaluate
+    from training.reporting import write_results
+    from training.run import Evaluation, load_trained_weights, run_training, software_versions
+    from training.strategy import check_batch_size, create_strategy
+
+    # The soft labels, the student and the task.
+    manifest = read_manifest(expand_globs(FLAGS.input_file, "input_file"))
+    labels = manifest["labels"]
+    sources = resolve_text_model(
+        FLAGS.bert_config_file,
+        FLAGS.vocab_file,
+        FLAGS.init_checkpoint,
+        FLAGS.do_lower_case,
+        FLAGS.max_seq_length,
+    )
+    check_labels(sources.labels, labels, f"--init_checkpoint={FLAGS.init_checkpoint}")
+    spec = feature_spec(FLAGS.max_seq_length, len(labels))
+    expected = {
+        "labels": labels,
+        "max_seq_length": FLAGS.max_seq_length,
+        "do_lower_case": FLAGS.do_lower_case,
+        "vocab_sha256": sources.tokenizer.sha256,
+    }
+    records = open_records(FLAGS.input_file, "input_file", spec, expected)
+    eval_records = None
+    if FLAGS.eval_file and FLAGS.do_eval:
+        eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected)
+    strategy = create_strategy(device_options(FLAGS))
+    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
+    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
+    with strategy.scope():
+        student = ClassifierModel(sources.config, len(labels), FLAGS.precision, FLAGS.random_seed)
+    objective = DistillationObjective(student, FLAGS.temperature, FLAGS.hard_label_weight)
+
+    task, dev_sets, test_sets = None, [], []
+    if FLAGS.task_name:
+        task = get_task(
+            FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
+        )
+        check_labels(labels, task.labels, f"--input_file={FLAGS.input_file}")
+        task_sets = functools.partial(
+            write_task_sets,
+            task,
+            FLAGS.data_dir,
+            FLAGS.output_dir,
+            sources.tokenizer,
+            FLAGS.max_seq_length,
+        )
+        dev_sets = task_sets(task.dev, "eval") if FLAGS.do_eval else []
+        test_sets = task_sets(task.test, "predict") if FLAGS.do_predict else []
+
+    def teacher_metrics() -> dict[str, float]:
+        """Agreement with the teacher on held-out soft labels, where there are any."""
+        if eval_records is None:
+            return {}
+        batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size, True)
+        return evaluate(objective.metrics, strategy, batches)
+
+    def evaluate_student() -> Evaluation:
+        metrics = teacher_metrics()
+        if task is None:
+            return Evaluation(metrics, score=-metrics["teacher_kl"])
+        on_task = evaluate_task(student, strategy, task, dev_sets[0], FLAGS.eval_batch_size)
+        return Evaluation({**on_task.metrics, **metrics}, on_task.score)
+
+    def write_model(folder: str, step: int) -> None:
+        info = {
+            "labels": labels,
+            "do_lower_case": FLAGS.do_lower_case,
+            "vocab_sha256": sources.tokenizer.sha256,
+            "global_step": step,
+            "teacher_weights_sha256": manifest["teacher_weights_sha256"],
+            "flags": flag_values(FLAGS, IDENTITY_FLAGS),
+            "versions": software_versions(),
+        }
+        variables = student.trainable_variables
+        write_model_folder(folder, variables, sources.config, sources.vocab_file, info)
+
+    if FLAGS.do_train:
+        step = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
+        run_training(
+            objective,
+            strategy,
+            functools.partial(
+                training_batches,
+                records,
+                spec,
+                FLAGS.train_batch_size,
+                FLAGS.random_seed,
+                group_by_length=True,
+            ),
+            run_options(FLAGS, step, int(step * FLAGS.warmup_proportion), IDENTITY_FLAGS),
+            write_model,
+            evaluate_student if FLAGS.do_eval else None,
+        )
+    else:
+        step = load_trained_weights(
+            student.trainable_variables, FLAGS.output_dir, FLAGS.init_checkpoint
+        )
+    if task is not None:
+        results = {"global_step": step, **(teacher_metrics() if FLAGS.do_eval else {})}
+        write_eval_results(
+            student, strategy, task, dev_sets, FLAGS.eval_batch_size, FLAGS.output_dir, results
+        )
+        write_test_results(
+            student, strategy, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir
+        )
+    elif FLAGS.do_eval:
+        results = {"global_step": step, **teacher_metrics()}
+        write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["input_file", "output_dir"])
+    cli.run(main)

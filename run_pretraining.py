@@ -1,0 +1,163 @@
+"""Pre-trains a BERT model on masked words and next sentences.
+
+Records come from `create_pretraining_data.py`, or from the original's script of that name.
+
+A minute on a CPU:
+  python run_pretraining.py --bert_config_file=tiny --vocab_file=vocab.txt \
+    --input_file=records.tfrecord --output_dir=tiny --do_train --do_eval \
+    --num_train_steps=100 --num_warmup_steps=10 --precision=bfloat16
+Continue pre-training a released model on text of your own:
+  python run_pretraining.py --init_checkpoint=uncased_L-4_H-256_A-4 --input_file='records*' \
+    --output_dir=adapted --do_train --learning_rate=2e-5 --num_train_steps=10000
+The setting of Devlin et al. (2018), on a TPU:
+  python run_pretraining.py --bert_config_file=small --vocab_file=vocab.txt \
+    --input_file='gs://bucket/records*' --output_dir=gs://bucket/small --do_train \
+    --train_batch_size=256 --learning_rate=1e-4 --num_train_steps=1000000 --use_tpu --tpu_name=NAME
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from common.errors import UserError
+from training import cli
+from training.flags import (
+    define_device_flags,
+    define_model_flags,
+    define_optimization_flags,
+    device_options,
+    flag_values,
+    run_options,
+)
+
+FLAGS = flags.FLAGS
+
+## The model and the data
+define_model_flags()
+flags.DEFINE_string("input_file", None, "Pre-training TFRecords (comma-separated globs).")
+flags.DEFINE_string(
+    "eval_file",
+    None,
+    "Held-out TFRecords for --do_eval (comma-separated globs). Default: --input_file, as in the "
+    "original.",
+)
+flags.DEFINE_string(
+    "vocab_file",
+    None,
+    "Vocabulary of the records: checked against them and copied into the model folder.",
+)
+flags.DEFINE_integer(
+    "max_seq_length", 128, "Length of the records. Must match data generation.", lower_bound=4
+)
+flags.DEFINE_integer(
+    "max_predictions_per_seq",
+    20,
+    "Masked positions per record. Must match data generation.",
+    lower_bound=1,
+)
+
+## What to do
+flags.DEFINE_bool("do_train", False, "Train.")
+flags.DEFINE_bool("do_eval", False, "Evaluate, and write eval_results.txt.")
+
+## Training
+define_optimization_flags()
+flags.DEFINE_integer("num_train_steps", 100000, "Updates.", lower_bound=1)
+flags.DEFINE_integer("num_warmup_steps", 10000, "Updates of warm-up.", lower_bound=0)
+flags.DEFINE_integer("eval_batch_size", 8, "Records per evaluation batch.", lower_bound=1)
+flags.DEFINE_integer("max_eval_steps", 100, "Batches to evaluate at most.", lower_bound=1)
+
+## Devices
+define_device_flags()
+
+# What decides the weights of a run; it is not continued with other values.
+IDENTITY_FLAGS = (
+    "bert_config_file init_checkpoint input_file vocab_file max_seq_length max_predictions_per_seq "
+    "train_batch_size learning_rate num_warmup_steps gradient_accumulation_steps random_seed "
+    "precision"
+).split()
+
+
+def main(_: Sequence[str]) -> None:
+    if not (FLAGS.do_train or FLAGS.do_eval):
+        raise UserError("nothing to do: pass --do_train, --do_eval or both.")
+
+    import functools
+    import os
+
+    from modeling.heads import PretrainingModel
+    from modeling.model_folder import check_max_seq_length, resolve_model, write_model_folder
+    from pretraining.objective import PretrainingObjective, feature_spec
+    from training.input import evaluation_batches, open_records, training_batches
+    from training.loop import evaluate
+    from training.reporting import write_results
+    from training.run import Evaluation, load_trained_weights, run_training, software_versions
+    from training.strategy import check_batch_size, create_strategy
+
+    # The model and its vocabulary.
+    sources = resolve_model(
+        FLAGS.bert_config_file, FLAGS.vocab_file, FLAGS.init_checkpoint, do_lower_case=None
+    )
+    check_max_seq_length(sources.config, FLAGS.max_seq_length)
+
+    # The records.
+    spec = feature_spec(FLAGS.max_seq_length, FLAGS.max_predictions_per_seq)
+    expected = {
+        "max_seq_length": FLAGS.max_seq_length,
+        "max_predictions_per_seq": FLAGS.max_predictions_per_seq,
+        "vocab_size": sources.config.vocab_size,
+        "vocab_sha256": sources.tokenizer.sha256 if sources.tokenizer else None,
+    }
+    records = open_records(FLAGS.input_file, "input_file", spec, expected)
+    eval_records = records
+    if FLAGS.eval_file:
+        eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected)
+
+    strategy = create_strategy(device_options(FLAGS))
+    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
+    with strategy.scope():
+        model = PretrainingModel(sources.config, FLAGS.precision, FLAGS.random_seed)
+    objective = PretrainingObjective(model)
+
+    def evaluate_model() -> Evaluation:
+        batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size)
+        metrics = evaluate(objective.metrics, strategy, batches.take(FLAGS.max_eval_steps))
+        metrics["loss"] = metrics["masked_lm_loss"] + metrics["next_sentence_loss"]
+        return Evaluation(metrics, score=-metrics["loss"])
+
+    def write_model(folder: str, step: int) -> None:
+        info = {
+            "do_lower_case": records.info.get("do_lower_case"),
+            "vocab_sha256": records.info.get("vocab_sha256", expected["vocab_sha256"]),
+            "global_step": step,
+            "flags": flag_values(FLAGS, IDENTITY_FLAGS),
+            "training_data": records.info,
+            "versions": software_versions(),
+        }
+        variables = model.trainable_variables
+        write_model_folder(folder, variables, sources.config, sources.vocab_file, info)
+
+    if FLAGS.do_train:
+        run_training(
+            objective,
+            strategy,
+            functools.partial(
+                training_batches, records, spec, FLAGS.train_batch_size, FLAGS.random_seed
+            ),
+            run_options(FLAGS, FLAGS.num_train_steps, FLAGS.num_warmup_steps, IDENTITY_FLAGS),
+            write_model,
+            evaluate_model if FLAGS.do_eval else None,
+        )
+        step = FLAGS.num_train_steps
+    else:
+        step = load_trained_weights(
+            model.trainable_variables, FLAGS.output_dir, FLAGS.init_checkpoint
+        )
+    if FLAGS.do_eval:
+        results = {"global_step": step, **evaluate_model().metrics}
+        write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["input_file", "output_dir"])
+    cli.run(main)

@@ -1,0 +1,43 @@
+"""How every script starts: quiet TensorFlow, plain log lines, one-line errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app
+
+from common.errors import UserError
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs `main` under absl; a UserError becomes one line on stderr and exit status 1."""
+    # Before TensorFlow is imported: its start-up notices about CPU features would bury our output.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    def guarded(argv: Sequence[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(
+                f'unexpected argument "{argv[1]}"; every flag is written --name=value'
+            )
+        configure_logging()
+        try:
+            main(argv)
+        except UserError as error:
+            print(f"ERROR: {error}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("Interrupted; run the same command again to continue.", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded)
+
+
+def configure_logging() -> None:
+    """INFO lines as plain text on stderr, in place of absl's prefix of level, date and file."""
+    root = logging.getLogger()
+    root.handlers[:] = [logging.StreamHandler(sys.stderr)]
+    root.handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    root.setLevel(logging.INFO)

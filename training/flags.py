@@ -1,0 +1,171 @@
+"""Flags that several scripts share, with the names and defaults of the original scripts.
+
+Each `define_` function defines one group; a script calls the groups it has. Its `main` hands its flag
+values to `device_options` and `run_options`, which say once what the shared flags stand for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
+    from training.run import RunOptions
+    from training.strategy import DeviceOptions
+
+
+def define_device_flags() -> None:
+    """Where to run. The TPU group is the original's."""
+    flags.DEFINE_bool("use_tpu", False, "Run on a Cloud TPU; otherwise on all GPUs, or the CPU.")
+    flags.DEFINE_string("tpu_name", None, "Name or grpc:// address of the TPU. Only with --use_tpu.")
+    flags.DEFINE_string("tpu_zone", None, "GCE zone of the TPU; detected when not given.")
+    flags.DEFINE_string("gcp_project", None, "Project of the TPU; detected when not given.")
+    flags.DEFINE_string("master", None, "TensorFlow master address, an alternative to --tpu_name.")
+    flags.DEFINE_integer(
+        "num_tpu_cores", 8, "TPU cores the job expects; checked against the TPU found.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "iterations_per_loop",
+        1000,
+        "Training steps per call of the TPU, and the longest it goes without reporting. Only with "
+        "--use_tpu; elsewhere each step is a call of its own.",
+        lower_bound=1,
+    )
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "bfloat16"],
+        "Precision of the matrix products. bfloat16 is about twice as fast on recent CPUs and the "
+        "native precision of TPUs; weights and the optimizer stay float32.",
+    )
+
+
+def define_optimization_flags() -> None:
+    """Training, beyond the number of steps, which scripts count differently."""
+    flags.DEFINE_integer("train_batch_size", 32, "Examples per update, over all devices.", lower_bound=1)
+    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate of AdamWeightDecay.", lower_bound=0.0)
+    flags.DEFINE_integer(
+        "gradient_accumulation_steps",
+        1,
+        "Parts a batch is computed in, to save memory. The batch, and so the result, stays the same.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer("random_seed", 12345, "Seed of initial weights, data order and dropout.")
+    flags.DEFINE_integer(
+        "save_checkpoints_steps", 1000, "Updates between saved states of the run.", lower_bound=1
+    )
+    flags.DEFINE_integer("keep_checkpoint_max", 2, "Saved states to keep.", lower_bound=1)
+    flags.DEFINE_integer(
+        "evaluate_steps",
+        0,
+        "Updates between evaluations while training (with --do_eval); the best is kept in "
+        "output_dir/best. 0 evaluates at the end only.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer("log_steps", 100, "Updates between lines of metrics.jsonl.", lower_bound=1)
+
+
+def define_epoch_flags() -> None:
+    """Length of fine-tuning and distillation, and the batches of the other modes."""
+    flags.DEFINE_integer("eval_batch_size", 8, "Examples per evaluation batch.", lower_bound=1)
+    flags.DEFINE_float("num_train_epochs", 3.0, "Passes over the training set.", lower_bound=0.0)
+    flags.DEFINE_float(
+        "warmup_proportion",
+        0.1,
+        "Share of the updates in which the learning rate warms up.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+
+
+def define_model_flags() -> None:
+    """The model and what it starts from."""
+    flags.DEFINE_string(
+        "bert_config_file",
+        None,
+        "bert_config.json of the model, or a size by name: tiny, mini, small, medium, base, large, "
+        "or L/H as in the paper (6/512).",
+    )
+    flags.DEFINE_string(
+        "init_checkpoint",
+        None,
+        "Model folder, checkpoint prefix or run folder to start from; random weights without it.",
+    )
+    flags.DEFINE_string("output_dir", None, "Folder for the model, run states and results.")
+
+
+def define_text_flags() -> None:
+    """How text becomes ids. Must be what the model was pre-trained with."""
+    flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of the model.")
+    flags.DEFINE_bool("do_lower_case", True, "Lower-case and strip accents; False for cased models.")
+    flags.DEFINE_integer(
+        "max_seq_length",
+        128,
+        "Longest input in WordPieces; longer is cut, shorter padded.",
+        lower_bound=4,
+    )
+
+
+def define_task_flags() -> None:
+    """A labelled task."""
+    flags.DEFINE_string("task_name", None, "cola, sst-2, mrpc, rte, or tsv: tables with a header.")
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of the task's train.tsv, dev.tsv and test.tsv (also .gz, .xz)."
+    )
+    flags.DEFINE_string("text_a", None, "Header name of the text. Only with --task_name=tsv.")
+    flags.DEFINE_string("text_b", None, "Header name of the second text of pairs. Only with tsv.")
+    flags.DEFINE_string("label", None, "Header name of the label. Only with --task_name=tsv.")
+    flags.DEFINE_list(
+        "labels", None, "Labels in the order of the outputs. Default: those of train.tsv, sorted."
+    )
+
+
+def device_options(values: flags.FlagValues) -> DeviceOptions:
+    """The values of `define_device_flags`."""
+    from training.strategy import DeviceOptions
+
+    return DeviceOptions(
+        use_tpu=values.use_tpu,
+        tpu_name=values.tpu_name,
+        tpu_zone=values.tpu_zone,
+        gcp_project=values.gcp_project,
+        master=values.master,
+        num_tpu_cores=values.num_tpu_cores,
+    )
+
+
+def run_options(
+    values: flags.FlagValues,
+    num_train_steps: int,
+    num_warmup_steps: int,
+    identity_flags: Sequence[str],
+) -> RunOptions:
+    """The values of `define_optimization_flags` and of a script's own length of training."""
+    from training.loop import TrainOptions
+    from training.run import RunOptions
+
+    return RunOptions(
+        output_dir=values.output_dir,
+        init_checkpoint=values.init_checkpoint,
+        learning_rate=values.learning_rate,
+        num_warmup_steps=num_warmup_steps,
+        train_batch_size=values.train_batch_size,
+        keep_checkpoint_max=values.keep_checkpoint_max,
+        loop=TrainOptions(
+            num_train_steps=num_train_steps,
+            gradient_accumulation_steps=values.gradient_accumulation_steps,
+            steps_per_call=values.iterations_per_loop if values.use_tpu else 1,
+            save_checkpoints_steps=values.save_checkpoints_steps,
+            evaluate_steps=values.evaluate_steps,
+            log_steps=values.log_steps,
+            random_seed=values.random_seed,
+        ),
+        identity=flag_values(values, identity_flags),
+    )
+
+
+def flag_values(values: flags.FlagValues, names: Sequence[str]) -> dict[str, object]:
+    """Name -> value, for records of how something was made."""
+    return {name: values[name].value for name in names}

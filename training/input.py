@@ -1,0 +1,315 @@
+"""TFRecords to batches: checked, shuffled, grouped by length, and repeatable from any step.
+
+The order of training examples is a function of (seed, epoch) alone, so a run that is resumed at
+step n sees exactly the batches an uninterrupted run would have seen from there on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from common.errors import UserError
+from common.files import expand_globs, file_size, open_binary
+from training.records import read_sidecar
+
+FeatureSpec = Mapping[str, tf.io.FixedLenFeature]
+
+# Records held for shuffling: a share of memory that does not grow with the data.
+SHUFFLE_BYTES = 64 << 20
+# Batches are formed from this many batches' worth of shuffled examples sorted by length.
+LENGTH_WINDOW = 50
+# Lengths are rounded up to a multiple of this, so that shapes repeat and rows stay aligned.
+LENGTH_MULTIPLE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordSet:
+    """TFRecord files that were checked.
+
+    Attributes:
+      files: Paths.
+      compressions: "" or "GZIP" for each file.
+      num_examples: Records in all files.
+      mean_bytes: Mean size of a record on disk.
+      info: The sidecar of the first file, empty for files of another tool.
+    """
+
+    files: tuple[str, ...]
+    compressions: tuple[str, ...]
+    num_examples: int
+    mean_bytes: int
+    info: dict[str, Any]
+
+
+def open_records(
+    patterns: str, flag: str, spec: FeatureSpec, expected: Mapping[str, Any]
+) -> RecordSet:
+    """Checks record files against the run before anything is trained.
+
+    Args:
+      patterns: Comma-separated globs.
+      flag: The flag they come from, for messages.
+      spec: Features each record must have, with their lengths.
+      expected: Values the sidecars must not contradict (`vocab_sha256`, `do_lower_case`, ...);
+        None stands for "not known here".
+
+    Raises:
+      UserError: Nothing matches, a file is empty, truncated or corrupt, or was made with other
+        lengths, another vocabulary or other labels.
+    """
+    files = expand_globs(patterns, flag)
+    compressions, total, size, first_info = [], 0, 0, {}
+    for i, path in enumerate(files):
+        with open_binary(path, decompress=False) as f:
+            compressions.append("GZIP" if f.read(2) == b"\x1f\x8b" else "")
+        info = read_sidecar(path) or {}
+        if info and info.get("file_size") not in (None, file_size(path)):
+            raise UserError(
+                f"{path}: {file_size(path)} bytes, but it had {info['file_size']} when it was "
+                "finished; it is truncated or was overwritten, so create it again."
+            )
+        for key, value in expected.items():
+            if value is not None and info.get(key, value) != value:
+                raise UserError(
+                    f"{path} was made with {key} = {info[key]}, this run has {value}; create the "
+                    "records again or run with what they were made with."
+                )
+        _check_first_record(path, compressions[-1], spec)
+        total += info["num_examples"] if "num_examples" in info else _count(path, compressions[-1])
+        size += file_size(path)
+        first_info = first_info or info
+    return RecordSet(tuple(files), tuple(compressions), total, max(1, size // total), first_info)
+
+
+def _check_first_record(path: str, compression: str, spec: FeatureSpec) -> None:
+    example = tf.train.Example()
+    for record in _records(path, compression):
+        example.ParseFromString(record)
+        break
+    else:
+        raise UserError(f"{path}: no records in it.")
+    for name, feature in spec.items():
+        if name not in example.features.feature:
+            raise UserError(
+                f'{path}: its records have no feature "{name}"; they have '
+                f"{', '.join(sorted(example.features.feature))}."
+            )
+        kind = example.features.feature[name].WhichOneof("kind")
+        found = len(getattr(example.features.feature[name], kind or "int64_list").value)
+        expected = int(np.prod(feature.shape))
+        if found != expected:
+            raise UserError(
+                f'{path}: feature "{name}" has {found} values, this run expects {expected}; pass '
+                "the max_seq_length and max_predictions_per_seq the records were made with."
+            )
+
+
+def _records(path: str, compression: str) -> Iterator[bytes]:
+    """The serialized records of a file; a damaged one is a UserError that names its position."""
+    position = 0
+    try:
+        for record in tf.data.TFRecordDataset(path, compression_type=compression):
+            yield record.numpy()
+            position += 1
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"{path}: record {position + 1} is corrupt or cut off ({error.message.splitlines()[0]})."
+        ) from error
+
+
+def _count(path: str, compression: str) -> int:
+    logging.info("%s has no sidecar: counting and checking its records.", path)
+    return sum(1 for _ in _records(path, compression))
+
+
+def training_batches(
+    records: RecordSet,
+    spec: FeatureSpec,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    group_by_length: bool = False,
+) -> tf.data.Dataset:
+    """Endless batches from step `start_step` on, in an order given by the seed.
+
+    Every epoch shuffles the files and, within a buffer, their records; each record is seen once an
+    epoch, and a batch may span two epochs.
+
+    Args:
+      records: From `open_records`.
+      spec: Features to parse; int64 arrive as int32, as the original casts them.
+      batch_size: Examples per batch over all replicas.
+      seed: Decides the order.
+      start_step: Number of batches to leave out; whole epochs are skipped without reading.
+      group_by_length: Sort the examples of `LENGTH_WINDOW` batches by the number of tokens, cut
+        each batch to its longest example, and shuffle the batches. The examples are the same;
+        padding is not computed.
+
+    Returns:
+      Batches of Tensors [batch_size, ...]; the length axis of grouped ones varies by batch.
+    """
+    window = LENGTH_WINDOW if group_by_length else 1
+    first_window, first_batch = divmod(start_step, window)
+    consumed = first_window * window * batch_size
+    first_epoch, first_record = divmod(consumed, records.num_examples)
+
+    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+    dataset = epochs.flat_map(lambda epoch: _shuffled_epoch(records, seed, epoch))
+    dataset = dataset.skip(first_record).batch(window * batch_size, drop_remainder=True)
+    dataset = dataset.map(lambda x: _parse(x, spec), num_parallel_calls=tf.data.AUTOTUNE)
+    if group_by_length:
+        dataset = dataset.enumerate(start=first_window)
+        dataset = dataset.map(
+            lambda i, window_rows: _sorted_batches(window_rows, batch_size, [seed, i]),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        dataset = dataset.unbatch().skip(first_batch).map(_cut_padding)
+    return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+
+
+def read_feature(records: RecordSet, spec: FeatureSpec, name: str) -> np.ndarray:
+    """One feature of every record, [num_examples, ...], in the order of the files."""
+    dataset = _interleaved(records.files, records.compressions, cycle=1).batch(1024)
+    values = [_parse(rows, {name: spec[name]})[name].numpy() for rows in dataset]
+    return np.concatenate(values)
+
+
+def evaluation_batches(
+    records: RecordSet, spec: FeatureSpec, batch_size: int, group_by_length: bool = False
+) -> tf.data.Dataset:
+    """Every example exactly once, each batch full.
+
+    The last batch is filled with copies of its first row. The features `row` (int64, position of
+    the example in the files) and `is_real_row` (1.0, or 0.0 for such copies) are added.
+
+    Args:
+      records: From `open_records`.
+      spec: Features to parse.
+      batch_size: Examples per batch over all replicas.
+      group_by_length: As in `training_batches`; rows then come in another order, which `row` tells.
+    """
+    window = (LENGTH_WINDOW if group_by_length else 1) * batch_size
+    dataset = _interleaved(records.files, records.compressions, cycle=1)
+    dataset = dataset.enumerate().batch(window)
+    dataset = dataset.map(
+        lambda rows, serialized: (rows, _parse(serialized, spec)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return _full_batches(dataset, batch_size, group_by_length)
+
+
+def array_batches(features: Mapping[str, np.ndarray], batch_size: int) -> tf.data.Dataset:
+    """`evaluation_batches`, grouped by length, of rows in memory: name -> [num_examples, ...]."""
+    dataset = tf.data.Dataset.from_tensor_slices(dict(features))
+    dataset = dataset.enumerate().batch(LENGTH_WINDOW * batch_size)
+    return _full_batches(dataset, batch_size, group_by_length=True)
+
+
+def _full_batches(
+    windows: tf.data.Dataset, batch_size: int, group_by_length: bool
+) -> tf.data.Dataset:
+    """(row numbers, rows) of windows -> full batches with `row` and `is_real_row`."""
+
+    def batches_of(rows: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        batch = {**batch, "row": rows, "is_real_row": tf.ones_like(rows, tf.float32)}
+        return _sorted_batches(_filled(batch, batch_size), batch_size, None, group_by_length)
+
+    dataset = windows.map(batches_of, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    if group_by_length:
+        dataset = dataset.map(_cut_padding)
+    return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return options
+
+
+def _interleaved(files: Any, compressions: Any, cycle: int) -> tf.data.Dataset:
+    dataset = tf.data.Dataset.from_tensor_slices(
+        (tf.convert_to_tensor(files), tf.convert_to_tensor(compressions))
+    )
+
+    def read(path: tf.Tensor, compression: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.TFRecordDataset(path, compression_type=compression, buffer_size=1 << 20)
+
+    if cycle == 1:
+        return dataset.flat_map(read)
+    return dataset.interleave(read, cycle_length=cycle, num_parallel_calls=2, deterministic=True)
+
+
+def _shuffled_epoch(records: RecordSet, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
+    key = tf.stack([tf.constant(seed, tf.int64), epoch])
+    order = tf.random.experimental.stateless_shuffle(tf.range(len(records.files)), key)
+    dataset = _interleaved(
+        tf.gather(records.files, order),
+        tf.gather(records.compressions, order),
+        cycle=min(16, len(records.files)),
+    )
+    buffer = max(1, min(records.num_examples, SHUFFLE_BYTES // records.mean_bytes))
+    shuffle_seed = tf.random.stateless_uniform([], key, 0, np.iinfo(np.int64).max, tf.int64)
+    return dataset.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
+
+
+def _parse(serialized: tf.Tensor, spec: FeatureSpec) -> dict[str, tf.Tensor]:
+    batch = tf.io.parse_example(serialized, dict(spec))
+    return {
+        name: tf.cast(value, tf.int32) if value.dtype == tf.int64 else value
+        for name, value in batch.items()
+    }
+
+
+def _filled(batch: dict[str, tf.Tensor], batch_size: int) -> dict[str, tf.Tensor]:
+    """Repeats the first row until the rows are a multiple of `batch_size`."""
+    rows = tf.shape(batch["row"])[0]
+    missing = -rows % batch_size
+    filled = {
+        name: tf.concat([value, tf.repeat(value[:1], missing, axis=0)], axis=0)
+        for name, value in batch.items()
+    }
+    filled["is_real_row"] = tf.concat([batch["is_real_row"], tf.zeros([missing])], axis=0)
+    return filled
+
+
+def _lengths(batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    return tf.reduce_sum(batch["input_mask"], axis=-1)
+
+
+def _sorted_batches(
+    rows: dict[str, tf.Tensor], batch_size: int, seed: Any, by_length: bool = True
+) -> dict[str, tf.Tensor]:
+    """[n * batch_size, ...] -> [n, batch_size, ...], of similar lengths, in an order by the seed."""
+    if by_length:
+        order = tf.argsort(_lengths(rows), stable=True)
+        rows = {name: tf.gather(value, order) for name, value in rows.items()}
+    batches = {
+        name: tf.reshape(value, tf.concat([[-1, batch_size], tf.shape(value)[1:]], axis=0))
+        for name, value in rows.items()
+    }
+    for name, value in rows.items():
+        batches[name] = tf.ensure_shape(batches[name], [None, batch_size, *value.shape[1:]])
+    if seed is not None:
+        count = tf.shape(next(iter(batches.values())))[0]
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed)
+        batches = {name: tf.gather(value, order) for name, value in batches.items()}
+    return batches
+
+
+def _cut_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Cuts the columns in which every row of the batch has padding."""
+    full = tf.shape(batch["input_mask"])[1]
+    longest = tf.reduce_max(_lengths(batch))
+    rounded = (longest + LENGTH_MULTIPLE - 1) // LENGTH_MULTIPLE * LENGTH_MULTIPLE
+    length = tf.minimum(rounded, full)
+    sequences = ("input_ids", "input_mask", "segment_ids")
+    return {
+        name: value[:, :length] if name in sequences else value for name, value in batch.items()
+    }

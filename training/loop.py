@@ -1,0 +1,273 @@
+"""The training loop of pre-training, fine-tuning and distillation, and the evaluation loop.
+
+The three runs differ in their `Objective` and their data. All sums are taken over every replica and
+every part of an accumulated batch before they are divided, so losses and metrics are those of the
+whole batch however it was split.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from common.errors import UserError
+from modeling.optimization import AdamWeightDecay
+from training.reporting import Reporter
+from training.run_state import RunState
+
+Batch = Mapping[str, tf.Tensor]
+
+
+class Objective(abc.ABC):
+    """A model and a loss that is a weighted sum of means over a batch.
+
+    Attributes:
+      model: The Keras model that is trained.
+      loss_weights: Name of each mean -> its weight in the loss.
+    """
+
+    model: tf_keras.Model
+    loss_weights: Mapping[str, float]
+
+    @abc.abstractmethod
+    def counts(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """What each mean is over: a float32 scalar per name, from the data alone."""
+
+    @abc.abstractmethod
+    def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The sum behind each mean, a float32 scalar per name, with dropout by `seed`."""
+
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """The flags of the loop (`training.flags`).
+
+    Attributes:
+      num_train_steps: Updates of the whole run.
+      gradient_accumulation_steps: Parts each batch is computed in.
+      steps_per_call: Updates per call of the compiled function.
+      save_checkpoints_steps: Updates between saved states.
+      evaluate_steps: Updates between evaluations; 0 for none before the end.
+      log_steps: Updates between lines of metrics.
+      random_seed: Seed of dropout.
+    """
+
+    num_train_steps: int
+    gradient_accumulation_steps: int = 1
+    steps_per_call: int = 1
+    save_checkpoints_steps: int = 1000
+    evaluate_steps: int = 0
+    log_steps: int = 100
+    random_seed: int = 0
+
+
+def train(
+    objective: Objective,
+    optimizer: AdamWeightDecay,
+    strategy: tf.distribute.Strategy,
+    batches_from: Callable[[int], tf.data.Dataset],
+    options: TrainOptions,
+    state: RunState,
+    reporter: Reporter,
+    evaluate: Callable[[], None],
+) -> None:
+    """Trains from the state's step to the end.
+
+    Args:
+      objective: What to minimize.
+      optimizer: Applies the gradients of the mean over the whole batch.
+      strategy: Where to compute.
+      batches_from: Step -> the batches from that step on.
+      options: See `TrainOptions`.
+      state: Saved on the way and at the end.
+      reporter: Receives the mean losses and the learning rate.
+      evaluate: Called every `evaluate_steps` updates, but not after the last one.
+
+    Raises:
+      UserError: The loss is not finite. Nothing is saved after the last finite step.
+    """
+    if state.step >= options.num_train_steps:
+        logging.info("Training has already reached step %d.", state.step)
+        return
+    train_steps = _compiled_steps(objective, optimizer, strategy, options)
+    iterator = iter(strategy.experimental_distribute_dataset(batches_from(state.step)))
+    interval: dict[str, float] = {}
+    interval_start = step = state.step
+    while step < options.num_train_steps:
+        until = min(
+            [options.num_train_steps, step + options.steps_per_call]
+            + [
+                (step // every + 1) * every
+                for every in (
+                    options.log_steps,
+                    options.save_checkpoints_steps,
+                    options.evaluate_steps,
+                )
+                if every
+            ]
+        )
+        losses, bad_step = train_steps(iterator, tf.constant(until - step))
+        if bad_step >= 0:
+            raise UserError(
+                f"the loss is not finite at step {int(bad_step) + 1}; nothing was saved since. "
+                "Lower --learning_rate, raise the warm-up, or look at the records of that step."
+            )
+        for name, value in losses.items():
+            interval[name] = interval.get(name, 0.0) + float(value)
+        reporter.progress(until, float(losses["loss"]) / (until - step))
+        step = until
+        last = step == options.num_train_steps
+        saving = last or step % options.save_checkpoints_steps == 0
+        # A saved state also ends an interval: a resumed run then logs the same means.
+        if saving or step % options.log_steps == 0:
+            means = {name: total / (step - interval_start) for name, total in interval.items()}
+            # The rate of the update just done, which is the one that follows `step - 1` updates.
+            means["learning_rate"] = float(optimizer.schedule(tf.constant(step - 1)))
+            reporter.scalars(step, means)
+            interval, interval_start = {}, step
+        if not last and options.evaluate_steps and step % options.evaluate_steps == 0:
+            evaluate()
+        if saving:
+            state.save()
+
+
+def _compiled_steps(
+    objective: Objective,
+    optimizer: AdamWeightDecay,
+    strategy: tf.distribute.Strategy,
+    options: TrainOptions,
+) -> Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]:
+    """A function (iterator, count) that trains `count` steps in one call.
+
+    It returns the sums of the losses over these steps and the first step whose loss was not finite
+    (-1 for none).
+    """
+    variables = objective.model.trainable_variables
+    parts = options.gradient_accumulation_steps
+
+    def gradients(batch: Batch, counts: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple:
+        with tf.GradientTape() as tape:
+            sums = objective.sums(batch, seed)
+            losses = {k: tf.math.divide_no_nan(v, counts[k]) for k, v in sums.items()}
+            losses["loss"] = tf.add_n([w * losses[k] for k, w in objective.loss_weights.items()])
+        # Word embeddings get a sparse gradient from the look-up; the optimizer wants it dense.
+        grads = [tf.convert_to_tensor(g) for g in tape.gradient(losses["loss"], variables)]
+        return grads, losses
+
+    def replica_step(batch: Batch) -> dict[str, tf.Tensor]:
+        context = tf.distribute.get_replica_context()
+        counts = context.all_reduce(tf.distribute.ReduceOp.SUM, objective.counts(batch))
+        seed = tf.stack([tf.constant(options.random_seed), tf.cast(optimizer.iterations, tf.int32)])
+        seed = tf.random.experimental.stateless_fold_in(
+            seed, tf.cast(context.replica_id_in_sync_group, tf.int32)
+        )
+        if parts == 1:
+            grads, losses = gradients(batch, counts, seed)
+        else:
+            split = {k: tf.reshape(v, _split_shape(v, parts)) for k, v in batch.items()}
+            grads = [tf.zeros_like(v) for v in variables]
+            losses = {k: tf.constant(0.0) for k in ("loss", *objective.loss_weights)}
+            for i in tf.range(parts):
+                part_seed = tf.random.experimental.stateless_fold_in(seed, i)
+                part = {k: v[i] for k, v in split.items()}
+                part_grads, part_losses = gradients(part, counts, part_seed)
+                grads = [total + g for total, g in zip(grads, part_grads, strict=True)]
+                losses = {k: total + part_losses[k] for k, total in losses.items()}
+        grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
+        losses = context.all_reduce(tf.distribute.ReduceOp.SUM, losses)
+        optimizer.apply_gradients(
+            zip(grads, variables, strict=True), skip_gradients_aggregation=True
+        )
+        return losses
+
+    @tf.function
+    def train_steps(iterator: tf.data.Iterator, count: tf.Tensor) -> tuple:
+        totals = {k: tf.constant(0.0) for k in ("loss", *objective.loss_weights)}
+        bad_step = tf.constant(-1, tf.int64)
+        for _ in tf.range(count):
+            step = tf.identity(optimizer.iterations)
+            per_replica = strategy.run(replica_step, args=(next(iterator),))
+            losses = {k: strategy.experimental_local_results(v)[0] for k, v in per_replica.items()}
+            totals = {k: total + losses[k] for k, total in totals.items()}
+            is_first = tf.logical_and(bad_step < 0, ~tf.math.is_finite(losses["loss"]))
+            bad_step = tf.where(is_first, step, bad_step)
+        return totals, bad_step
+
+    return train_steps
+
+
+def _split_shape(x: tf.Tensor, parts: int) -> tf.Tensor:
+    shape = tf.shape(x)
+    return tf.concat([[parts, shape[0] // parts], shape[1:]], axis=0)
+
+
+def evaluate(
+    metrics: Callable[[Batch], dict[str, tuple[tf.Tensor, tf.Tensor]]],
+    strategy: tf.distribute.Strategy,
+    batches: tf.data.Dataset,
+) -> dict[str, float]:
+    """Means over all examples, exact over replicas and the filled last batch.
+
+    Args:
+      metrics: Batch -> name -> (sum, count), computed without dropout; rows whose `is_real_row` is 0
+        count nothing.
+      strategy: Where to compute.
+      batches: From `training.input.evaluation_batches`.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def step(batch: Batch) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        per_replica = strategy.run(metrics, args=(batch,))
+        return {
+            name: tuple(strategy.reduce(tf.distribute.ReduceOp.SUM, x, axis=None) for x in pair)
+            for name, pair in per_replica.items()
+        }
+
+    totals: dict[str, np.ndarray] = {}
+    for batch in strategy.experimental_distribute_dataset(batches):
+        for name, pair in step(batch).items():
+            totals[name] = totals.get(name, np.zeros(2)) + [float(x) for x in pair]
+    return {name: total / count if count else 0.0 for name, (total, count) in totals.items()}
+
+
+def predict(
+    model: tf_keras.Model,
+    strategy: tf.distribute.Strategy,
+    batches: tf.data.Dataset,
+    num_examples: int,
+) -> np.ndarray:
+    """Logits of every example, in the order of the files.
+
+    Args:
+      model: Maps a batch to logits [batch_size, num_labels].
+      strategy: Where to compute.
+      batches: From `training.input.evaluation_batches`.
+      num_examples: Rows to expect.
+
+    Returns:
+      float32 [num_examples, num_labels].
+    """
+
+    @tf.function(reduce_retracing=True)
+    def step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        logits = strategy.run(lambda b: tf.identity(model(b)), args=(batch,))
+        return tuple(
+            strategy.gather(x, axis=0) for x in (logits, batch["row"], batch["is_real_row"])
+        )
+
+    logits = None
+    for batch in strategy.experimental_distribute_dataset(batches):
+        values, rows, real = (x.numpy() for x in step(batch))
+        if logits is None:
+            logits = np.full([num_examples, values.shape[1]], np.nan, np.float32)
+        logits[rows[real > 0]] = values[real > 0]
+    if logits is None or np.isnan(logits).any():
+        raise UserError("predictions are missing or not a number for some rows of the input.")
+    return logits

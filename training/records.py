@@ -1,0 +1,213 @@
+"""TFRecord files of `tf.train.Example`s, written without TensorFlow.
+
+TensorFlow takes seconds to import and far longer to build an Example than NumPy to encode a whole
+matrix. The files are what `tf.io.TFRecordWriter` would have written, and TensorFlow of any version
+reads them. A record stands in the file as (TensorFlow's core/lib/io/record_writer.h)
+
+    uint64  length of the data, little-endian
+    uint32  masked CRC-32C of those 8 bytes
+    byte    data[length]
+    uint32  masked CRC-32C of the data
+
+A sidecar, `<file>.json`, is written once a file is complete: what is in it, how it was made, and
+its size, so that a file that was cut short is noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gzip
+import itertools
+import struct
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import IO, Any, cast
+
+import google_crc32c
+import numpy as np
+
+from training.files import (
+    atomic_output,
+    exists,
+    file_size,
+    open_binary,
+    read_json,
+    remove,
+    write_json,
+)
+
+# Fields of `Feature` in TensorFlow's feature.proto.
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
+
+
+class RecordWriter:
+    """Context manager that writes a TFRecord file, put in place when it is left without an error.
+
+    A sidecar of an earlier file of that name is deleted at the same time.
+
+    Attributes:
+      path: The file.
+      num_records: Records written so far.
+    """
+
+    def __init__(self, path: str, gzip_compress: bool = False):
+        """Does not touch the disk yet.
+
+        Args:
+          path: The file.
+          gzip_compress: Whether to write a gzip stream (its bytes depend on the records alone).
+        """
+        self.path = path
+        self.num_records = 0
+        self._gzip_compress = gzip_compress
+
+    def __enter__(self) -> RecordWriter:
+        """Creates a temporary file in the same folder; UserError if that is impossible."""
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_output(self.path))
+            stack.push(self._delete_old_sidecar)
+            file = stack.enter_context(open_binary(temporary, "wb"))
+            if self._gzip_compress:
+                stream = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
+                file = cast(IO[bytes], stack.enter_context(stream))
+            self._file = file
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exit.__exit__(kind, error, traceback)
+
+    def write(self, record: bytes) -> None:
+        self.write_many([record])
+
+    def write_many(self, records: Sequence[bytes]) -> None:
+        checksums = _masked(np.fromiter(map(google_crc32c.value, records), np.uint32, len(records)))
+        parts: list[bytes] = []
+        for record, checksum in zip(records, checksums.tolist(), strict=True):
+            parts += _frame_head(len(record)), record, checksum.to_bytes(4, "little")
+        self._file.write(b"".join(parts))
+        self.num_records += len(records)
+
+    def _delete_old_sidecar(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and exists(_sidecar_path(self.path)):
+            remove(_sidecar_path(self.path))
+
+
+def serialize_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
+    """Encodes N `tf.train.Example`s.
+
+    Args:
+      features: Arrays whose first axis is the N examples. Integers (none negative) of shape [N] or
+        [N, K] become an Int64List, floats of these shapes a FloatList of float32, and `bytes` in an
+        object array of shape [N] a BytesList of one value.
+
+    Returns:
+      N serialized messages, features in the order of their names.
+
+    Raises:
+      ValueError: An array of another type or shape, or a negative integer.
+    """
+    entries = [_map_entries(name, features[name]) for name in sorted(features)]
+    messages = map(b"".join, zip(*entries, strict=True))
+    return [b"\x0a" + _varint(len(message)) + message for message in messages]
+
+
+def write_sidecar(record_path: str, info: Mapping[str, Any]) -> None:
+    """Writes `<record_path>.json`.
+
+    Args:
+      record_path: A complete record file; its size is added as `file_size`.
+      info: What readers want to know, `num_examples` above all.
+    """
+    write_json(_sidecar_path(record_path), {**info, "file_size": file_size(record_path)})
+
+
+def read_sidecar(record_path: str) -> dict[str, Any] | None:
+    """The content of `<record_path>.json`, or None if there is none (files of another tool).
+
+    Raises:
+      UserError: The sidecar is not JSON.
+    """
+    path = _sidecar_path(record_path)
+    return read_json(path) if exists(path) else None
+
+
+def _sidecar_path(record_path: str) -> str:
+    return record_path + ".json"
+
+
+def _masked(checksums: np.ndarray) -> np.ndarray:
+    """TensorFlow's masking: CRCs of data that itself holds CRCs would be weak."""
+    rotated = (checksums >> np.uint32(15)) | (checksums << np.uint32(17))
+    return rotated + np.uint32(0xA282EAD8)
+
+
+@functools.lru_cache(maxsize=4096)
+def _frame_head(size: int) -> bytes:
+    length = struct.pack("<Q", size)
+    return length + _masked(np.array([google_crc32c.value(length)], np.uint32)).tobytes()
+
+
+def _map_entries(name: str, values: np.ndarray) -> list[bytes]:
+    """Per example, the entry `name: Feature` of the map in `Features`, with its tag and size."""
+    if values.dtype.kind == "O" and values.ndim == 1:
+        kind, payloads = _BYTES_LIST, values.tolist()
+    elif values.dtype.kind == "f" and values.ndim in (1, 2):
+        data = values.astype("<f4").tobytes()
+        kind, payloads = _FLOAT_LIST, _cut(data, np.full(len(values), len(data) // len(values)))
+    elif values.dtype.kind in "iub" and values.ndim in (1, 2):
+        kind, payloads = _INT64_LIST, _varint_rows(values.reshape(len(values), -1))
+    else:
+        raise ValueError(f'feature "{name}": no encoding for {values.dtype} {values.shape}')
+    key = name.encode()
+    return [_entry_head(key, kind, len(payload)) + payload for payload in payloads]
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _entry_head(key: bytes, kind: int, size: int) -> bytes:
+    """All of a map entry that comes before the `size` bytes of its only list's content."""
+    # Every one of the three lists has one field, number 1, and every message here is nested as the
+    # last field of its parent, so the head grows from the inside out.
+    head = b"\x0a" + _varint(size)
+    head = bytes([kind << 3 | 2]) + _varint(len(head) + size) + head
+    head = b"\x0a" + _varint(len(key)) + key + b"\x12" + _varint(len(head) + size) + head
+    return b"\x0a" + _varint(len(head) + size) + head
+
+
+def _varint(value: int) -> bytes:
+    """Protocol Buffers' integer: 7 bits a byte, lowest first; the high bit says more follow."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _varint_rows(values: np.ndarray) -> list[bytes]:
+    """The varints of each row of an integer matrix [N, K]."""
+    if values.size and values.min() < 0:
+        raise ValueError(f"negative integers are not supported, found {values.min()}")
+    values = values.astype(np.uint64)
+    largest = int(values.max(initial=0))
+    planes, used = [], []
+    for shift in range(0, max(largest.bit_length(), 1), 7):
+        rest = values >> np.uint64(shift)
+        more = rest > 0x7F
+        planes.append((rest & np.uint64(0x7F)).astype(np.uint8) | more.astype(np.uint8) << 7)
+        used.append(rest > 0 if shift else np.ones_like(more))
+    is_used = np.stack(used, axis=-1)
+    data = np.stack(planes, axis=-1)[is_used].tobytes()
+    return _cut(data, is_used.sum(axis=(1, 2)))
+
+
+def _cut(data: bytes, sizes: np.ndarray) -> list[bytes]:
+    """Consecutive pieces of `data` of the given sizes."""
+    ends = itertools.accumulate(sizes.tolist(), initial=0)
+    return [data[start:end] for start, end in itertools.pairwise(ends)]

@@ -1,0 +1,103 @@
+"""What a run tells: a progress line, `metrics.jsonl`, TensorBoard scalars, `eval_results.txt`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from common.files import exists, read_lines, write_text
+
+# A terminal's line is redrawn this often; a log file gets a line this often (seconds).
+TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 15.0
+
+
+class Reporter:
+    """Writes the measurements of one run into its folder.
+
+    Args:
+      output_dir: Folder of `metrics.jsonl` and of the TensorBoard events (`eval/` for evaluations).
+      num_steps: Updates of the whole run, for the percentage and the remaining time.
+      batch_size: Examples per update.
+      start_step: Updates done before; later lines of an existing `metrics.jsonl` belong to a part of
+        an interrupted run that is about to be repeated, so they are dropped.
+    """
+
+    def __init__(self, output_dir: str, num_steps: int, batch_size: int, start_step: int):
+        self.num_steps, self.batch_size = num_steps, batch_size
+        self._path = os.path.join(output_dir, "metrics.jsonl")
+        kept = _lines_up_to(self._path, start_step) if exists(self._path) else []
+        write_text(self._path, "".join(line + "\n" for line in kept))
+        self._writers = {
+            "train": tf.summary.create_file_writer(output_dir),
+            "eval": tf.summary.create_file_writer(os.path.join(output_dir, "eval")),
+        }
+        self._start_time, self._start_step = time.monotonic(), start_step
+        self._shown_at = 0.0
+        self._terminal = sys.stderr.isatty()
+
+    def progress(self, step: int, loss: float) -> None:
+        """Shows step, share, loss, speed and remaining time, at most every so many seconds."""
+        now = time.monotonic()
+        interval = TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL
+        if now - self._shown_at < interval and step < self.num_steps:
+            return
+        self._shown_at = now
+        done, seconds = step - self._start_step, max(now - self._start_time, 1e-6)
+        remaining = (self.num_steps - step) * seconds / max(done, 1)
+        line = (
+            f"step {step:,}/{self.num_steps:,} ({100 * step / max(self.num_steps, 1):.0f}%) | "
+            f"loss {loss:.4f} | {done * self.batch_size / seconds:,.1f} examples/s | "
+            f"ETA {_clock(remaining)}"
+        )
+        if self._terminal:
+            sys.stderr.write("\r\x1b[K" + line + ("\n" if step >= self.num_steps else ""))
+            sys.stderr.flush()
+        else:
+            logging.info(line)
+
+    def scalars(self, step: int, values: Mapping[str, float], kind: str = "train") -> None:
+        """Appends a line to `metrics.jsonl` and scalars to TensorBoard.
+
+        Args:
+          step: Updates done.
+          values: Name -> value.
+          kind: "train" or "eval".
+        """
+        record = {"step": step, "kind": kind, **{k: float(v) for k, v in values.items()}}
+        with tf.io.gfile.GFile(self._path, "a") as f:
+            f.write(json.dumps(record) + "\n")
+        with self._writers[kind].as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
+        self._writers[kind].flush()
+
+
+def _lines_up_to(path: str, last_step: int) -> list[str]:
+    kept = []
+    for _, line in read_lines(path):
+        try:
+            if json.loads(line)["step"] > last_step:
+                continue
+        except (ValueError, KeyError, TypeError):
+            continue  # The line a killed run was writing.
+        kept.append(line)
+    return kept
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+def write_results(path: str, values: Mapping[str, float | int]) -> None:
+    """Writes `eval_results.txt` as the original does: sorted lines `key = value`."""
+    text = "".join(f"{key} = {values[key]}\n" for key in sorted(values))
+    write_text(path, text)
+    logging.info("***** %s *****\n%s", path, text.rstrip())

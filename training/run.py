@@ -1,0 +1,188 @@
+"""A training run in its folder, from the first restore to the last model folder.
+
+Shared by pre-training, fine-tuning and distillation: what to start from, the loop, evaluations on
+the way with the best model kept, and the final model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from common.errors import UserError
+from common.files import exists, read_json
+from modeling.checkpoints import checkpoint_exists, load_weights
+from modeling.model_folder import INFO_FILE
+from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
+from training.loop import Objective, TrainOptions, train
+from training.reporting import Reporter
+from training.run_state import RunState, check_run_config, remove_leftovers
+from training.strategy import check_batch_size
+
+BEST_FOLDER = "best"
+
+
+class Evaluation(NamedTuple):
+    """Result of an evaluation.
+
+    Attributes:
+      metrics: Name -> value.
+      score: What models are compared by; higher is better.
+    """
+
+    metrics: dict[str, float]
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """The flags of a training run.
+
+    Attributes:
+      output_dir: Folder of states, logs and models.
+      init_checkpoint: What to start from; None for random weights.
+      learning_rate: Peak rate.
+      num_warmup_steps: Updates in which the rate rises.
+      train_batch_size: Examples per update over all replicas.
+      keep_checkpoint_max: Saved states to keep.
+      loop: Options of the loop.
+      identity: All that decides the result; a run is not continued with other values.
+    """
+
+    output_dir: str
+    init_checkpoint: str | None
+    learning_rate: float
+    num_warmup_steps: int
+    train_batch_size: int
+    keep_checkpoint_max: int
+    loop: TrainOptions
+    identity: Mapping[str, Any]
+
+
+def run_training(
+    objective: Objective,
+    strategy: tf.distribute.Strategy,
+    batches_from: Callable[[int], tf.data.Dataset],
+    options: RunOptions,
+    write_model: Callable[[str, int], None],
+    evaluate: Callable[[], Evaluation] | None = None,
+) -> None:
+    """Trains to the end, or finishes a run that was interrupted.
+
+    Args:
+      objective: Its model was made in the strategy's scope.
+      strategy: Where to compute.
+      batches_from: Step -> the training batches from that step on.
+      options: See `RunOptions`.
+      write_model: Writes a model folder, given its path and the number of updates.
+      evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
+        with the highest score is kept in `output_dir/best`.
+
+    Raises:
+      UserError: The batch cannot be divided, the folder holds another run, the checkpoint does not
+        fit, or the loss is not finite.
+    """
+    loop = options.loop
+    check_batch_size(
+        "train_batch_size", options.train_batch_size, strategy, loop.gradient_accumulation_steps
+    )
+    tf.io.gfile.makedirs(options.output_dir)
+    remove_leftovers(options.output_dir)
+    check_run_config(options.output_dir, options.identity)
+    variables = objective.model.trainable_variables
+    with strategy.scope():
+        optimizer = AdamWeightDecay(
+            WarmupLinearDecay(options.learning_rate, loop.num_train_steps, options.num_warmup_steps)
+        )
+        state = RunState(options.output_dir, variables, optimizer, options.keep_checkpoint_max)
+    # 1. the run's own newest state, 2. --init_checkpoint, 3. random weights
+    if not state.restore():
+        if options.init_checkpoint:
+            load_weights(variables, options.init_checkpoint).log()
+        else:
+            logging.info("No --init_checkpoint: training starts from random weights.")
+    log_start(objective, options)
+    reporter = Reporter(
+        options.output_dir, loop.num_train_steps, options.train_batch_size, state.step
+    )
+
+    def evaluate_and_keep_best() -> None:
+        if evaluate is None:
+            return
+        result = evaluate()
+        reporter.scalars(state.step, result.metrics, kind="eval")
+        logging.info(
+            "Evaluation at step %d: %s",
+            state.step,
+            ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.metrics.items())),
+        )
+        if state.is_best(result.score):
+            write_model(os.path.join(options.output_dir, BEST_FOLDER), state.step)
+
+    train(
+        objective, optimizer, strategy, batches_from, loop, state, reporter, evaluate_and_keep_best
+    )
+    write_model(options.output_dir, state.step)
+    evaluate_and_keep_best()
+
+
+def load_trained_weights(variables: Sequence[tf.Variable], *paths: str | None) -> int:
+    """Loads a trained model for evaluation and prediction alone.
+
+    Args:
+      variables: All variables of the model; each must be in the checkpoint.
+      *paths: Where to look, the first that holds a checkpoint counts: the run's own `output_dir`
+        comes before `init_checkpoint`, as in the original.
+
+    Returns:
+      The number of updates the weights have had, 0 where it is not recorded.
+
+    Raises:
+      UserError: There are no weights, or they are not those of a whole model of this kind.
+    """
+    given = [path for path in paths if path]
+    path = next((path for path in given if checkpoint_exists(path)), None)
+    if path is None:
+        raise UserError(
+            f"no trained model in {' or '.join(given)}; train first (--do_train), or say with "
+            "--init_checkpoint which model to use."
+        )
+    report = load_weights(variables, path)
+    report.log()
+    if report.new:
+        raise UserError(
+            f"{report.source}: variables {', '.join(report.new)} are missing, so there is no trained "
+            "model to use; train it first (--do_train)."
+        )
+    info_path = os.path.join(os.path.dirname(report.source), INFO_FILE)
+    return int(read_json(info_path).get("global_step", 0)) if exists(info_path) else 0
+
+
+def log_start(objective: Objective, options: RunOptions) -> None:
+    """The facts of a run, in the original's form."""
+    logging.info("***** Running training *****")
+    facts = {
+        "Parameters": f"{sum(np.prod(v.shape) for v in objective.model.trainable_variables):,}",
+        "Batch size": options.train_batch_size,
+        "Num steps": f"{options.loop.num_train_steps:,}",
+        "Warm-up steps": f"{options.num_warmup_steps:,}",
+        "Output": options.output_dir,
+    }
+    for name, value in facts.items():
+        logging.info("  %s = %s", name, value)
+
+
+def software_versions() -> dict[str, str]:
+    """Versions that decide numerical results, for the record."""
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,169 @@
+"""Rows of TSV files and lines of text files, read one at a time.
+
+Tables follow GLUE's convention (`_read_tsv` in google-research/bert `run_classifier.py`): columns
+are separated by single tabs and nothing is quoted, so a quotation mark is a letter like any other.
+Files may be plain, `.gz` or `.xz`; memory does not grow with their length.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from common.errors import UserError
+from common.files import read_lines
+
+COMPRESSIONS = ("", ".gz", ".xz")
+_TEXT_SUFFIXES = tuple(".txt" + compression for compression in COMPRESSIONS)
+_TABLE_SUFFIXES = tuple(".tsv" + compression for compression in COMPRESSIONS)
+
+
+class Row(NamedTuple):
+    """The wanted columns of one row of a table.
+
+    Attributes:
+      path: The file.
+      line: Line number, counted from 1.
+      values: One text for each wanted column; None for a column that was not wanted.
+    """
+
+    path: str
+    line: int
+    values: tuple[str | None, ...]
+
+    @property
+    def place(self) -> str:
+        """File and line as messages name them."""
+        return f"{self.path}, line {self.line}"
+
+
+def read_table(path: str, columns: Sequence[int | str | None], header: bool) -> Iterator[Row]:
+    """Yields the wanted columns of every row.
+
+    Args:
+      path: A TSV file.
+      columns: The wanted columns in the wanted order: a position counted from 0 (negative: from
+        the end of the header), a name that stands in the header, or None for no column.
+      header: Whether the first line names the columns instead of being a row.
+
+    Raises:
+      UserError: A column that the header does not name, a row with too few columns, or a row with
+        more columns than the header, which is what a tab inside a text looks like.
+    """
+    lines = read_lines(path)
+    names = None
+    if header:
+        _, first = next(lines, (1, None))
+        if first is None:
+            raise UserError(f"{path} is empty; expected a first line that names the columns.")
+        names = first.split("\t")
+        columns = [_position(path, names, column) for column in columns]
+    positions = [column for column in columns if isinstance(column, int)]
+    needed = max(positions) + 1
+    if names is not None and len(names) < needed:
+        raise _too_few_columns(path, 1, len(names), needed)
+    for line, text in lines:
+        cells = text.split("\t")
+        if len(cells) < needed:
+            raise _too_few_columns(path, line, len(cells), needed)
+        if names is not None and len(cells) > len(names):
+            raise UserError(
+                f"{path}, line {line}: found {len(cells)} columns, but the header names "
+                f"{len(names)}; a tab inside a text splits it, replace it by a space."
+            )
+        yield Row(path, line, tuple(cells[c] if isinstance(c, int) else None for c in columns))
+
+
+def _position(path: str, names: list[str], column: int | str | None) -> int | None:
+    if isinstance(column, str):
+        if column not in names:
+            raise UserError(
+                f'{path}: no column is called "{column}"; the header names {", ".join(names)}.'
+            )
+        return names.index(column)
+    if column is not None and column < 0:
+        return len(names) + column
+    return column
+
+
+def _too_few_columns(path: str, line: int, found: int, needed: int) -> UserError:
+    return UserError(
+        f"{path}, line {line}: found {found} column{'s' if found > 1 else ''}, expected at least "
+        f"{needed}; columns are separated by tabs."
+    )
+
+
+def read_transfer_texts(
+    paths: Sequence[str], text_a: str | None = None, text_b: str | None = None
+) -> Iterator[tuple[str, str, str | None]]:
+    """Reads the unlabelled texts a teacher is asked about; blank rows are passed over.
+
+    A line of a text file (`.txt`) is one text. A row of a table (`.tsv`) is one text or, with two
+    columns, a pair; with `text_a` the table has a header and these columns are read.
+
+    Args:
+      paths: Files, plain or compressed, in the order they are read.
+      text_a: Name of the column of the (first) text, for tables with a header.
+      text_b: Name of the column of the second text, for tables of pairs with a header.
+
+    Yields:
+      (example id `<file name>:<line>`, first text, second text or None).
+
+    Raises:
+      UserError: At once for a file that is neither text nor table or that does not fit the column
+        names; while reading for what `read_table` refuses, a row of more than two columns, or
+        single texts mixed with pairs.
+    """
+    if text_b is not None and text_a is None:
+        raise UserError(f"--text_b={text_b} needs --text_a, the column of the first text.")
+    for path in paths:
+        if not path.endswith(_TEXT_SUFFIXES + _TABLE_SUFFIXES):
+            raise UserError(
+                f"{path}: cannot tell its format by its name; expected a text file (.txt) or a "
+                f"table (.tsv), plain or with .gz or .xz."
+            )
+        if text_a is not None and not path.endswith(_TABLE_SUFFIXES):
+            raise UserError(f"{path}: --text_a={text_a} names a column, but this is a text file.")
+    return _transfer_texts(paths, text_a, text_b)
+
+
+def _transfer_texts(
+    paths: Sequence[str], text_a: str | None, text_b: str | None
+) -> Iterator[tuple[str, str, str | None]]:
+    first: tuple[str, bool] | None = None
+    for path in paths:
+        for line, first_text, second_text in _transfer_rows(path, text_a, text_b):
+            if not first_text.strip() and not (second_text or "").strip():
+                continue
+            is_pair = second_text is not None
+            if first is None:
+                first = (f"{path}, line {line}", is_pair)
+            elif first[1] != is_pair:
+                kinds = ("a single text", "a pair of texts")
+                raise UserError(
+                    f"{path}, line {line}: found {kinds[is_pair]}, but {first[0]} has "
+                    f"{kinds[not is_pair]}; a transfer set is all single texts or all pairs."
+                )
+            yield f"{os.path.basename(path)}:{line}", first_text, second_text
+
+
+def _transfer_rows(
+    path: str, text_a: str | None, text_b: str | None
+) -> Iterator[tuple[int, str, str | None]]:
+    if path.endswith(_TEXT_SUFFIXES):
+        for line, text in read_lines(path):
+            yield line, text, None
+    elif text_a is not None:
+        for row in read_table(path, (text_a, text_b), header=True):
+            first_text, second_text = row.values
+            yield row.line, first_text or "", second_text
+    else:
+        for line, text in read_lines(path):
+            cells = text.split("\t")
+            if len(cells) > 2:
+                raise UserError(
+                    f"{path}, line {line}: found {len(cells)} columns, expected one (a text) or "
+                    f"two (a pair); if the table has a header, pass --text_a and --text_b."
+                )
+            yield line, cells[0], cells[1] if len(cells) == 2 else None
