@@ -71,7 +71,7 @@ def main(_: Sequence[str]) -> None:
         write_manifest,
         write_shard,
     )
-    from modeling.checkpoints import variable_name, weights_digest
+    from modeling.checkpoints import variable_values, weights_digest
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model
     from training.classifier_records import encode_rows
@@ -110,7 +110,7 @@ def main(_: Sequence[str]) -> None:
         for file in task.train if task else ():
             for example in task.read_examples(file, FLAGS.data_dir):
                 label_id = labels.index(example.label)
-                yield TransferExample(example.source, example.text_a, example.text_b, label_id)
+                yield TransferExample(example.example_id, example.text_a, example.text_b, label_id)
         for example_id, text_a, text_b in read_transfer_texts(paths, *columns):
             yield TransferExample(example_id, text_a, text_b)
 
@@ -125,14 +125,13 @@ def main(_: Sequence[str]) -> None:
     load_trained_weights(teacher.trainable_variables, FLAGS.init_checkpoint)
 
     make_folder(FLAGS.output_dir)
-    weights = {variable_name(v): v.numpy() for v in teacher.trainable_variables}
     description = {
         "labels": list(labels),
         "max_seq_length": FLAGS.max_seq_length,
         "do_lower_case": sources.tokenizer.do_lower_case,
         "vocab_sha256": sources.tokenizer.sha256,
         "teacher_config": sources.config.to_dict(),
-        "teacher_weights_sha256": weights_digest(weights),
+        "teacher_weights_sha256": weights_digest(variable_values(teacher.trainable_variables)),
         "flags": flag_values(FLAGS, SET_FLAGS),
     }
     counts = []

@@ -74,6 +74,7 @@ def main(_: Sequence[str]) -> None:
     )
     from classification.objective import ClassificationObjective
     from classification.tasks import get_task
+    from modeling.checkpoints import variable_values
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
     from training.classifier_records import feature_spec
@@ -126,8 +127,8 @@ def main(_: Sequence[str]) -> None:
             "flags": flag_values(FLAGS, IDENTITY_FLAGS),
             "versions": software_versions(),
         }
-        variables = model.trainable_variables
-        write_model_folder(folder, variables, sources.config, sources.vocab_file, info)
+        values = variable_values(model.trainable_variables)
+        write_model_folder(folder, values, sources.config, sources.vocab_file, info)
 
     if FLAGS.do_train:
         records = task_sets(task.train, "train")[0].records

@@ -105,6 +105,7 @@ def main(_: Sequence[str]) -> None:
     from common.files import expand_globs
     from distillation.objective import DistillationObjective
     from distillation.soft_labels import feature_spec, read_manifest
+    from modeling.checkpoints import variable_values
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
     from training.input import evaluation_batches, open_records, training_batches
@@ -183,8 +184,8 @@ def main(_: Sequence[str]) -> None:
             "flags": flag_values(FLAGS, IDENTITY_FLAGS),
             "versions": software_versions(),
         }
-        variables = student.trainable_variables
-        write_model_folder(folder, variables, sources.config, sources.vocab_file, info)
+        values = variable_values(student.trainable_variables)
+        write_model_folder(folder, values, sources.config, sources.vocab_file, info)
 
     if FLAGS.do_train:
         step = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)

@@ -85,6 +85,7 @@ def main(_: Sequence[str]) -> None:
     import functools
     import os
 
+    from modeling.checkpoints import variable_values
     from modeling.heads import PretrainingModel
     from modeling.model_folder import check_max_seq_length, resolve_model, write_model_folder
     from pretraining.objective import PretrainingObjective, feature_spec
@@ -134,8 +135,8 @@ def main(_: Sequence[str]) -> None:
             "training_data": records.info,
             "versions": software_versions(),
         }
-        variables = model.trainable_variables
-        write_model_folder(folder, variables, sources.config, sources.vocab_file, info)
+        values = variable_values(model.trainable_variables)
+        write_model_folder(folder, values, sources.config, sources.vocab_file, info)
 
     if FLAGS.do_train:
         run_training(

@@ -135,6 +135,11 @@ def variable_name(variable: tf.Variable) -> str:
     return variable.name.removesuffix(":0")
 
 
+def variable_values(variables: Sequence[tf.Variable]) -> dict[str, np.ndarray]:
+    """The values of variables by their names in an original checkpoint."""
+    return {variable_name(v): v.numpy() for v in variables}
+
+
 def load_weights(variables: Sequence[tf.Variable], path: str) -> LoadReport:
     """Assigns the weights of a checkpoint to the variables of the same names.
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
@@ -20,7 +21,6 @@ from common.files import exists, read_json, write_json, write_text
 from modeling.checkpoints import (
     MODEL_CHECKPOINT,
     find_checkpoint,
-    variable_name,
     weights_digest,
     write_checkpoint,
 )
@@ -85,7 +85,7 @@ def read_model_folder(path: str) -> ModelFolder:
 
 def write_model_folder(
     path: str,
-    variables: Sequence[tf.Variable],
+    values: Mapping[str, np.ndarray],
     config: BertConfig,
     vocab_file: str | None,
     info: dict[str, Any],
@@ -94,12 +94,11 @@ def write_model_folder(
 
     Args:
       path: The folder, made when it does not exist; other files in it are left alone.
-      variables: The model's variables, under their original names.
+      values: The weights by their original names.
       config: The architecture.
       vocab_file: Copied to `vocab.txt`; None leaves the folder without one.
       info: JSON content of `model_info.json`; the digest of the weights is added.
     """
-    values = {variable_name(v): v.numpy() for v in variables}
     staging = os.path.join(path, "model.tmp")
     if tf.io.gfile.exists(staging):
         tf.io.gfile.rmtree(staging)

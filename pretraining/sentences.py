@@ -14,7 +14,7 @@ _BOUNDARY = re.compile(
     r"""([.!?\u2026]+["'\u201d\u2019\u00bb)\]]*)"""
     r"""\s+(?=["'\u201c\u2018\u00ab(\[\u00bf\u00a1_]*[^\W_a-z])"""
 )
-_LAST_WORD = re.compile(r"[^\s(\[\"'\u201c\u2018_]*$")
+_LAST_WORD = re.compile(r"[^\s(\[\"'\u201c\u2018_\u2013\u2014-]*$")
 
 # Never the last word of a sentence, for what they name follows.
 _TITLE = re.compile(
@@ -23,7 +23,7 @@ _TITLE = re.compile(
     re.IGNORECASE,
 )
 # Part of the sentence if a number follows.
-_NUMBERED = re.compile("nos?|pp?|vols?|figs?|ch|chap|sec|art|op|ca?|b|d", re.IGNORECASE)
+_NUMBERED = re.compile("nos?|pp?|vols?|figs?|ch|chap|sec|art|opp?|ca?|b|d", re.IGNORECASE)
 _INITIALS = re.compile(r"[^\W\d_a-z]|[^\W\d_]+(\.[^\W\d_]+)+")
 _LONGEST_ABBREVIATION = 12
 

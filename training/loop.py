@@ -10,7 +10,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -222,8 +223,7 @@ def evaluate(
       batches: From `training.input.evaluation_batches`.
     """
 
-    @tf.function(reduce_retracing=True)
-    def step(batch: Batch) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    def step(batch: Batch) -> dict[str, tuple[tf.Tensor, ...]]:
         per_replica = strategy.run(metrics, args=(batch,))
         return {
             name: tuple(strategy.reduce(tf.distribute.ReduceOp.SUM, x, axis=None) for x in pair)
@@ -231,8 +231,8 @@ def evaluate(
         }
 
     totals: dict[str, np.ndarray] = {}
-    for batch in strategy.experimental_distribute_dataset(batches):
-        for name, pair in step(batch).items():
+    for sums in _outputs(step, strategy, batches):
+        for name, pair in sums.items():
             totals[name] = totals.get(name, np.zeros(2)) + [float(x) for x in pair]
     return {name: total / count if count else 0.0 for name, (total, count) in totals.items()}
 
@@ -255,19 +255,27 @@ def predict(
       float32 [num_examples, num_labels].
     """
 
-    @tf.function(reduce_retracing=True)
-    def step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def step(batch: Batch) -> tuple[tf.Tensor, ...]:
         logits = strategy.run(lambda b: tf.identity(model(b)), args=(batch,))
-        return tuple(
-            strategy.gather(x, axis=0) for x in (logits, batch["row"], batch["is_real_row"])
-        )
+        outputs = (logits, batch["row"], batch["is_real_row"])
+        return tuple(strategy.gather(x, axis=0) for x in outputs)
 
     logits = None
-    for batch in strategy.experimental_distribute_dataset(batches):
-        values, rows, real = (x.numpy() for x in step(batch))
+    for values, rows, real in _outputs(step, strategy, batches):
         if logits is None:
             logits = np.full([num_examples, values.shape[1]], np.nan, np.float32)
-        logits[rows[real > 0]] = values[real > 0]
+        is_real = real.numpy() > 0
+        logits[rows.numpy()[is_real]] = values.numpy()[is_real]
     if logits is None or np.isnan(logits).any():
         raise UserError("predictions are missing or not a number for some rows of the input.")
     return logits
+
+
+def _outputs(
+    step: Callable[[Batch], Any], strategy: tf.distribute.Strategy, batches: tf.data.Dataset
+) -> Iterator[Any]:
+    """`step` of every batch, traced once for all lengths of batches."""
+    distributed = strategy.experimental_distribute_dataset(batches)
+    traced = tf.function(step, input_signature=[distributed.element_spec])
+    for batch in distributed:
+        yield traced(batch)

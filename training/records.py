@@ -19,6 +19,7 @@ import contextlib
 import functools
 import gzip
 import itertools
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -160,9 +161,11 @@ def _map_entries(name: str, values: np.ndarray) -> list[bytes]:
         kind, payloads = _BYTES_LIST, values.tolist()
     elif values.dtype.kind == "f" and values.ndim in (1, 2):
         data = values.astype("<f4").tobytes()
-        kind, payloads = _FLOAT_LIST, _cut(data, np.full(len(values), len(data) // len(values)))
+        row_bytes = 4 * math.prod(values.shape[1:])
+        kind, payloads = _FLOAT_LIST, _cut(data, np.full(len(values), row_bytes))
     elif values.dtype.kind in "iub" and values.ndim in (1, 2):
-        kind, payloads = _INT64_LIST, _varint_rows(values.reshape(len(values), -1))
+        matrix = values if values.ndim == 2 else values[:, None]
+        kind, payloads = _INT64_LIST, _varint_rows(matrix)
     else:
         raise ValueError(f'feature "{name}": no encoding for {values.dtype} {values.shape}')
     key = name.encode()
@@ -194,17 +197,19 @@ def _varint_rows(values: np.ndarray) -> list[bytes]:
     """The varints of each row of an integer matrix [N, K]."""
     if values.size and values.min() < 0:
         raise ValueError(f"negative integers are not supported, found {values.min()}")
-    values = values.astype(np.uint64)
     largest = int(values.max(initial=0))
-    planes, used = [], []
-    for shift in range(0, max(largest.bit_length(), 1), 7):
-        rest = values >> np.uint64(shift)
+    if largest <= 0x7F:
+        data = values.astype(np.uint8).tobytes()
+        return _cut(data, np.full(len(values), values.shape[1]))
+    values = values.astype(np.uint32 if largest < 1 << 32 else np.uint64)
+    planes, is_used = [], []
+    for shift in range(0, largest.bit_length(), 7):
+        rest = values >> values.dtype.type(shift)
         more = rest > 0x7F
-        planes.append((rest & np.uint64(0x7F)).astype(np.uint8) | more.astype(np.uint8) << 7)
-        used.append(rest > 0 if shift else np.ones_like(more))
-    is_used = np.stack(used, axis=-1)
-    data = np.stack(planes, axis=-1)[is_used].tobytes()
-    return _cut(data, is_used.sum(axis=(1, 2)))
+        planes.append((rest & values.dtype.type(0x7F)).astype(np.uint8) | more.view(np.uint8) << 7)
+        is_used.append(rest > 0 if shift else np.ones_like(more))
+    used = np.stack(is_used, axis=-1)
+    return _cut(np.stack(planes, axis=-1)[used].tobytes(), used.sum(axis=(1, 2)))
 
 
 def _cut(data: bytes, sizes: np.ndarray) -> list[bytes]:

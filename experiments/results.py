@@ -1,0 +1,230 @@
+"""Scores of a comparison, gathered from the runs' own files, as JSON, a table and a plot."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from classification.metrics import compute_metrics, primary_metric
+from classification.tasks import TSV_TASK, Task, find_table
+from common.errors import UserError
+from common.files import atomic_output, read_json, read_lines, write_json, write_text
+from modeling.config import BertConfig
+from training.tables import read_table
+
+# What each strategy starts from and learns from, in the words of the paper.
+DESCRIPTIONS = {
+    "Teacher": ("pre-trained", "labels"),
+    "Basic": ("random", "labels"),
+    "KD": ("random", "teacher, on transfer text"),
+    "PF": ("pre-trained", "labels"),
+    "PD": ("pre-trained", "teacher, on transfer text"),
+    "PD-F": ("PD", "labels"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A figure over several seeds, in percent.
+
+    Attributes:
+      values: One per seed.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation, None for a single value."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    def __str__(self) -> str:
+        spread = "" if self.deviation is None else f" ± {self.deviation:.1f}"
+        return f"{self.mean:.1f}{spread}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"values": self.values, "mean": self.mean, "deviation": self.deviation}
+
+
+def collect_results(
+    model_stages: Mapping[str, Sequence[str]],
+    output_dir: str,
+    task: Task,
+    data_dir: str,
+    label: str | None,
+) -> dict[str, dict[str, Any]]:
+    """Reads the scores of every row of the table.
+
+    Args:
+      model_stages: Row -> folders (below `output_dir`) of the models it averages.
+      output_dir: Folder of the comparison.
+      task: The task.
+      data_dir: Folder of the task's tables.
+      label: Header name of the label; a test.tsv that has this column is scored too. No run has
+        read it: test labels are compared here for the first time.
+
+    Returns:
+      Row -> "dev": Score, "test": Score or None, "parameters": int.
+    """
+    test_labels = _test_labels(task, data_dir, label)
+    results = {}
+    for row, names in model_stages.items():
+        folders = [os.path.join(output_dir, name) for name in names]
+        config = BertConfig.from_dict(read_json(os.path.join(folders[0], "bert_config.json")))
+        test = None
+        if test_labels is not None:
+            test = Score(tuple(_test_score(folder, task, test_labels) for folder in folders))
+        results[row] = {
+            "dev": Score(tuple(_dev_score(folder, task) for folder in folders)),
+            "test": test,
+            "parameters": config.num_parameters(),
+        }
+    return results
+
+
+def _dev_score(folder: str, task: Task) -> float:
+    lines = (line for _, line in read_lines(os.path.join(folder, "eval_results.txt")))
+    values = {key: float(value) for key, _, value in (line.partition(" = ") for line in lines)}
+    names = {name: values[f"eval_{name}"] for name in task.metrics}
+    return 100 * primary_metric(task.metrics, names)
+
+
+def _test_labels(task: Task, data_dir: str, label: str | None) -> np.ndarray | None:
+    if task.name != TSV_TASK or label is None:
+        return None
+    path = find_table(data_dir, "test", task.name)
+    _, header = next(read_lines(path))
+    if label not in header.split("\t"):
+        return None
+    ids = {name: i for i, name in enumerate(task.labels)}
+    rows = read_table(path, (label,), header=True)
+    return np.array([ids[row.values[0] or ""] for row in rows])
+
+
+def _test_score(folder: str, task: Task, labels: np.ndarray) -> float:
+    path = os.path.join(folder, "test_results.tsv")
+    rows = [[float(cell) for cell in line.split("\t")] for _, line in read_lines(path)]
+    if len(rows) != len(labels):
+        raise UserError(f"{path} has {len(rows)} predictions for {len(labels)} test examples.")
+    values = compute_metrics(task.metrics, labels, np.argmax(rows, axis=1))
+    return 100 * primary_metric(task.metrics, values)
+
+
+def write_report(
+    output_dir: str,
+    results: Mapping[str, Mapping[str, Any]],
+    model_stages: Mapping[str, Sequence[str]],
+    seconds: Mapping[str, float],
+    settings: Mapping[str, Any],
+    metric: str,
+) -> None:
+    """Writes `results.json`, `results.md` and `results.png`.
+
+    Args:
+      output_dir: Folder of the comparison.
+      results: From `collect_results`.
+      model_stages: As there.
+      seconds: Stage -> seconds.
+      settings: The flags.
+      metric: Name of the score, for headings.
+    """
+    machine = f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
+    rows = {
+        row: {
+            key: value.to_json() if isinstance(value, Score) else value
+            for key, value in values.items()
+        }
+        for row, values in results.items()
+    }
+    write_json(
+        os.path.join(output_dir, "results.json"),
+        {
+            "metric": metric,
+            "rows": rows,
+            "machine": machine,
+            "settings": dict(settings),
+            "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        },
+    )
+    has_test = any(values["test"] for values in results.values())
+    scores = [f"dev {metric}"] + ([f"test {metric}"] if has_test else [])
+    heading = ["Model", "starts from", "learns from", "parameters", *scores, "seconds per run"]
+    lines = [_row(heading), _row(["---"] * len(heading))]
+    for row, values in results.items():
+        times = [seconds[name] for name in model_stages[row]]
+        figures = [str(values["dev"])] + ([str(values["test"])] if has_test else [])
+        cells = [row, *DESCRIPTIONS[row], f"{values['parameters']:,}", *figures]
+        lines.append(_row([*cells, f"{statistics.fmean(times):.0f}"]))
+    seeds = max(len(values["dev"].values) for values in results.values())
+    shared = [
+        f"{name} {seconds[name]:.0f} s"
+        for name in ("lm_data", "teacher_lm", "student_lm", "soft_labels")
+        if name in seconds
+    ]
+    lines += [
+        "",
+        f"Students: mean ± standard deviation over {seeds} seeds, which share one pre-trained model. "
+        f"Shared stages: {', '.join(shared)}. Machine: {machine}.",
+    ]
+    write_text(os.path.join(output_dir, "results.md"), "\n".join(lines) + "\n")
+    with atomic_output(os.path.join(output_dir, "results.png")) as temporary:
+        _plot(temporary, results, metric, "test" if has_test else "dev")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":")[1].strip()
+    except OSError:
+        pass
+    return platform.machine()
+
+
+def _plot(path: str, results: Mapping[str, Mapping[str, Any]], metric: str, split: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    students = [row for row in results if row != "Teacher"]
+    scores = [results[row][split] for row in students]
+    teacher = results["Teacher"][split].mean
+    figure, axes = plt.subplots(figsize=(7, 4))
+    colours = ["#9aa5b1", "#7fb3d5", "#7fb3d5", "#2471a3", "#2471a3"]
+    axes.bar(
+        students,
+        [score.mean for score in scores],
+        yerr=[score.deviation or 0.0 for score in scores],
+        color=colours,
+        capsize=4,
+    )
+    for i, score in enumerate(scores):
+        axes.plot([i] * len(score.values), score.values, "o", color="black", markersize=3)
+        axes.annotate(
+            f"{score.mean:.1f}", (i, score.mean), (0, 10), textcoords="offset points", ha="center"
+        )
+    axes.axhline(teacher, color="#c0392b", linestyle="--", label=f"Teacher {teacher:.1f}")
+    lowest = min(min(score.values) for score in scores)
+    axes.set_ylim(max(0, lowest - 8), min(100, max(teacher, *(s.mean for s in scores)) + 6))
+    axes.set_ylabel(f"{split} {metric} (%)")
+    axes.set_title("One student, five training strategies")
+    axes.legend(loc="upper left")
+    figure.tight_layout()
+    figure.savefig(path, format="png", dpi=150)
+    plt.close(figure)

@@ -1,0 +1,167 @@
+"""Commands that depend on each other, run side by side and never twice.
+
+A stage is one command with a log file. When it succeeds, a marker with the command and its time is
+written; a later call finds the marker and skips the stage. Every script here continues an
+interrupted run of its own, so a stage that was cut off goes on rather than starting over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from common.errors import UserError
+from common.files import exists, make_folder, read_json, write_json
+
+# The display is renewed this often on a terminal and in a log file (seconds).
+TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One command.
+
+    Attributes:
+      name: Shown to the user; also the name of the log file and the marker.
+      command: Program and arguments.
+      needs: Names of the stages that must be finished before.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+
+class _Job:
+    """A stage that is running."""
+
+    def __init__(self, stage: Stage, log_path: str, threads: int):
+        self.stage, self.log_path = stage, log_path
+        self.start = time.monotonic()
+        # TensorFlow would otherwise use every core in each of the jobs.
+        environment = {
+            **os.environ,
+            "TF_NUM_INTRAOP_THREADS": str(threads),
+            "TF_NUM_INTEROP_THREADS": "2",
+            "OMP_NUM_THREADS": str(threads),
+        }
+        with open(log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                stage.command, stdout=log, stderr=subprocess.STDOUT, env=environment
+            )
+
+    def last_line(self) -> str:
+        """What the command said last; a progress bar's line ends in a carriage return."""
+        with open(self.log_path, "rb") as log:
+            log.seek(max(0, os.path.getsize(self.log_path) - 2000))
+            text = log.read().decode("utf-8", "replace").replace("\r", "\n")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+
+def run_stages(stages: Sequence[Stage], folder: str, num_jobs: int) -> dict[str, float]:
+    """Runs all stages, up to `num_jobs` at a time, in the given order as far as `needs` allows.
+
+    Args:
+      stages: Each stage stands after those it needs.
+      folder: For logs and markers.
+      num_jobs: Commands at a time; the cores are shared out among them.
+
+    Returns:
+      Name -> seconds of each stage, those of earlier calls included.
+
+    Raises:
+      UserError: A command failed, or a marker is from another command.
+    """
+    make_folder(folder)
+    seconds: dict[str, float] = {}
+    waiting = []
+    for stage in stages:
+        marker = _marker(folder, stage)
+        if not exists(marker):
+            waiting.append(stage)
+            continue
+        done = read_json(marker)
+        if done["command"] != list(stage.command):
+            raise UserError(
+                f"{marker} is from another command than this one has for {stage.name}; use another "
+                "--output_dir, or remove this one to start over."
+            )
+        seconds[stage.name] = done["seconds"]
+    if seconds:
+        print(f"{len(seconds)} of {len(stages)} stages are already done.", flush=True)
+
+    threads = max(1, (os.cpu_count() or 1) // num_jobs)
+    running: list[_Job] = []
+    display = _Display(len(stages))
+    try:
+        while waiting or running:
+            for stage in [s for s in waiting if all(n in seconds for n in s.needs)]:
+                if len(running) == num_jobs:
+                    break
+                waiting.remove(stage)
+                running.append(_Job(stage, os.path.join(folder, f"{stage.name}.log"), threads))
+            for job in [j for j in running if j.process.poll() is not None]:
+                running.remove(job)
+                _check(job)
+                elapsed = time.monotonic() - job.start
+                seconds[job.stage.name] = elapsed
+                record = {"command": list(job.stage.command), "seconds": round(elapsed, 1)}
+                write_json(_marker(folder, job.stage), record)
+                display.finished(job.stage.name, elapsed, len(seconds))
+            display.update(running, len(seconds))
+            time.sleep(0.2)
+    finally:
+        for job in running:
+            job.process.send_signal(signal.SIGTERM)
+        for job in running:
+            job.process.wait()
+    return seconds
+
+
+def _marker(folder: str, stage: Stage) -> str:
+    return os.path.join(folder, f"{stage.name}.done.json")
+
+
+def _check(job: _Job) -> None:
+    if job.process.returncode == 0:
+        return
+    raise UserError(
+        f"stage {job.stage.name} failed with exit status {job.process.returncode}: "
+        f"{job.last_line()}\n  command: {shlex.join(job.stage.command)}\n  log: {job.log_path}"
+    )
+
+
+class _Display:
+    """The line that shows what is running."""
+
+    def __init__(self, total: int):
+        self._total = total
+        self._terminal = sys.stdout.isatty()
+        self._shown_at = self._start = time.monotonic()
+
+    def finished(self, name: str, elapsed: float, done: int) -> None:
+        clear = "\r\x1b[K" if self._terminal else ""
+        print(f"{clear}[{done}/{self._total}] {name} took {elapsed:.0f} s", flush=True)
+
+    def update(self, running: Sequence[_Job], done: int) -> None:
+        now = time.monotonic()
+        interval = TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL
+        if not running or now - self._shown_at < interval:
+            return
+        self._shown_at = now
+        minutes, seconds = divmod(int(now - self._start), 60)
+        jobs = " || ".join(f"{job.stage.name}: {job.last_line()}" for job in running)
+        line = f"[{done}/{self._total}] {minutes}:{seconds:02d} {jobs}"
+        if self._terminal:
+            width = os.get_terminal_size().columns
+            sys.stdout.write("\r\x1b[K" + line[: width - 1])
+            sys.stdout.flush()
+        else:
+            print(line, flush=True)

@@ -1,0 +1,172 @@
+"""The model against Model Garden's encoder and against its own definition."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from modeling.bert import BertEncoder
+from modeling.config import BertConfig
+from modeling.heads import ClassifierModel, PretrainingModel
+from modeling.layers import Build, dropout
+
+# Odd sizes, so that exchanged axes do not go unnoticed.
+CONFIG = BertConfig(
+    vocab_size=99,
+    hidden_size=32,
+    num_hidden_layers=5,
+    num_attention_heads=4,
+    intermediate_size=37,
+    max_position_embeddings=17,
+    type_vocab_size=3,
+)
+
+
+def random_batch(batch_size: int = 13, seq_length: int = 11) -> dict[str, tf.Tensor]:
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(2, seq_length + 1, size=[batch_size, 1])
+    mask = (np.arange(seq_length) < lengths).astype(np.int32)
+    ids = rng.integers(0, CONFIG.vocab_size, [batch_size, seq_length]) * mask
+    types = rng.integers(0, CONFIG.type_vocab_size, [batch_size, seq_length]) * mask
+    positions = rng.integers(0, seq_length, [batch_size, 3])
+    arrays = {
+        "input_ids": ids,
+        "input_mask": mask,
+        "segment_ids": types,
+        "masked_lm_positions": positions,
+    }
+    return {name: tf.constant(value, tf.int32) for name, value in arrays.items()}
+
+
+def randomize(variables: list[tf.Variable]) -> None:
+    """Moves every weight away from its initial value; biases and norms would be 0 and 1."""
+    rng = np.random.default_rng(2)
+    for variable in variables:
+        variable.assign_add(rng.normal(scale=0.1, size=variable.shape).astype(np.float32))
+
+
+def garden_encoder(encoder: BertEncoder) -> tf.keras.Model:
+    """Model Garden's encoder with the same weights."""
+    from official.nlp.modeling import networks
+
+    c = CONFIG
+    garden = networks.BertEncoder(
+        vocab_size=c.vocab_size,
+        hidden_size=c.hidden_size,
+        num_layers=c.num_hidden_layers,
+        num_attention_heads=c.num_attention_heads,
+        max_sequence_length=c.max_position_embeddings,
+        type_vocab_size=c.type_vocab_size,
+        inner_dim=c.intermediate_size,
+        output_dropout=0.0,
+        attention_dropout=0.0,
+    )
+    ours = {v.name.removesuffix(":0"): v.numpy() for v in encoder.trainable_variables}
+    heads, size = c.num_attention_heads, c.head_size
+    values = [
+        ours["bert/embeddings/word_embeddings"],
+        ours["bert/embeddings/position_embeddings"],
+        ours["bert/embeddings/token_type_embeddings"],
+        ours["bert/embeddings/LayerNorm/gamma"],
+        ours["bert/embeddings/LayerNorm/beta"],
+    ]
+    for i in range(c.num_hidden_layers):
+        scope = f"bert/encoder/layer_{i}"
+        for part in ("query", "key", "value"):
+            kernel = ours[f"{scope}/attention/self/{part}/kernel"]
+            values.append(kernel.reshape(c.hidden_size, heads, size))
+            values.append(ours[f"{scope}/attention/self/{part}/bias"].reshape(heads, size))
+        kernel = ours[f"{scope}/attention/output/dense/kernel"]
+        values.append(kernel.reshape(heads, size, c.hidden_size))
+        values.append(ours[f"{scope}/attention/output/dense/bias"])
+        for name in (
+            "attention/output/LayerNorm/gamma",
+            "attention/output/LayerNorm/beta",
+            "intermediate/dense/kernel",
+            "intermediate/dense/bias",
+            "output/dense/kernel",
+            "output/dense/bias",
+            "output/LayerNorm/gamma",
+            "output/LayerNorm/beta",
+        ):
+            values.append(ours[f"{scope}/{name}"])
+    values += [ours["bert/pooler/dense/kernel"], ours["bert/pooler/dense/bias"]]
+    garden.set_weights(values)
+    return garden
+
+
+def test_encoder_equals_model_garden() -> None:
+    encoder = BertEncoder(CONFIG, Build(stddev=0.02))
+    randomize(encoder.trainable_variables)
+    batch = random_batch()
+    ours = encoder(batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+    theirs = garden_encoder(encoder)(
+        [batch["input_ids"], batch["input_mask"], batch["segment_ids"]]
+    )
+    theirs = theirs if isinstance(theirs, list) else [theirs["sequence_output"], theirs["pooled_output"]]
+    real = batch["input_mask"].numpy().astype(bool)
+    np.testing.assert_allclose(
+        ours.sequence_output.numpy()[real], theirs[0].numpy()[real], rtol=1e-4, atol=2e-5
+    )
+    np.testing.assert_allclose(ours.pooled_output, theirs[1], rtol=1e-4, atol=2e-5)
+
+
+def test_padding_does_not_change_real_positions() -> None:
+    model = PretrainingModel(CONFIG)
+    randomize(model.trainable_variables)
+    batch = random_batch()
+    longer = {
+        name: tf.pad(value, [[0, 0], [0, 6]]) if name != "masked_lm_positions" else value
+        for name, value in batch.items()
+    }
+    for short, long in zip(model(batch), model(longer), strict=True):
+        np.testing.assert_allclose(short, long, rtol=1e-4, atol=1e-5)
+
+
+def test_variable_names_and_shapes_are_the_originals() -> None:
+    model = PretrainingModel(CONFIG)
+    shapes = {v.name.removesuffix(":0"): tuple(v.shape) for v in model.trainable_variables}
+    assert len(shapes) == 5 + 16 * CONFIG.num_hidden_layers + 2 + 7
+    assert shapes["bert/embeddings/word_embeddings"] == (99, 32)
+    assert shapes["bert/embeddings/token_type_embeddings"] == (3, 32)
+    assert shapes["bert/encoder/layer_4/attention/self/query/kernel"] == (32, 32)
+    assert shapes["bert/encoder/layer_4/intermediate/dense/kernel"] == (32, 37)
+    assert shapes["cls/predictions/transform/LayerNorm/gamma"] == (32,)
+    assert shapes["cls/predictions/output_bias"] == (99,)
+    assert shapes["cls/seq_relationship/output_weights"] == (2, 32)
+    classifier = {v.name: v.shape for v in ClassifierModel(CONFIG, 4).trainable_variables}
+    assert classifier["output_weights:0"] == (4, 32)
+    assert classifier["output_bias:0"] == (4,)
+
+
+def test_initial_values_follow_seed_and_name() -> None:
+    first, second, other = (ClassifierModel(CONFIG, 2, seed=s).trainable_variables for s in (1, 1, 2))
+    pretraining = {v.name: v.numpy() for v in PretrainingModel(CONFIG, seed=1).trainable_variables}
+    kernels = [i for i, v in enumerate(first) if "kernel" in v.name or "embeddings" in v.name[-11:]]
+    for i in kernels:
+        np.testing.assert_array_equal(first[i], second[i])
+        np.testing.assert_array_equal(first[i], pretraining[first[i].name])
+        assert not np.array_equal(first[i], other[i])
+    values = np.concatenate([first[i].numpy().ravel() for i in kernels])
+    # A normal distribution cut at two deviations has .88 of its deviation.
+    assert np.std(values) == pytest.approx(0.02 * 0.8796, rel=0.03)
+    assert np.abs(values).max() <= 0.04
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_dropout_rate_scale_and_repeatability(dtype: tf.DType) -> None:
+    x = tf.ones([400, 501], dtype)
+    seed = tf.constant([5, 6])
+    first = tf.cast(dropout(x, 0.1, seed, site=3), tf.float32).numpy()
+    assert np.mean(first == 0) == pytest.approx(0.1, abs=0.003)
+    np.testing.assert_allclose(first[first > 0], 1 / 0.9, rtol=1e-2 if dtype == tf.bfloat16 else 1e-4)
+    np.testing.assert_array_equal(first, tf.cast(dropout(x, 0.1, seed, site=3), tf.float32))
+    assert np.any(first != tf.cast(dropout(x, 0.1, seed, site=4), tf.float32).numpy())
+    assert np.any(first != tf.cast(dropout(x, 0.1, seed + 1, site=3), tf.float32).numpy())
+    np.testing.assert_array_equal(dropout(x, 0.1, None, site=3), x)
+
+
+def test_bfloat16_stays_close_to_float32() -> None:
+    full, half = (ClassifierModel(CONFIG, 3, precision, seed=4) for precision in ("float32", "bfloat16"))
+    batch = random_batch()
+    assert all(v.dtype == tf.float32 for v in half.trainable_variables)
+    np.testing.assert_allclose(full(batch), half(batch), atol=0.02)

@@ -1,0 +1,79 @@
+"""The optimizer and schedule against NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from modeling.optimization import AdamWeightDecay, WarmupLinearDecay, is_decayed
+
+PEAK, STEPS, WARMUP = 0.05, 20, 4
+NAMES = (
+    "bert/embeddings/word_embeddings",
+    "bert/encoder/layer_0/output/dense/kernel",
+    "bert/encoder/layer_0/output/dense/bias",
+    "bert/encoder/layer_0/output/LayerNorm/gamma",
+    "cls/predictions/output_bias",
+    "output_weights",
+)
+DECAYED = {NAMES[0], NAMES[1], NAMES[5]}
+
+
+def reference_rate(step: int) -> float:
+    if step < WARMUP:
+        return PEAK * step / WARMUP
+    return PEAK * (1 - min(step, STEPS) / STEPS)
+
+
+def test_schedule_is_warmup_over_decay() -> None:
+    schedule = WarmupLinearDecay(PEAK, STEPS, WARMUP)
+    rates = [float(schedule(tf.constant(step, tf.int64))) for step in range(STEPS + 3)]
+    np.testing.assert_allclose(rates, [reference_rate(s) for s in range(STEPS + 3)], rtol=1e-6)
+    assert rates[0] == 0 and rates[STEPS] == 0
+    # The drop where the warm-up ends.
+    assert rates[WARMUP] == pytest.approx(PEAK * (1 - WARMUP / STEPS))
+
+
+def test_schedule_without_warmup_starts_at_the_peak() -> None:
+    assert float(WarmupLinearDecay(PEAK, STEPS, 0)(tf.constant(0))) == pytest.approx(PEAK)
+
+
+def test_decay_exclusions() -> None:
+    assert {name for name in NAMES if is_decayed(name)} == DECAYED
+
+
+def test_ten_steps_follow_numpy() -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(7, 5), (5, 3), (3,), (3,), (7,), (2, 5)]
+    weights = [rng.normal(size=shape) for shape in shapes]
+    variables = [
+        tf.Variable(w, name=name, dtype=tf.float32)
+        for w, name in zip(weights, NAMES, strict=True)
+    ]
+    optimizer = AdamWeightDecay(WarmupLinearDecay(PEAK, STEPS, WARMUP))
+    m = [np.zeros(shape) for shape in shapes]
+    v = [np.zeros(shape) for shape in shapes]
+    for step in range(10):
+        # Alternate between gradients that are clipped and gradients that are not.
+        scale = 3.0 if step % 2 else 0.01
+        grads = [rng.normal(size=shape) * scale for shape in shapes]
+        optimizer.apply_gradients(
+            [
+                (tf.constant(g, tf.float32), var)
+                for g, var in zip(grads, variables, strict=True)
+            ]
+        )
+        norm = np.sqrt(sum((g**2).sum() for g in grads))
+        grads = [g / max(norm, 1.0) for g in grads]
+        rate = reference_rate(step)
+        for i, name in enumerate(NAMES):
+            m[i] = 0.9 * m[i] + 0.1 * grads[i]
+            v[i] = 0.999 * v[i] + 0.001 * grads[i] ** 2
+            update = m[i] / (np.sqrt(v[i]) + 1e-6)
+            if name in DECAYED:
+                update = update + 0.01 * weights[i]
+            weights[i] = weights[i] - rate * update
+        for weight, variable in zip(weights, variables, strict=True):
+            np.testing.assert_allclose(variable.numpy(), weight, rtol=2e-4, atol=2e-5)
+    slots = optimizer.slots(variables)
+    np.testing.assert_allclose(slots[f"{NAMES[0]}/adam_m"].numpy(), m[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(slots[f"{NAMES[2]}/adam_v"].numpy(), v[2], rtol=1e-4, atol=1e-7)

@@ -1,0 +1,175 @@
+"""Reading text in any shape, and writing files as a whole or not at all."""
+
+import gzip
+import hashlib
+import lzma
+import os
+
+import pytest
+
+from modeling.errors import UserError
+from training import files
+
+
+def compress(path, data):
+    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    with opener(path, "wb") as file:
+        file.write(data)
+    return str(path)
+
+
+def test_expand_globs_sorts_and_removes_duplicates(tmp_path):
+    for name in ("b.txt", "a.txt", "c.csv", "d[1].txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.txt").mkdir()
+    patterns = f"{tmp_path}/b.txt, {tmp_path}/*.txt,,{tmp_path}/c.*,{tmp_path}/d[1].txt"
+    found = files.expand_globs(patterns, "input_file")
+    assert [os.path.basename(path) for path in found] == ["a.txt", "b.txt", "c.csv", "d[1].txt"]
+
+
+@pytest.mark.parametrize("pattern", ["{}/*.txt", "{}/missing", "{}", "", " , "])
+def test_expand_globs_refuses_what_matches_no_file(tmp_path, pattern):
+    (tmp_path / "a.csv").touch()
+    pattern = pattern.format(tmp_path)
+    with pytest.raises(UserError, match="--train_file: .*no ?.* file") as error:
+        files.expand_globs(f"{pattern}", "train_file")
+    assert pattern in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (b"", []),
+        (b"\n", [""]),
+        (b"one\ntwo\n", ["one", "two"]),
+        (b"one\r\n\r\ntwo", ["one", "", "two"]),
+        (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo", ["one", "\ufefftwo"]),
+        (b"a\rb\x0bc\xc2\x85d\n", ["a\rb\x0bc\x85d"]),
+        ("漢字\n".encode() * 3, ["漢字"] * 3),
+    ],
+)
+def test_read_lines(tmp_path, suffix, data, lines):
+    path = compress(tmp_path / f"text{suffix}", data)
+    assert list(files.read_lines(path)) == list(enumerate(lines, 1))
+
+
+def test_lines_do_not_depend_on_the_blocks_they_are_read_in(tmp_path):
+    expected = ["ä" * (7 * i % 50) for i in range(200)] + ["x" * 5000, "", "end"]
+    path = compress(tmp_path / "text.gz", "\n".join(expected).encode())
+    for block_bytes in (1, 10, 1000, 1 << 20):
+        blocks = list(files.read_line_blocks(path, block_bytes))
+        assert [line for block in blocks for line in files.decode_lines(block)] == expected
+        assert blocks[-1].consumed == os.path.getsize(path)
+        if block_bytes == 10:
+            assert len(blocks) > 100
+
+
+def test_very_long_line(tmp_path):
+    path = compress(tmp_path / "text", b"short\n" + b"y" * (5 << 20) + b"\nlast")
+    lengths = [(number, len(line)) for number, line in files.read_lines(path)]
+    assert lengths == [(1, 5), (2, 5 << 20), (3, 4)]
+
+
+@pytest.mark.parametrize("suffix", ["", ".xz"])
+def test_invalid_utf8_names_file_line_and_byte(tmp_path, suffix):
+    good = b"first line\n" * 200_000
+    path = compress(tmp_path / f"text{suffix}", good + b"caf\xe9\nmore\n")
+    with pytest.raises(UserError) as error:
+        list(files.read_lines(path))
+    assert f"{path}, line 200001: byte {len(good) + 3} of the text (0xe9)" in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "plain"])
+def test_damaged_compressed_file(tmp_path, suffix, damage):
+    path = tmp_path / f"text{suffix}"
+    compress(path, os.urandom(20_000).hex().encode())
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        del data[-30:]
+    elif damage == "flip":
+        data[10_000] ^= 0xFF
+    else:
+        data[:] = b"not compressed at all\n"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged or incomplete") as error:
+        list(files.read_lines(str(path)))
+    assert str(path) in str(error.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="Cannot read .*nowhere: No such file"):
+        list(files.read_lines(str(tmp_path / "nowhere")))
+
+
+def test_open_binary_decompresses_unless_told_otherwise(tmp_path):
+    path = compress(tmp_path / "a.gz", b"content")
+    with files.open_binary(path) as file:
+        assert file.read() == b"content"
+    with files.open_binary(path, decompress=False) as file:
+        assert file.read(2) == b"\x1f\x8b"
+
+
+def test_atomic_output_replaces_on_success_only(tmp_path):
+    path = tmp_path / "new" / "result"
+    files.write_text(str(path), "first")
+    with pytest.raises(RuntimeError), files.atomic_output(str(path)) as temporary:
+        with open(temporary, "w") as file:
+            file.write("half")
+        raise RuntimeError
+    assert path.read_text() == "first"
+    with files.atomic_output(str(path)) as temporary:
+        assert os.path.dirname(temporary) == str(path.parent)
+        with open(temporary, "w") as file:
+            file.write("second")
+        assert path.read_text() == "first"
+    assert path.read_text() == "second"
+    assert os.listdir(path.parent) == ["result"]
+
+
+def test_output_below_a_file_is_a_user_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Cannot create the folder .*file/sub"):
+        files.write_text(str(tmp_path / "file" / "sub" / "x"), "text")
+
+
+def test_output_in_place_of_a_folder_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match=f"Cannot write {tmp_path}/folder"):
+        (tmp_path / "folder").mkdir()
+        files.write_text(str(tmp_path / "folder"), "text")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_json_round_trip_and_error_position(tmp_path):
+    path = str(tmp_path / "a.json")
+    value = {"b": [1, 2.5, None], "a": "naïve"}
+    files.write_json(path, value)
+    assert files.read_json(path) == value
+    with open(path, "w") as file:
+        file.write('{"a": 1,\n "b" 2}')
+    with pytest.raises(UserError, match=r"a\.json, line 2, column 6: not valid JSON"):
+        files.read_json(path)
+
+
+def test_size_digest_and_existence(tmp_path):
+    path = compress(tmp_path / "a.gz", b"content")
+    with open(path, "rb") as file:
+        stored = file.read()
+    assert files.file_size(path) == len(stored)
+    assert files.sha256_file(path) == hashlib.sha256(stored).hexdigest()
+    assert files.exists(path) and files.exists(str(tmp_path))
+    assert not files.exists(path + "x")
+
+
+def test_remote_files(tmp_path):
+    """`file://` goes the same way as `gs://`, through TensorFlow's file systems."""
+    url = f"file://{tmp_path}/sub/text.gz"
+    (tmp_path / "sub").mkdir()
+    compress(tmp_path / "sub" / "text.gz", b"one\ntwo")
+    assert files.expand_globs(f"file://{tmp_path}/sub/*.gz", "input_file") == [url]
+    assert list(files.read_lines(url)) == [(1, "one"), (2, "two")]
+    assert files.file_size(url) == os.path.getsize(tmp_path / "sub" / "text.gz")
+    files.write_json(f"file://{tmp_path}/deep/er/a.json", [1])
+    assert files.read_json(f"file://{tmp_path}/deep/er/a.json") == [1]
+    assert os.listdir(tmp_path / "deep" / "er") == ["a.json"]
