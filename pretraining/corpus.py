@@ -7,10 +7,11 @@ boundaries of documents are held in memory.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -107,9 +108,10 @@ def build_token_store(
     num_sentences = num_tokens = unit_start = 0
     document_ends = [np.zeros((1, 2), np.int64)]
     unit_ends: list[tuple[int, int]] = []
-    blocks = _read_blocks(input_files)
     args = tokenizer, do_sentence_split
     with (
+        # Closed at once on an error, whose message would otherwise run into the progress bar.
+        contextlib.closing(_read_blocks(input_files)) as blocks,
         open(os.path.join(folder, "tokens"), "wb") as tokens_file,
         open(os.path.join(folder, "offsets"), "wb") as offsets_file,
     ):
@@ -170,7 +172,7 @@ class BlockTokenizer:
         return TokenBlock(b"".join(packed), np.array(lengths, np.int64))
 
 
-def _read_blocks(input_files: Sequence[str]) -> Iterator[LineBlock]:
+def _read_blocks(input_files: Sequence[str]) -> Generator[LineBlock, None, None]:
     """All blocks of all files, behind a progress bar of the bytes read."""
     total = sum(map(file_size, input_files))
     with tqdm(total=total, desc="Tokenizing", unit="B", unit_scale=True, mininterval=1) as bar:

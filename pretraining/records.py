@@ -29,7 +29,8 @@ from training.records import RecordWriter, serialize_examples
 
 NUM_LOGGED = 20
 
-# Tokens of the corpus in one task: the share of a pass that is shuffled as a whole.
+# Tokens of the corpus in one task: the share of a pass that is shuffled as a whole. Bounds memory,
+# too.
 _TASK_TOKENS = 1 << 19
 # Positions (rows times S) that are masked and encoded at a time.
 _BATCH_POSITIONS = 1 << 19
@@ -210,10 +211,11 @@ class TaskRunner:
 
 def _plan(store: TokenStore, options: InstanceOptions) -> Iterator[Task]:
     """For every pass, a new order of all units, cut into tasks of about equal size."""
-    unit_tokens = np.diff(store.units[:, 1])
+    # A document makes one sequence at least, however short it is.
+    sizes = np.maximum(np.diff(store.units[:, 1]), options.max_seq_length)
     for pass_index in range(options.dupe_factor):
-        order = _generator(options, pass_index, 0).permutation(len(unit_tokens))
-        task_of_unit = (np.cumsum(unit_tokens[order]) - 1) // _TASK_TOKENS
+        order = _generator(options, pass_index, 0).permutation(len(sizes))
+        task_of_unit = (np.cumsum(sizes[order]) - 1) // _TASK_TOKENS
         cuts = np.flatnonzero(np.diff(task_of_unit)) + 1
         for task_index, units in enumerate(np.split(order, cuts)):
             yield Task(pass_index, task_index, units)

@@ -11,7 +11,7 @@ import re
 
 # Group 1: the end marks with what closes behind them; then the gap; then what begins a sentence.
 _BOUNDARY = re.compile(
-    r"""([.!?\u2026]+["'\u201d\u2019\u00bb)\]]*)"""
+    r"""([.!?\u2026]+["'\u201d\u2019\u00bb)\]_]*)"""
     r"""\s+(?=["'\u201c\u2018\u00ab(\[\u00bf\u00a1_]*[^\W_a-z])"""
 )
 _LAST_WORD = re.compile(r"[^\s(\[\"'\u201c\u2018_\u2013\u2014-]*$")

@@ -1,0 +1,28 @@
+# Sourced by quickstart.sh and run_tests.sh: makes .venv with the locked versions, or re-uses it.
+# Afterwards $PYTHON is its interpreter. Set PYTHON beforehand to use an environment of your own.
+
+if [ -z "${PYTHON:-}" ]; then
+  if [ ! -x .venv/bin/python ]; then
+    base=""
+    for candidate in python3 python3.13 python3.12 python3.11 python3.10; do
+      if "$candidate" -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+        2>/dev/null; then
+        base="$candidate"
+        break
+      fi
+    done
+    if [ -z "$base" ]; then
+      echo "ERROR: no Python 3.10 to 3.13 with the venv module found; TensorFlow 2.20 needs one." >&2
+      exit 1
+    fi
+    "$base" -m venv .venv
+  fi
+  # The stamp is written last, so an installation that was cut off is repeated.
+  if ! cmp -s requirements.lock .venv/installed.lock; then
+    echo "Installing the locked packages into .venv (about 2 GB, some minutes) ..." >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+    cp requirements.lock .venv/installed.lock
+  fi
+  PYTHON="$PWD/.venv/bin/python"
+fi
+export PYTHON

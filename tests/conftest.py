@@ -1,0 +1,114 @@
+"""Small inputs that every script can be run on."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+from collections.abc import Callable
+
+import pytest
+from scripts import run_script
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+POSITIVE = ["good", "great", "fine", "superb"]
+NEGATIVE = ["bad", "awful", "poor", "dull"]
+NEUTRAL = ["film", "story", "actor", "scene", "plot", "the", "a", "is", "was", "very", ".", ","]
+PIECES = ["##s", "##ing", "##ed"]
+
+
+@pytest.fixture(scope="session")
+def vocab_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("vocab") / "vocab.txt"
+    words = SPECIAL + POSITIVE + NEGATIVE + NEUTRAL + PIECES
+    path.write_text("\n".join(words) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def write_config(
+    tmp_path_factory: pytest.TempPathFactory, vocab_file: str
+) -> Callable[..., str]:
+    """Writes a bert_config.json of odd sizes, with changes."""
+
+    def write(**changes: object) -> str:
+        config = {
+            "attention_probs_dropout_prob": 0.1,
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": 0.1,
+            "hidden_size": 24,
+            "initializer_range": 0.02,
+            "intermediate_size": 37,
+            "max_position_embeddings": 40,
+            "num_attention_heads": 3,
+            "num_hidden_layers": 2,
+            "type_vocab_size": 2,
+            "vocab_size": len(pathlib.Path(vocab_file).read_text().split()),
+            **changes,
+        }
+        path = tmp_path_factory.mktemp("config") / "bert_config.json"
+        path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+        return str(path)
+
+    return write
+
+
+def review(rng: random.Random, label: int) -> str:
+    words = [rng.choice(NEUTRAL) for _ in range(rng.randint(2, 9))]
+    words.insert(rng.randint(0, len(words)), rng.choice(POSITIVE if label else NEGATIVE))
+    return " ".join(words)
+
+
+@pytest.fixture(scope="session")
+def task_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A task in the layout of SST-2 that a small model learns at once."""
+    folder = tmp_path_factory.mktemp("SST-2")
+    rng = random.Random(0)
+    for name, rows in (("train", 200), ("dev", 61)):
+        labels = [rng.randint(0, 1) for _ in range(rows)]
+        lines = [f"{review(rng, label)}\t{label}" for label in labels]
+        (folder / f"{name}.tsv").write_text("sentence\tlabel\n" + "\n".join(lines) + "\n")
+    lines = [f"{i}\t{review(rng, rng.randint(0, 1))}" for i in range(37)]
+    (folder / "test.tsv").write_text("index\tsentence\n" + "\n".join(lines) + "\n")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def transfer_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("transfer") / "reviews.txt"
+    rng = random.Random(1)
+    path.write_text("".join(review(rng, rng.randint(0, 1)) + "\n" for _ in range(150)))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    rng = random.Random(2)
+    documents = [
+        "\n".join(review(rng, i % 2) for _ in range(rng.randint(3, 8))) for i in range(60)
+    ]
+    path.write_text("\n\n".join(documents) + "\n")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def records_file(
+    tmp_path_factory: pytest.TempPathFactory, corpus_file: str, vocab_file: str
+) -> str:
+    """Pre-training records of length 24 with 4 predictions."""
+    path = str(tmp_path_factory.mktemp("records") / "text.tfrecord")
+    run_script(
+        "create_pretraining_data",
+        input_file=corpus_file,
+        output_file=path,
+        vocab_file=vocab_file,
+        max_seq_length=24,
+        max_predictions_per_seq=4,
+        dupe_factor=2,
+        num_processes=1,
+    )
+    return path

@@ -1,0 +1,220 @@
+"""create_pretraining_data.py through its flags."""
+
+import gzip
+import json
+import lzma
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = ["".join(random.Random(i).choices("abcdefghijklmnopqrstuvwxyz", k=5)) for i in range(500)]
+
+
+def run(folder, *flags, **replaced):
+    """Runs the script in `folder` on text.txt and vocab.txt unless other flags are given."""
+    values = {"input_file": "text.txt", "output_file": "out.tfrecord", "vocab_file": "vocab.txt"}
+    values |= {"dupe_factor": 2, "num_processes": 1} | replaced
+    command = [sys.executable, os.path.join(REPOSITORY, "create_pretraining_data.py"), *flags]
+    command += [f"--{name}={value}" for name, value in values.items() if value is not None]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def text(seed, num_documents):
+    rng = random.Random(seed)
+    return "\n\n".join(
+        "\n".join(
+            " ".join(rng.choices(WORDS, k=rng.randint(1, 30))) for _ in range(rng.randint(2, 30))
+        )
+        for _ in range(num_documents)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIALS, *WORDS, "##a"]) + "\n")
+    (tmp_path / "text.txt").write_text(text(0, 20))
+    return tmp_path
+
+
+def files_below(folder):
+    return {
+        os.path.relpath(os.path.join(parent, name), folder): open(
+            os.path.join(parent, name), "rb"
+        ).read()
+        for parent, _, names in os.walk(folder)
+        for name in names
+    }
+
+
+def test_help_answers_at_once_and_names_the_original_flags(folder):
+    start = time.monotonic()
+    result = run(folder, "--help")
+    assert time.monotonic() - start < 5
+    for flag in (
+        *("input_file", "output_file", "vocab_file", "do_lower_case", "do_whole_word_mask"),
+        *("max_seq_length", "max_predictions_per_seq", "random_seed", "dupe_factor"),
+        *("masked_lm_prob", "short_seq_prob"),
+        *("do_sentence_split", "num_processes", "gzip_compress"),
+    ):
+        assert re.search(rf"--(\[no\])?{flag}:", result.stdout)
+    for default in ("'128'", "'20'", "'12345'", "'10'", "'0.15'", "'0.1'"):
+        assert f"default: {default}" in result.stdout
+
+
+def test_records_and_sidecars(folder):
+    result = run(
+        folder,
+        output_file="new/a.tfrecord,new/b.tfrecord",
+        max_seq_length=32,
+        max_predictions_per_seq=5,
+        random_seed=-3,
+    )
+    assert result.returncode == 0, result.stderr
+    assert sorted(os.listdir(folder / "new")) == [
+        *("a.tfrecord", "a.tfrecord.json", "b.tfrecord", "b.tfrecord.json")
+    ]
+    assert "Read 20 documents" in result.stderr
+    assert result.stderr.count("*** Example ***") == 20
+
+    import tensorflow as tf
+
+    spec = {
+        "input_ids": tf.io.FixedLenFeature([32], tf.int64),
+        "input_mask": tf.io.FixedLenFeature([32], tf.int64),
+        "segment_ids": tf.io.FixedLenFeature([32], tf.int64),
+        "masked_lm_positions": tf.io.FixedLenFeature([5], tf.int64),
+        "masked_lm_ids": tf.io.FixedLenFeature([5], tf.int64),
+        "masked_lm_weights": tf.io.FixedLenFeature([5], tf.float32),
+        "next_sentence_labels": tf.io.FixedLenFeature([1], tf.int64),
+    }
+    for name in ("a", "b"):
+        path = str(folder / "new" / f"{name}.tfrecord")
+        records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+        features = {k: v.numpy() for k, v in tf.io.parse_example(records, spec).items()}
+        assert set(tf.train.Example.FromString(records[0]).features.feature) == set(spec)
+        assert set(np.unique(np.diff(features["input_mask"]))) == {0, -1}
+        assert not features["input_ids"][features["input_mask"] == 0].any()
+        assert (features["input_ids"][:, 0] == 2).all()
+        assert 0.3 < features["next_sentence_labels"].mean() < 0.8
+        info = json.loads((folder / "new" / f"{name}.tfrecord.json").read_text())
+        assert info.pop("num_examples") == len(records) > 100
+        assert info.pop("file_size") == os.path.getsize(path)
+        assert len(info.pop("vocab_sha256")) == 64
+        assert 100 < info.pop("num_sentences") < info.pop("num_tokens")
+        assert info == {
+            "gzip_compress": False,
+            "max_seq_length": 32,
+            "max_predictions_per_seq": 5,
+            "masked_lm_prob": 0.15,
+            "short_seq_prob": 0.1,
+            "dupe_factor": 2,
+            "random_seed": -3,
+            "do_whole_word_mask": False,
+            "do_lower_case": True,
+            "do_sentence_split": False,
+            "vocab_size": len(SPECIALS) + len(WORDS) + 1,
+            "input_files": ["text.txt"],
+            "num_documents": 20,
+        }
+
+
+@pytest.mark.parametrize("gzip_compress", [False, True])
+def test_output_is_the_same_for_any_number_of_processes(folder, gzip_compress):
+    for i in range(5):
+        (folder / f"part{i}.txt").write_text(text(i, 50))
+    outputs = []
+    for num_processes in (1, 2, 3):
+        result = run(
+            folder,
+            f"--gzip_compress={gzip_compress}",
+            "--do_whole_word_mask",
+            input_file="part*.txt",
+            output_file="out/a,out/b,out/c",
+            dupe_factor=5,
+            num_processes=num_processes,
+        )
+        assert result.returncode == 0, result.stderr
+        outputs.append(files_below(folder / "out"))
+    assert len(outputs[0]) == 6
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert len(set(outputs[0].values())) == 6
+
+
+def test_compressed_marked_and_crlf_text_gives_the_same_records(folder):
+    plain = (folder / "text.txt").read_bytes()
+    variants = {
+        "plain.txt": plain,
+        "newline.txt": plain + b"\n",
+        "crlf.txt": b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n"),
+        "text.gz": gzip.compress(plain),
+        "text.xz": lzma.compress(plain),
+    }
+    records = set()
+    for name, data in variants.items():
+        (folder / name).write_bytes(data)
+        result = run(folder, input_file=name)
+        assert result.returncode == 0, result.stderr
+        records.add((folder / "out.tfrecord").read_bytes())
+    assert len(records) == 1
+
+
+def test_very_long_line(folder):
+    (folder / "text.txt").write_text(" ".join(WORDS * 3000) + "\n\n" + text(1, 3))
+    result = run(folder)
+    assert result.returncode == 0, result.stderr
+    assert "Read 4 documents" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        ({"input_file": "missing*.txt"}, '--input_file: no file matches "missing*.txt"'),
+        ({"input_file": "latin.txt"}, "latin.txt, line 3: byte 9 of the text (0xe9)"),
+        ({"input_file": "one.txt"}, "hold 1 document(s)"),
+        ({"input_file": "cut.txt.gz"}, "cut.txt.gz cannot be read to its end"),
+        ({"vocab_file": "missing.txt"}, "Cannot read the vocabulary missing.txt"),
+        ({"vocab_file": "text.txt"}, "text.txt, line"),
+        ({"vocab_file": "words.txt"}, "words.txt lacks [PAD], [UNK], [CLS], [SEP], [MASK]"),
+        ({"masked_lm_prob": 1.5}, "--masked_lm_prob is 1.5"),
+        ({"short_seq_prob": -1}, "--short_seq_prob is -1.0"),
+        ({"max_predictions_per_seq": 0}, "--max_predictions_per_seq is 0"),
+        ({"max_predictions_per_seq": 126}, "--max_predictions_per_seq is 126"),
+        ({"max_seq_length": 4}, "--max_seq_length is 4"),
+        ({"output_file": "out.tfrecord,./out.tfrecord"}, '"./out.tfrecord" is named twice'),
+        ({"output_file": "new.tfrecord,text.txt"}, '"text.txt" is named twice, or is an input'),
+        ({"output_file": "folder"}, '"folder" is a folder'),
+        ({"output_file": ","}, '"," names no file'),
+        ({"output_file": "vocab.txt/out"}, "Cannot create the folder vocab.txt"),
+        ({"output_file": "out.tfrecord,/proc/out"}, "/proc"),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(folder, replaced, message):
+    (folder / "folder").mkdir()
+    (folder / "latin.txt").write_bytes(b"abc\n\ndefg\xe9\n")
+    (folder / "one.txt").write_text("abc\ndef\n")
+    (folder / "words.txt").write_text("\n".join(WORDS))
+    (folder / "cut.txt.gz").write_bytes(gzip.compress((folder / "text.txt").read_bytes())[:-20])
+    (folder / "out.tfrecord").write_bytes(b"earlier output")
+    (folder / "out.tfrecord.json").write_text("{}")
+    before = files_below(folder)
+    result = run(folder, **replaced)
+    assert result.returncode == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
+    assert len(errors) == 1 and message in errors[0], result.stderr
+    assert "Traceback" not in result.stderr
+    assert files_below(folder) == before
+    assert not [name for name in os.listdir(folder) if name.startswith(".")]
+
+
+def test_required_flags(folder):
+    result = run(folder, vocab_file=None)
+    assert result.returncode != 0
+    assert "vocab_file must have a value" in result.stderr
