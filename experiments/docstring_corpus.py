@@ -62,6 +62,11 @@ OUTPUTS = (
     os.path.join("task", "test.tsv"),
 )
 MANIFEST = "corpus.json"
+# With the packages, what decides the files. They are made anew for other values.
+IDENTITY_FLAGS = (
+    *("train_size", "dev_size", "test_size"),
+    *("max_lm_words", "vocab_size", "random_seed"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,10 +158,7 @@ def main(_: Sequence[str]) -> None:
     distributions = dependency_tree(folders)
     inputs = {
         "distributions": {name: found.version for name, found in distributions.items()},
-        "flags": {
-            name: FLAGS[name].value
-            for name in "train_size dev_size test_size max_lm_words vocab_size random_seed".split()
-        },
+        "flags": {name: FLAGS[name].value for name in IDENTITY_FLAGS},
     }
     if is_complete(FLAGS.output_dir, inputs):
         logging.info("%s is complete already.", os.path.join(FLAGS.output_dir, MANIFEST))
@@ -319,7 +321,7 @@ def english_sentences(docstring: str) -> list[str]:
     (their descriptions are kept), and whatever is too short, too long or too little made of words.
     Understands the conventions of Google, NumPy and Sphinx.
     """
-    sentences = []
+    sentences: list[str] = []
     for paragraph in _paragraphs(docstring):
         for pattern, replacement in _MARKUP:
             paragraph = pattern.sub(replacement, paragraph)
@@ -331,7 +333,9 @@ _UNDERLINE = re.compile(r"\s*([-=~^\"'*+#.`_])\1{2,}\s*")
 _LEFT_OUT_SECTIONS = {"see also", "references"}
 _HEADING = re.compile(r"\s*[`\w][`\w ]{0,30}:\s*")
 _DIRECTIVE = re.compile(r"\s*\.\.\s(?:(?P<name>[\w-]+)::)?(?P<text>.*)")
-_PROSE_DIRECTIVES = {*"note warning tip important caution hint attention deprecated".split()}
+_PROSE_DIRECTIVES = {
+    *("note", "warning", "tip", "important", "caution", "hint", "attention", "deprecated"),
+}
 _VERSION = re.compile(r"\s*v?\d[\w.]*")
 _TABLE_OR_PROMPT = ("|", "+-", "+=", "@", "#", "$ ", "In [")
 _ITEM = re.compile(r"\s*(?:[-*+\u2022]|\(?\d{1,2}[.)]|#\.)\s+")
@@ -424,10 +428,11 @@ _MARKUP = [
 _NOT_ENGLISH = re.compile(r"[\\{}|^]|::|://|[%$][({]|TODO|--|==")
 _MIN_WORDS, _MAX_WORDS = 4, 60
 _MIN_LETTERS = 0.8  # Share of the characters that are not spaces.
-_FUNCTION_WORDS = frozenset(
-    "a all an and any are as at be been by can each for from has have if in into is it its may must "
-    "not of on one only or same set should than that the then these this to use used using was when "
-    "where which will with you your".split()
+_FUNCTION_WORD = re.compile(
+    r"\b(?:a|all|an|and|any|are|as|at|be|been|by|can|each|for|from|has|have|if|in|into|is|it|its|may|"
+    r"must|not|of|on|one|only|or|same|set|should|than|that|the|then|these|this|to|use|used|using|was|"
+    r"when|where|which|will|with|you|your)\b",
+    re.IGNORECASE,
 )
 
 
@@ -439,7 +444,7 @@ def _is_english(sentence: str) -> bool:
         return False
     if sum(map(str.isalpha, sentence)) < _MIN_LETTERS * sum(map(len, words)):
         return False
-    return not _FUNCTION_WORDS.isdisjoint(word.lower() for word in words)
+    return _FUNCTION_WORD.search(sentence) is not None
 
 
 def sentence_key(sentence: str) -> str:
@@ -540,8 +545,9 @@ def make_task(
         _check_enough(label, "train", len(rest), wanted)
         parts["train"] += [(label, text) for text in rest[:wanted]]
         transfer += rest[wanted:]
-    for examples in (*parts.values(), transfer):
-        rng.shuffle(examples)  # type: ignore[arg-type]
+    for examples in parts.values():
+        rng.shuffle(examples)
+    rng.shuffle(transfer)
     return TaskSplit(**parts, transfer=transfer, held_out_files=held_out_files)
 
 
@@ -605,7 +611,7 @@ def pretraining_documents(
 
 
 def learn_vocabulary(sentences: Iterable[str], vocab_size: int) -> list[str]:
-    """Learns an uncased WordPiece vocabulary of about `vocab_size` entries, special tokens first."""
+    """Learns an uncased WordPiece vocabulary of about `vocab_size` entries, special ones first."""
     chunks: collections.Counter[str] = collections.Counter()
     for sentence in sentences:
         chunks.update(sentence.split())
@@ -642,7 +648,7 @@ def write_corpus(
     inputs: Mapping[str, Any],
     counts: Mapping[str, int],
 ) -> None:
-    """Writes all files, the manifest last, so that an unfinished folder is not taken for complete."""
+    """Writes all files; the manifest last, so an unfinished folder is not taken for complete."""
     manifest = os.path.join(output_dir, MANIFEST)
     if exists(manifest):
         remove(manifest)

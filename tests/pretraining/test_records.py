@@ -117,6 +117,17 @@ def test_instances_hold_what_their_label_says(store, tokenizer):
     assert seen == {0, 1}
 
 
+def test_instances_of_a_task_are_shuffled(store, tokenizer):
+    options = InstanceOptions(max_seq_length=40, max_predictions_per_seq=1)
+    made = TaskRunner(store, tokenizer, options)(records.Task(0, 0, np.arange(40)))
+    # Most tokens of segment A are not masked and tell the document; the units were in order.
+    is_a = (made.first["segment_ids"] == 0) & (made.first["input_ids"] >= 5)
+    documents = [
+        np.median(ids[mask]) // 100 for ids, mask in zip(made.first["input_ids"], is_a, strict=True)
+    ]
+    assert len(set(documents)) > 10
+
+
 def test_records_go_to_the_files_in_turn(store, tokenizer, monkeypatch):
     monkeypatch.setattr(records, "_TASK_TOKENS", 500)
     options = InstanceOptions(max_seq_length=32, max_predictions_per_seq=5, dupe_factor=2)
