@@ -29,7 +29,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from modeling.errors import UserError
+from common.errors import UserError
 from training import cli
 
 FLAGS = flags.FLAGS
@@ -83,10 +83,10 @@ flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> None:
     del argv
     # NumPy and all that needs it are imported here so that --help answers at once.
+    from common.files import expand_globs, is_remote
     from modeling.tokenization import FullTokenizer
     from pretraining.corpus import build_token_store
     from pretraining.records import InstanceOptions, write_records
-    from training.files import expand_globs, is_remote
     from training.records import RecordWriter, write_sidecar
 
     options = InstanceOptions(

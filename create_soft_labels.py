@@ -46,9 +46,16 @@ flags.DEFINE_integer("predict_batch_size", 32, "Examples per teacher batch.", lo
 define_device_flags()
 
 # What decides the content of the shards; a set is not continued with other values.
-SET_FLAGS = (
-    "input_file task_name data_dir text_a text_b label examples_per_shard precision"
-).split()
+SET_FLAGS = [
+    "input_file",
+    "task_name",
+    "data_dir",
+    "text_a",
+    "text_b",
+    "label",
+    "examples_per_shard",
+    "precision",
+]
 
 
 def main(_: Sequence[str]) -> None:
@@ -108,8 +115,9 @@ def main(_: Sequence[str]) -> None:
 
     def transfer_set() -> Iterator[TransferExample]:
         for file in task.train if task else ():
+            assert task
             for example in task.read_examples(file, FLAGS.data_dir):
-                label_id = labels.index(example.label)
+                label_id = task.labels.index(example.label or "")
                 yield TransferExample(example.example_id, example.text_a, example.text_b, label_id)
         for example_id, text_a, text_b in read_transfer_texts(paths, *columns):
             yield TransferExample(example_id, text_a, text_b)

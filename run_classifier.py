@@ -53,11 +53,25 @@ flags.DEFINE_integer("predict_batch_size", 8, "Examples per prediction batch.", 
 define_device_flags()
 
 # What decides the weights of a run; it is not continued with other values.
-IDENTITY_FLAGS = (
-    "task_name data_dir text_a text_b label labels bert_config_file init_checkpoint vocab_file "
-    "do_lower_case max_seq_length train_batch_size learning_rate warmup_proportion "
-    "gradient_accumulation_steps random_seed precision"
-).split()
+IDENTITY_FLAGS = [
+    "task_name",
+    "data_dir",
+    "text_a",
+    "text_b",
+    "label",
+    "labels",
+    "bert_config_file",
+    "init_checkpoint",
+    "vocab_file",
+    "do_lower_case",
+    "max_seq_length",
+    "train_batch_size",
+    "learning_rate",
+    "warmup_proportion",
+    "gradient_accumulation_steps",
+    "random_seed",
+    "precision",
+]
 
 
 def main(_: Sequence[str]) -> None:
@@ -156,9 +170,7 @@ def main(_: Sequence[str]) -> None:
     write_eval_results(
         model, strategy, task, dev_sets, FLAGS.eval_batch_size, FLAGS.output_dir, results
     )
-    write_test_results(
-        model, strategy, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir
-    )
+    write_test_results(model, strategy, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,7 @@ from training.flags import (
 FLAGS = flags.FLAGS
 
 ## The soft labels
-flags.DEFINE_string(
-    "input_file", None, "Soft-label TFRecords to train on (comma-separated globs)."
-)
+flags.DEFINE_string("input_file", None, "Soft-label TFRecords to train on (comma-separated globs).")
 flags.DEFINE_string(
     "eval_file",
     None,
@@ -73,11 +71,22 @@ flags.DEFINE_integer("predict_batch_size", 8, "Examples per prediction batch.", 
 define_device_flags()
 
 # What decides the weights of a run; it is not continued with other values.
-IDENTITY_FLAGS = (
-    "input_file temperature hard_label_weight bert_config_file init_checkpoint vocab_file "
-    "do_lower_case max_seq_length train_batch_size learning_rate warmup_proportion "
-    "gradient_accumulation_steps random_seed precision"
-).split()
+IDENTITY_FLAGS = [
+    "input_file",
+    "temperature",
+    "hard_label_weight",
+    "bert_config_file",
+    "init_checkpoint",
+    "vocab_file",
+    "do_lower_case",
+    "max_seq_length",
+    "train_batch_size",
+    "learning_rate",
+    "warmup_proportion",
+    "gradient_accumulation_steps",
+    "random_seed",
+    "precision",
+]
 
 
 def main(_: Sequence[str]) -> None:

@@ -71,11 +71,20 @@ flags.DEFINE_integer("max_eval_steps", 100, "Batches to evaluate at most.", lowe
 define_device_flags()
 
 # What decides the weights of a run; it is not continued with other values.
-IDENTITY_FLAGS = (
-    "bert_config_file init_checkpoint input_file vocab_file max_seq_length max_predictions_per_seq "
-    "train_batch_size learning_rate num_warmup_steps gradient_accumulation_steps random_seed "
-    "precision"
-).split()
+IDENTITY_FLAGS = [
+    "bert_config_file",
+    "init_checkpoint",
+    "input_file",
+    "vocab_file",
+    "max_seq_length",
+    "max_predictions_per_seq",
+    "train_batch_size",
+    "learning_rate",
+    "num_warmup_steps",
+    "gradient_accumulation_steps",
+    "random_seed",
+    "precision",
+]
 
 
 def main(_: Sequence[str]) -> None:

@@ -1,2 +1,287 @@
-from training.files import *  # noqa: F401,F403
-from training.files import is_folder, is_remote  # noqa: F401
+"""Files on the local disk, or on any file system TensorFlow knows (`gs://...`).
+
+Outputs appear under their name only when they are complete. Text is UTF-8, may be compressed with
+gzip or xz, and is read in blocks, so memory does not grow with the length of a file. TensorFlow
+is imported for remote paths only: it takes seconds, and most runs of most tools need none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import gzip
+import hashlib
+import json
+import lzma
+import os
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple, cast
+
+from common.errors import UserError
+
+_BLOCK_BYTES = 1 << 20
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+class LineBlock(NamedTuple):
+    """Whole lines of a text file, not yet decoded.
+
+    Attributes:
+      path: The file.
+      data: The lines with their line ends; the last line of a file may lack its own.
+      first_line: Number of the first line, counted from 1.
+      offset: Position of the first byte in the (decompressed) file.
+      consumed: Bytes read so far from the file as stored, for progress displays.
+    """
+
+    path: str
+    data: bytes
+    first_line: int
+    offset: int
+    consumed: int
+
+
+def is_remote(path: str) -> bool:
+    """Whether TensorFlow's file systems are needed to reach `path`."""
+    return "://" in path
+
+
+def exists(path: str) -> bool:
+    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+
+
+def is_folder(path: str) -> bool:
+    return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+
+
+def file_size(path: str) -> int:
+    """Size in bytes, as stored (that is, compressed if the file is)."""
+    return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
+
+
+def expand_globs(patterns: str, flag: str) -> list[str]:
+    """The files that a comma-separated list of globs matches, sorted, each once.
+
+    Raises:
+      UserError: A pattern matches no file; the message names `flag` and the pattern.
+    """
+    paths: set[str] = set()
+    for pattern in filter(None, map(str.strip, patterns.split(","))):
+        # A name with brackets in it is a file before it is a pattern.
+        if exists(pattern):
+            matches = [pattern]
+        else:
+            matches = _gfile().glob(pattern) if is_remote(pattern) else glob.glob(pattern)
+        files = [path for path in matches if not is_folder(path)]
+        if not files:
+            hint = f'; it is a folder, so write "{pattern.rstrip("/")}/*"' if matches else ""
+            raise UserError(f'--{flag}: no file matches "{pattern}"{hint}.')
+        paths.update(files)
+    if not paths:
+        raise UserError(f'--{flag}: "{patterns}" names no file.')
+    return sorted(paths)
+
+
+@contextlib.contextmanager
+def open_binary(path: str, mode: str = "rb", decompress: bool = True) -> Iterator[IO[bytes]]:
+    """Opens a file of bytes, as a context manager.
+
+    Args:
+      path: A local path or a URL of a file system that TensorFlow knows.
+      mode: "rb" or "wb".
+      decompress: Whether `.gz` and `.xz` files are decompressed when read; writing never
+        compresses.
+
+    Raises:
+      UserError: The file cannot be opened.
+    """
+    with _open_raw(path, mode) as raw:
+        if decompress and mode == "rb":
+            with _decompressed(path, raw) as file:
+                yield file
+        else:
+            yield raw
+
+
+def read_line_blocks(path: str, block_bytes: int = _BLOCK_BYTES) -> Iterator[LineBlock]:
+    """Yields the lines of a text file in blocks of about `block_bytes`, more for longer lines.
+
+    Raises:
+      UserError: The file cannot be opened, or its compressed data is corrupt or cut short.
+    """
+    first_line, offset = 1, 0
+    parts: list[bytes] = []
+    with _open_raw(path, "rb") as raw, _decompressed(path, raw) as file:
+        while chunk := _read(path, file, block_bytes):
+            head, newline, tail = chunk.rpartition(b"\n")
+            if not newline:
+                parts.append(chunk)
+                continue
+            data = b"".join([*parts, head, newline])
+            yield LineBlock(path, data, first_line, offset, raw.tell())
+            first_line += data.count(b"\n")
+            offset += len(data)
+            parts = [tail]
+        if data := b"".join(parts):
+            yield LineBlock(path, data, first_line, offset, raw.tell())
+
+
+def decode_lines(block: LineBlock) -> list[str]:
+    """The lines of a block without their line ends and without a byte-order mark.
+
+    Raises:
+      UserError: A byte is not UTF-8; the message names file, line and byte.
+    """
+    try:
+        text = block.data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = block.first_line + block.data.count(b"\n", 0, error.start)
+        raise UserError(
+            f"{block.path}, line {line}: byte {block.offset + error.start} of the text "
+            f"(0x{block.data[error.start]:02x}) is not valid UTF-8; convert the file, for example "
+            "with `iconv -f latin1 -t utf-8`."
+        ) from None
+    if block.offset == 0:
+        text = text.removeprefix(_BYTE_ORDER_MARK)
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines] if "\r" in text else lines
+
+
+def read_lines(path: str) -> Iterator[tuple[int, str]]:
+    """Yields (line number counted from 1, line without its end) of a UTF-8 text file.
+
+    A byte-order mark is dropped, lines end in LF or CRLF and may be of any length, and the last one
+    may lack its end.
+
+    Raises:
+      UserError: The file cannot be opened, is damaged, or is not UTF-8.
+    """
+    for block in read_line_blocks(path):
+        yield from enumerate(decode_lines(block), block.first_line)
+
+
+@contextlib.contextmanager
+def atomic_output(path: str) -> Iterator[str]:
+    """Yields a temporary path in the folder of `path`, renamed to `path` on success.
+
+    If the body raises, the temporary file is removed and `path` stays as it was. The folder is
+    created if need be.
+
+    Raises:
+      UserError: The folder cannot be created, or the file not be renamed.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    make_folder(folder or ".")
+    try:
+        yield temporary
+        if is_remote(path):
+            _gfile().rename(temporary, path, overwrite=True)
+        else:
+            try:
+                os.replace(temporary, path)
+            except OSError as error:
+                raise UserError(f"Cannot write {path}: {_reason(error)}.") from None
+    finally:
+        if exists(temporary):
+            remove(temporary)
+
+
+def make_folder(path: str) -> None:
+    """Creates a folder and its parents unless they exist.
+
+    Raises:
+      UserError: It cannot be created.
+    """
+    if is_remote(path):
+        _gfile().makedirs(path)
+        return
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot create the folder {path}: {_reason(error)}.") from None
+
+
+def remove(path: str) -> None:
+    """Deletes a file."""
+    if is_remote(path):
+        _gfile().remove(path)
+    else:
+        os.remove(path)
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a UTF-8 file as a whole or not at all."""
+    with atomic_output(path) as temporary, open_binary(temporary, "wb") as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: str, value: Any) -> None:
+    """Writes a JSON file as a whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+      UserError: The file cannot be opened or is not JSON; the message names line and column.
+    """
+    text = "\n".join(line for _, line in read_lines(path))
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); "
+            "correct the file."
+        ) from None
+
+
+def sha256_file(path: str) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, as stored."""
+    digest = hashlib.sha256()
+    with open_binary(path, decompress=False) as file:
+        while chunk := file.read(_BLOCK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _open_raw(path: str, mode: str) -> IO[bytes]:
+    if is_remote(path):
+        return _gfile().GFile(path, mode)
+    try:
+        return open(path, mode)
+    except OSError as error:
+        verb = "read" if mode == "rb" else "write"
+        raise UserError(f"Cannot {verb} {path}: {_reason(error)}.") from None
+
+
+def _decompressed(path: str, raw: IO[bytes]) -> IO[bytes]:
+    if path.endswith(".gz"):
+        return cast(IO[bytes], gzip.open(raw))
+    if path.endswith(".xz"):
+        return lzma.open(raw)
+    return raw
+
+
+def _read(path: str, file: IO[bytes], num_bytes: int) -> bytes:
+    try:
+        return file.read(num_bytes)
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise UserError(
+            f"{path} cannot be read to its end ({error}); it is damaged or incomplete, so get or "
+            "create it again."
+        ) from None
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _gfile() -> Any:
+    import tensorflow as tf
+
+    return tf.io.gfile

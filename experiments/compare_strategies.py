@@ -45,7 +45,9 @@ flags.DEFINE_bool(
 ## Models
 flags.DEFINE_string("student", "tiny", "Size of the student: a name or a bert_config.json.")
 flags.DEFINE_string("teacher_config", None, "Size of a teacher to pre-train here.")
-flags.DEFINE_string("teacher_checkpoint", None, "Pre-trained teacher, in place of --teacher_config.")
+flags.DEFINE_string(
+    "teacher_checkpoint", None, "Pre-trained teacher, in place of --teacher_config."
+)
 
 ## Pre-training
 flags.DEFINE_integer("lm_max_seq_length", 128, "Length of pre-training records.")
@@ -154,9 +156,7 @@ def make_plan(values: flags.FlagValues) -> Plan:
         return Stage(name, script("run_classifier.py", *arguments), needs)
 
     def distillation(name: str, start: str | None, seed: str, *needs: str) -> Stage:
-        arguments = training(
-            name, start, values.distill_learning_rate, values.distill_epochs, seed
-        )
+        arguments = training(name, start, values.distill_learning_rate, values.distill_epochs, seed)
         soft_labels = os.path.join(folder("soft_labels"), "*.tfrecord")
         command = script("run_distill.py", f"--input_file={soft_labels}", *arguments)
         return Stage(name, command, ("soft_labels", *needs))
@@ -171,7 +171,8 @@ def make_plan(values: flags.FlagValues) -> Plan:
         f"--dupe_factor={values.lm_dupe_factor}",
     )
     stages = [Stage("lm_data", lm_data)]
-    teacher_start, teacher_needs = values.teacher_checkpoint, ()
+    teacher_start = values.teacher_checkpoint
+    teacher_needs: tuple[str, ...] = ()
     if values.teacher_config:
         stages.append(
             pretraining(
@@ -183,9 +184,7 @@ def make_plan(values: flags.FlagValues) -> Plan:
         )
         teacher_start, teacher_needs = folder("teacher_lm"), ("teacher_lm",)
     stages.append(
-        pretraining(
-            "student_lm", values.student, values.lm_student_steps, values.lm_learning_rate
-        )
+        pretraining("student_lm", values.student, values.lm_student_steps, values.lm_learning_rate)
     )
     stages.append(
         fine_tuning(
@@ -247,7 +246,7 @@ def main(_: Sequence[str]) -> None:
     settings = flag_values(FLAGS, own_flags)
     metric = " and ".join(task.metrics)
     write_report(FLAGS.output_dir, results, plan.model_stages, seconds, settings, metric)
-    for _, line in read_lines(os.path.join(FLAGS.output_dir, "results.md")):
+    for _number, line in read_lines(os.path.join(FLAGS.output_dir, "results.md")):
         print(line)
 
 

@@ -157,4 +157,3 @@ class BertEncoder(NamedLayer):
             layer_outputs.append(layer(layer_outputs[-1], scores_mask, seed))
         pooled = tf.tanh(tf.cast(self.pooler(layer_outputs[-1][:, 0]), tf.float32))
         return BertOutput(pooled, layer_outputs)
-

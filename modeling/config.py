@@ -99,7 +99,9 @@ class BertConfig:
                     f'{source}: unknown key "{misspelt[0]}" while "{key}" is missing; is it misspelt?'
                 )
             if key not in may_be_absent:
-                raise UserError(f'{source}: key "{key}" is missing; it changes the model, so add it.')
+                raise UserError(
+                    f'{source}: key "{key}" is missing; it changes the model, so add it.'
+                )
         fields = {key: values[key] for key in known if key in values}
         for key, value in fields.items():
             fields[key] = _checked_value(source, key, value, known[key].type)

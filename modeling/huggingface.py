@@ -35,7 +35,11 @@ _SPECIAL_NAMES = {
     "classifier.bias": "output_bias",
 }
 # Copies and constants that are no weights of their own.
-_REDUNDANT = ("embeddings.position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias")
+_REDUNDANT = (
+    "embeddings.position_ids",
+    "cls.predictions.decoder.weight",
+    "cls.predictions.decoder.bias",
+)
 
 
 def is_huggingface_folder(path: str) -> bool:

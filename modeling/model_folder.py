@@ -71,7 +71,9 @@ def read_model_folder(path: str) -> ModelFolder:
     folder = os.path.dirname(checkpoint)
     config_path = os.path.join(folder, CONFIG_FILE)
     if not exists(config_path):
-        raise UserError(f"{folder}: no {CONFIG_FILE} beside the checkpoint; a model folder has one.")
+        raise UserError(
+            f"{folder}: no {CONFIG_FILE} beside the checkpoint; a model folder has one."
+        )
     vocab_path = os.path.join(folder, VOCAB_FILE)
     info_path = os.path.join(folder, INFO_FILE)
     return ModelFolder(
@@ -109,14 +111,14 @@ def write_model_folder(
     if tf.io.gfile.exists(index):
         tf.io.gfile.remove(index)
     write_text(os.path.join(path, CONFIG_FILE), config.to_json())
-    if vocab_file and os.path.abspath(vocab_file) != os.path.abspath(os.path.join(path, VOCAB_FILE)):
+    if vocab_file and os.path.abspath(vocab_file) != os.path.abspath(
+        os.path.join(path, VOCAB_FILE)
+    ):
         tf.io.gfile.copy(vocab_file, os.path.join(path, VOCAB_FILE), overwrite=True)
     info = {**info, "weights_sha256": weights_digest(values)}
     write_json(os.path.join(path, INFO_FILE), info)
     for name in sorted(tf.io.gfile.listdir(staging)):  # ".data-..." before ".index"
-        tf.io.gfile.rename(
-            os.path.join(staging, name), os.path.join(path, name), overwrite=True
-        )
+        tf.io.gfile.rename(os.path.join(staging, name), os.path.join(path, name), overwrite=True)
     tf.io.gfile.rmtree(staging)
 
 
@@ -170,42 +172,47 @@ def resolve_model(
     Raises:
       UserError: Something is missing or contradicts the model folder.
     """
-    folder = None
-    if init_checkpoint:
-        beside = os.path.dirname(find_checkpoint(init_checkpoint))
-        if exists(os.path.join(beside, CONFIG_FILE)):
-            folder = read_model_folder(init_checkpoint)
-    if not bert_config_file and not folder:
-        raise UserError(
-            "--bert_config_file is missing, and --init_checkpoint is not a model folder to take it "
-            "from; give the model's bert_config.json or the name of a size."
-        )
-    if folder and folder.do_lower_case is not None:
+    folder = _folder_of(init_checkpoint) if init_checkpoint else None
+    if folder:
         if do_lower_case is None:
             do_lower_case = folder.do_lower_case
-        if do_lower_case != folder.do_lower_case:
+        if folder.do_lower_case not in (None, do_lower_case):
             raise UserError(
                 f"--do_lower_case={do_lower_case}, but {folder.path} was trained with "
                 f"do_lower_case={folder.do_lower_case} ({INFO_FILE}); use the same casing."
             )
-    vocab_file = vocab_file or (folder.vocab_file if folder else None)
+        vocab_file = vocab_file or folder.vocab_file
     tokenizer = None
     if vocab_file:
         tokenizer = FullTokenizer(vocab_file, do_lower_case=do_lower_case is not False)
     recorded = folder.info.get("vocab_sha256") if folder else None
-    if tokenizer and recorded and tokenizer.sha256 != recorded:
+    if folder and tokenizer and recorded and tokenizer.sha256 != recorded:
         raise UserError(
             f"--vocab_file={vocab_file} has SHA-256 {tokenizer.sha256[:12]}..., but {folder.path} "
             f"was trained with {recorded[:12]}... ({INFO_FILE}); use the model's own vocabulary."
         )
     vocab_size = tokenizer.vocab_size if tokenizer else None
-    config = load_config(bert_config_file, vocab_size) if bert_config_file else folder.config
+    if bert_config_file:
+        config = load_config(bert_config_file, vocab_size)
+    elif folder:
+        config = folder.config
+    else:
+        raise UserError(
+            "--bert_config_file is missing, and --init_checkpoint is not a model folder to take it "
+            "from; give the model's bert_config.json or the name of a size."
+        )
     if vocab_size is not None and config.vocab_size != vocab_size:
         raise UserError(
             f"{vocab_file} has {vocab_size} entries, but the model's vocab_size is "
             f"{config.vocab_size}; use the vocabulary the model was made for."
         )
     return ModelSources(config, tokenizer, folder.labels if folder else None)
+
+
+def _folder_of(init_checkpoint: str) -> ModelFolder | None:
+    """The model folder a checkpoint lies in; None for a checkpoint alone."""
+    folder = os.path.dirname(find_checkpoint(init_checkpoint))
+    return read_model_folder(init_checkpoint) if exists(os.path.join(folder, CONFIG_FILE)) else None
 
 
 def resolve_text_model(

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from modeling.errors import UserError
+from common.errors import UserError
+from common.files import LineBlock, decode_lines, file_size, read_line_blocks
 from modeling.tokenization import FullTokenizer
 from pretraining.parallel import ordered_map
 from pretraining.sentences import split_sentences
-from training.files import LineBlock, decode_lines, file_size, read_line_blocks
 
 # A document is cut into units of about this many tokens, so that work on it needs bounded memory.
 _UNIT_TOKENS = 1 << 18
@@ -125,7 +125,8 @@ def build_token_store(
             num_tokens += int(block.lengths.sum())
             num_sentences += int((~is_end).sum())
             document_ends.append(np.stack([sentences[is_end], offsets[is_end]], axis=1))
-            unit_start = max(unit_start, *offsets[is_end].tolist()[-1:], 0)
+            if is_end.any():
+                unit_start = int(offsets[is_end][-1])
             if num_tokens - unit_start >= _UNIT_TOKENS:
                 unit_ends.append((num_sentences, num_tokens))
                 unit_start = num_tokens

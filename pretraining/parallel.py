@@ -12,7 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from modeling.errors import UserError
+from common.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

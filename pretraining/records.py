@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from modeling.errors import UserError
+from common.errors import UserError
 from modeling.tokenization import FullTokenizer
 from pretraining.corpus import StoreReader, TokenStore
 from pretraining.instances import SegmentPairs, make_pairs

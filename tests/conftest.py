@@ -29,9 +29,7 @@ def vocab_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def write_config(
-    tmp_path_factory: pytest.TempPathFactory, vocab_file: str
-) -> Callable[..., str]:
+def write_config(tmp_path_factory: pytest.TempPathFactory, vocab_file: str) -> Callable[..., str]:
     """Writes a bert_config.json of odd sizes, with changes."""
 
     def write(**changes: object) -> str:
@@ -88,9 +86,7 @@ def transfer_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("corpus") / "text.txt"
     rng = random.Random(2)
-    documents = [
-        "\n".join(review(rng, i % 2) for _ in range(rng.randint(3, 8))) for i in range(60)
-    ]
+    documents = ["\n".join(review(rng, i % 2) for _ in range(rng.randint(3, 8))) for i in range(60)]
     path.write_text("\n\n".join(documents) + "\n")
     return str(path)
 

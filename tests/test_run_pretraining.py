@@ -76,7 +76,12 @@ def test_trains_evaluates_and_leaves_a_model_folder(
     ]
     assert results["global_step"] == "60"
     names = {path.name for path in tmp_path.iterdir()}
-    assert {"bert_config.json", "vocab.txt", "bert_model.ckpt.index", "model.ckpt-60.index"} <= names
+    assert {
+        "bert_config.json",
+        "vocab.txt",
+        "bert_model.ckpt.index",
+        "model.ckpt-60.index",
+    } <= names
     assert not any("tmp" in name for name in names)
     assert (tmp_path / "vocab.txt").read_text() == pathlib.Path(vocab_file).read_text()
     assert (tmp_path / "best" / "bert_model.ckpt.index").exists()
@@ -193,7 +198,9 @@ def test_vocabulary_of_other_records(
     with pytest.raises(UserError, match="vocab_sha256"):
         run_script("run_pretraining", **options, output_dir=tmp_path / "out", num_train_steps=2)
     other.write_text("\n".join(entries[:-1]) + "\n")
-    with pytest.raises(UserError, match=f"vocab_size is {len(entries)}.* {len(entries) - 1} entries"):
+    with pytest.raises(
+        UserError, match=f"vocab_size is {len(entries)}.* {len(entries) - 1} entries"
+    ):
         run_script("run_pretraining", **options, output_dir=tmp_path / "out", num_train_steps=2)
 
 

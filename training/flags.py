@@ -19,12 +19,17 @@ if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
 def define_device_flags() -> None:
     """Where to run. The TPU group is the original's."""
     flags.DEFINE_bool("use_tpu", False, "Run on a Cloud TPU; otherwise on all GPUs, or the CPU.")
-    flags.DEFINE_string("tpu_name", None, "Name or grpc:// address of the TPU. Only with --use_tpu.")
+    flags.DEFINE_string(
+        "tpu_name", None, "Name or grpc:// address of the TPU. Only with --use_tpu."
+    )
     flags.DEFINE_string("tpu_zone", None, "GCE zone of the TPU; detected when not given.")
     flags.DEFINE_string("gcp_project", None, "Project of the TPU; detected when not given.")
     flags.DEFINE_string("master", None, "TensorFlow master address, an alternative to --tpu_name.")
     flags.DEFINE_integer(
-        "num_tpu_cores", 8, "TPU cores the job expects; checked against the TPU found.", lower_bound=1
+        "num_tpu_cores",
+        8,
+        "TPU cores the job expects; checked against the TPU found.",
+        lower_bound=1,
     )
     flags.DEFINE_integer(
         "iterations_per_loop",
@@ -44,8 +49,12 @@ def define_device_flags() -> None:
 
 def define_optimization_flags() -> None:
     """Training, beyond the number of steps, which scripts count differently."""
-    flags.DEFINE_integer("train_batch_size", 32, "Examples per update, over all devices.", lower_bound=1)
-    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate of AdamWeightDecay.", lower_bound=0.0)
+    flags.DEFINE_integer(
+        "train_batch_size", 32, "Examples per update, over all devices.", lower_bound=1
+    )
+    flags.DEFINE_float(
+        "learning_rate", 5e-5, "Peak learning rate of AdamWeightDecay.", lower_bound=0.0
+    )
     flags.DEFINE_integer(
         "gradient_accumulation_steps",
         1,
@@ -99,7 +108,9 @@ def define_model_flags() -> None:
 def define_text_flags() -> None:
     """How text becomes ids. Must be what the model was pre-trained with."""
     flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of the model.")
-    flags.DEFINE_bool("do_lower_case", True, "Lower-case and strip accents; False for cased models.")
+    flags.DEFINE_bool(
+        "do_lower_case", True, "Lower-case and strip accents; False for cased models."
+    )
     flags.DEFINE_integer(
         "max_seq_length",
         128,

@@ -64,8 +64,10 @@ def open_records(
         lengths, another vocabulary or other labels.
     """
     files = expand_globs(patterns, flag)
-    compressions, total, size, first_info = [], 0, 0, {}
-    for i, path in enumerate(files):
+    compressions: list[str] = []
+    first_info: dict[str, Any] = {}
+    total = size = 0
+    for path in files:
         with open_binary(path, decompress=False) as f:
             compressions.append("GZIP" if f.read(2) == b"\x1f\x8b" else "")
         info = read_sidecar(path) or {}

@@ -45,7 +45,6 @@ class Objective(abc.ABC):
         """The sum behind each mean, a float32 scalar per name, with dropout by `seed`."""
 
 
-
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
     """The flags of the loop (`training.flags`).

@@ -28,7 +28,7 @@ from typing import IO, Any, cast
 import google_crc32c
 import numpy as np
 
-from training.files import (
+from common.files import (
     atomic_output,
     exists,
     file_size,

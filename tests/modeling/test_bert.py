@@ -102,7 +102,9 @@ def test_encoder_equals_model_garden() -> None:
     theirs = garden_encoder(encoder)(
         [batch["input_ids"], batch["input_mask"], batch["segment_ids"]]
     )
-    theirs = theirs if isinstance(theirs, list) else [theirs["sequence_output"], theirs["pooled_output"]]
+    theirs = (
+        theirs if isinstance(theirs, list) else [theirs["sequence_output"], theirs["pooled_output"]]
+    )
     real = batch["input_mask"].numpy().astype(bool)
     np.testing.assert_allclose(
         ours.sequence_output.numpy()[real], theirs[0].numpy()[real], rtol=1e-4, atol=2e-5
@@ -139,7 +141,9 @@ def test_variable_names_and_shapes_are_the_originals() -> None:
 
 
 def test_initial_values_follow_seed_and_name() -> None:
-    first, second, other = (ClassifierModel(CONFIG, 2, seed=s).trainable_variables for s in (1, 1, 2))
+    first, second, other = (
+        ClassifierModel(CONFIG, 2, seed=s).trainable_variables for s in (1, 1, 2)
+    )
     pretraining = {v.name: v.numpy() for v in PretrainingModel(CONFIG, seed=1).trainable_variables}
     kernels = [i for i, v in enumerate(first) if "kernel" in v.name or "embeddings" in v.name[-11:]]
     for i in kernels:
@@ -158,7 +162,9 @@ def test_dropout_rate_scale_and_repeatability(dtype: tf.DType) -> None:
     seed = tf.constant([5, 6])
     first = tf.cast(dropout(x, 0.1, seed, site=3), tf.float32).numpy()
     assert np.mean(first == 0) == pytest.approx(0.1, abs=0.003)
-    np.testing.assert_allclose(first[first > 0], 1 / 0.9, rtol=1e-2 if dtype == tf.bfloat16 else 1e-4)
+    np.testing.assert_allclose(
+        first[first > 0], 1 / 0.9, rtol=1e-2 if dtype == tf.bfloat16 else 1e-4
+    )
     np.testing.assert_array_equal(first, tf.cast(dropout(x, 0.1, seed, site=3), tf.float32))
     assert np.any(first != tf.cast(dropout(x, 0.1, seed, site=4), tf.float32).numpy())
     assert np.any(first != tf.cast(dropout(x, 0.1, seed + 1, site=3), tf.float32).numpy())
@@ -166,7 +172,9 @@ def test_dropout_rate_scale_and_repeatability(dtype: tf.DType) -> None:
 
 
 def test_bfloat16_stays_close_to_float32() -> None:
-    full, half = (ClassifierModel(CONFIG, 3, precision, seed=4) for precision in ("float32", "bfloat16"))
+    full, half = (
+        ClassifierModel(CONFIG, 3, precision, seed=4) for precision in ("float32", "bfloat16")
+    )
     batch = random_batch()
     assert all(v.dtype == tf.float32 for v in half.trainable_variables)
     np.testing.assert_allclose(full(batch), half(batch), atol=0.02)

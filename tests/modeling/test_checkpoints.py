@@ -89,7 +89,9 @@ def test_nothing_matches_and_wrong_shape(tmp_path: pathlib.Path) -> None:
     values = random_values(model)
     values["bert/pooler/dense/kernel"] = np.zeros([32, 31], np.float32)
     write_checkpoint(prefix, values)
-    with pytest.raises(UserError, match=r"bert/pooler/dense/kernel has shape \[32, 31\].*\[32, 32\]"):
+    with pytest.raises(
+        UserError, match=r"bert/pooler/dense/kernel has shape \[32, 31\].*\[32, 32\]"
+    ):
         load_weights(model.trainable_variables, prefix)
     for name, value in variable_values(model.trainable_variables).items():
         np.testing.assert_array_equal(value, before[name])

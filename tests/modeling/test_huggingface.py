@@ -111,7 +111,9 @@ def test_conversion_leaves_a_model_folder(tmp_path: pathlib.Path, vocab_file: st
 
 def test_what_is_no_bert_model(tmp_path: pathlib.Path) -> None:
     tensors = huggingface_folder(tmp_path)
-    save_file({**tensors, "bert.adapter.up": np.zeros(2, np.float32)}, tmp_path / "model.safetensors")
+    save_file(
+        {**tensors, "bert.adapter.up": np.zeros(2, np.float32)}, tmp_path / "model.safetensors"
+    )
     with pytest.raises(UserError, match="tensor bert.adapter.up has no place"):
         read_huggingface(str(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"hello")

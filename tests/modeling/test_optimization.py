@@ -46,8 +46,7 @@ def test_ten_steps_follow_numpy() -> None:
     shapes = [(7, 5), (5, 3), (3,), (3,), (7,), (2, 5)]
     weights = [rng.normal(size=shape) for shape in shapes]
     variables = [
-        tf.Variable(w, name=name, dtype=tf.float32)
-        for w, name in zip(weights, NAMES, strict=True)
+        tf.Variable(w, name=name, dtype=tf.float32) for w, name in zip(weights, NAMES, strict=True)
     ]
     optimizer = AdamWeightDecay(WarmupLinearDecay(PEAK, STEPS, WARMUP))
     m = [np.zeros(shape) for shape in shapes]
@@ -57,10 +56,7 @@ def test_ten_steps_follow_numpy() -> None:
         scale = 3.0 if step % 2 else 0.01
         grads = [rng.normal(size=shape) * scale for shape in shapes]
         optimizer.apply_gradients(
-            [
-                (tf.constant(g, tf.float32), var)
-                for g, var in zip(grads, variables, strict=True)
-            ]
+            [(tf.constant(g, tf.float32), var) for g, var in zip(grads, variables, strict=True)]
         )
         norm = np.sqrt(sum((g**2).sum() for g in grads))
         grads = [g / max(norm, 1.0) for g in grads]

@@ -8,8 +8,8 @@ import unicodedata
 
 import pytest
 
+from common.errors import UserError
 from modeling import tokenization
-from modeling.errors import UserError
 from modeling.tokenization import FullTokenizer, basic_tokenize
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

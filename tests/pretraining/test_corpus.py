@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from modeling.errors import UserError
+from common.errors import UserError
 from modeling.tokenization import FullTokenizer
 from pretraining import corpus
 from pretraining.corpus import StoreReader, build_token_store

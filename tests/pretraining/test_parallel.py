@@ -1,4 +1,5 @@
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -6,7 +7,7 @@ import time
 
 import pytest
 
-from modeling.errors import UserError
+from common.errors import UserError
 from pretraining.parallel import ordered_map
 
 
@@ -56,6 +57,7 @@ def test_death_of_a_worker_is_reported():
         list(ordered_map(Adder, (0,), [1, "die", 2], 2))
 
 
+REPOSITORY = str(pathlib.Path(__file__).resolve().parents[2])
 PROGRAM = """
 import os, sys, time
 from pretraining.parallel import ordered_map
@@ -89,7 +91,7 @@ def is_running(pid):
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks processes up in /proc")
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([REPOSITORY, *sys.path])}
     process = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, env=environment)
     assert wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     pids = [int(path.stem) for path in tmp_path.glob("*.pid")]

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from modeling.errors import UserError
+from common.errors import UserError
 from modeling.tokenization import FullTokenizer
 from pretraining import records
 from pretraining.corpus import build_token_store

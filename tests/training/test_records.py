@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from modeling.errors import UserError
+from common.errors import UserError
 from training.records import RecordWriter, read_sidecar, serialize_examples, write_sidecar
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from modeling.errors import UserError
+from common.errors import UserError
 from training import files
 
 

@@ -1,1 +1,0 @@
-from common.errors import UserError  # noqa: F401

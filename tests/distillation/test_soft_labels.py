@@ -1,0 +1,195 @@
+"""Soft-label shards, the manifest that makes them a set, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.errors import UserError
+from distillation.soft_labels import (
+    MANIFEST,
+    TransferExample,
+    feature_spec,
+    is_finished,
+    read_manifest,
+    shard_path,
+    shards_of,
+    write_manifest,
+    write_shard,
+)
+from training.records import read_sidecar
+
+LENGTH = 8
+DESCRIPTION = {"labels": ["no", "yes"], "max_seq_length": LENGTH, "flags": {"input_file": "a.txt"}}
+
+
+def examples(count: int, pairs: bool = False) -> Iterator[TransferExample]:
+    """Every third has a true label."""
+    for i in range(count):
+        label_id = (i // 3) % 2 if i % 3 == 0 else None
+        yield TransferExample(f"a.txt:{i + 1}", f"text {i}", "b" if pairs else None, label_id)
+
+
+def features(count: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(count)
+    return {
+        "input_ids": rng.integers(0, 1000, (count, LENGTH), dtype=np.int32),
+        "input_mask": np.ones((count, LENGTH), np.int32),
+        "segment_ids": np.zeros((count, LENGTH), np.int32),
+        "label_ids": np.zeros(count, np.int32),
+        "is_real_example": np.ones(count, np.int32),
+    }
+
+
+def logits(count: int) -> np.ndarray:
+    return np.random.default_rng(count).normal(0, 2, (count, 2)).astype(np.float32)
+
+
+def write_set(
+    folder: Path, counts: tuple[int, ...] = (5, 3), description: dict[str, Any] = DESCRIPTION
+) -> list[str]:
+    paths = [shard_path(str(folder), i) for i in range(len(counts))]
+    for path, count in zip(paths, counts, strict=True):
+        write_shard(path, list(examples(count)), features(count), logits(count), description)
+    write_manifest(str(folder), counts, description, {"tensorflow": "x"})
+    return paths
+
+
+def test_shards_are_consecutive_and_lazy() -> None:
+    seen = []
+
+    def noted() -> Iterator[TransferExample]:
+        for example in examples(7):
+            seen.append(example)
+            yield example
+
+    shards = shards_of(noted(), 3)
+    assert [e.example_id for e in next(shards)] == ["a.txt:1", "a.txt:2", "a.txt:3"]
+    assert len(seen) == 3
+    assert [len(shard) for shard in shards] == [3, 1]
+    assert [e.example_id for e in seen] == [e.example_id for e in examples(7)]
+    assert list(shards_of([], 3)) == []
+
+
+@pytest.mark.parametrize("size", [3, 10])
+def test_single_texts_beside_pairs(size: int) -> None:
+    mixed = [*examples(4), TransferExample("b.tsv:9", "one", "two")]
+    with pytest.raises(UserError, match=r"a\.txt:1 and b\.tsv:9.*single text.*pair"):
+        list(shards_of(mixed, size))
+    pairs = list(examples(4, pairs=True))
+    assert [e for shard in shards_of(pairs, size) for e in shard] == pairs
+
+
+def test_records_hold_what_was_written(tmp_path: Path) -> None:
+    rows = list(examples(7))
+    path = shard_path(str(tmp_path), 12)
+    assert path == str(tmp_path / "soft_labels-00012.tfrecord")
+    write_shard(path, rows, features(7), logits(7), DESCRIPTION)
+
+    spec = {**feature_spec(LENGTH, 2), "example_id": tf.io.FixedLenFeature([], tf.string)}
+    serialized = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+    parsed = {k: v.numpy() for k, v in tf.io.parse_example(serialized, spec).items()}
+    assert parsed["teacher_logits"].dtype == np.float32
+    np.testing.assert_array_equal(parsed["teacher_logits"], logits(7))
+    for name in ("input_ids", "input_mask", "segment_ids", "is_real_example"):
+        np.testing.assert_array_equal(parsed[name], features(7)[name])
+    assert parsed["has_label"].tolist() == [1, 0, 0, 1, 0, 0, 1]
+    assert parsed["label_ids"].tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert parsed["example_id"].tolist() == [e.example_id.encode() for e in rows]
+
+    sidecar = read_sidecar(path)
+    assert sidecar is not None
+    assert {**DESCRIPTION, "num_examples": 7}.items() <= sidecar.items()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    (path,) = write_set(tmp_path, counts=(4,))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    bad = logits(4)
+    bad[2, 1] = value
+    with pytest.raises(UserError, match=r"logits for a\.txt:3 are not finite"):
+        write_shard(path, list(examples(4)), features(4), bad, DESCRIPTION)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_manifest_of_a_finished_set(tmp_path: Path) -> None:
+    paths = write_set(tmp_path)
+    manifest = read_manifest(paths)
+    assert manifest == {
+        "num_examples": 8,
+        "shards": {"soft_labels-00000.tfrecord": 5, "soft_labels-00001.tfrecord": 3},
+        **DESCRIPTION,
+        "versions": {"tensorflow": "x"},
+    }
+    assert read_manifest(paths[1:]) == manifest
+
+
+def test_sets_of_several_folders(tmp_path: Path) -> None:
+    files = [path for name in "ab" for path in write_set(tmp_path / name)]
+    assert read_manifest(files)["labels"] == ["no", "yes"]
+
+
+def test_missing_manifest(tmp_path: Path) -> None:
+    paths = write_set(tmp_path)
+    (tmp_path / MANIFEST).unlink()
+    with pytest.raises(UserError, match=r"00000\.tfrecord: no soft_labels\.json.*unfinished"):
+        read_manifest(paths)
+
+
+def test_file_that_is_not_of_the_set(tmp_path: Path) -> None:
+    paths = write_set(tmp_path)
+    foreign = tmp_path / "soft_labels-00002.tfrecord"
+    foreign.write_bytes(Path(paths[0]).read_bytes())
+    with pytest.raises(UserError, match=r"00002\.tfrecord is not part of the set"):
+        read_manifest([*paths, str(foreign)])
+
+
+def test_count_that_differs_from_the_manifest(tmp_path: Path) -> None:
+    paths = write_set(tmp_path)
+    write_shard(paths[1], list(examples(2)), features(2), logits(2), DESCRIPTION)
+    with pytest.raises(UserError, match=r"00001\.tfrecord holds 2 examples by its sidecar, 3 by"):
+        read_manifest(paths)
+    (tmp_path / "soft_labels-00001.tfrecord.json").unlink()
+    with pytest.raises(UserError, match=r"00001\.tfrecord holds None examples"):
+        read_manifest(paths)
+
+
+def test_sets_with_other_labels(tmp_path: Path) -> None:
+    other = {**DESCRIPTION, "labels": ["yes", "no"]}
+    files = [*write_set(tmp_path / "a"), *write_set(tmp_path / "b", description=other)]
+    with pytest.raises(UserError, match="has the labels yes, no, .*has no, yes"):
+        read_manifest(files)
+
+
+def test_shard_of_an_earlier_run_is_kept_when_it_is_whole(tmp_path: Path) -> None:
+    path, _ = write_set(tmp_path)
+    assert is_finished(path, 5, DESCRIPTION)
+    # The same input has more lines by now.
+    assert not is_finished(path, 6, DESCRIPTION)
+    assert not is_finished(shard_path(str(tmp_path), 2), 5, DESCRIPTION)
+
+
+@pytest.mark.parametrize("damage", ["no sidecar", "cut short", "no records"])
+def test_damaged_shard_is_made_again(tmp_path: Path, damage: str) -> None:
+    path, _ = write_set(tmp_path)
+    if damage == "no sidecar":
+        Path(path + ".json").unlink()
+    elif damage == "cut short":
+        Path(path).write_bytes(Path(path).read_bytes()[:-1])
+    else:
+        Path(path).unlink()
+    assert not is_finished(path, 5, DESCRIPTION)
+
+
+def test_shard_of_another_setting_is_refused(tmp_path: Path) -> None:
+    path, _ = write_set(tmp_path)
+    for key, value in (("max_seq_length", 16), ("flags", {"input_file": "b.txt"})):
+        with pytest.raises(UserError, match=f"00000.tfrecord was made with {key} = "):
+            is_finished(path, 5, {**DESCRIPTION, key: value})
+    assert is_finished(path, 5, DESCRIPTION)

@@ -1,0 +1,309 @@
+"""create_soft_labels.py through its flags."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scripts import run_script
+
+from common.errors import UserError
+from distillation.soft_labels import feature_spec, read_manifest
+from modeling.checkpoints import CheckpointReader
+from modeling.model_folder import read_model_folder, write_model_folder
+from modeling.tokenization import FullTokenizer
+from training.classifier_records import encode_rows
+
+LENGTH = 16
+
+
+def column(path: str, position: int) -> list[str]:
+    lines = pathlib.Path(path).read_text().splitlines()[1:]
+    return [line.split("\t")[position] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def texts(transfer_file: str, task_dir: str) -> list[str]:
+    """What the transfer set of `soft_labels` holds: 150 and 61 texts."""
+    return [
+        *pathlib.Path(transfer_file).read_text().splitlines(),
+        *column(f"{task_dir}/dev.tsv", 0),
+    ]
+
+
+@pytest.fixture(scope="module")
+def teacher(
+    task_dir: str,
+    texts: list[str],
+    write_config: Callable[..., str],
+    vocab_file: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> pathlib.Path:
+    """A fine-tuned classifier, with its predictions for `texts`."""
+    data, folder = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("teacher")
+    shutil.copy(f"{task_dir}/train.tsv", data)
+    lines = [f"{i}\t{text}" for i, text in enumerate(texts)]
+    (data / "test.tsv").write_text("\n".join(["index\tsentence", *lines]) + "\n")
+    run_script(
+        "run_classifier",
+        task_name="SST-2",
+        data_dir=data,
+        bert_config_file=write_config(num_hidden_layers=1),
+        vocab_file=vocab_file,
+        output_dir=folder,
+        max_seq_length=LENGTH,
+        train_batch_size=16,
+        learning_rate=5e-3,
+        num_train_epochs=2,
+        do_train=True,
+        do_predict=True,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def options(
+    teacher: pathlib.Path,
+    texts: list[str],
+    transfer_file: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    """Flags for `texts` in a plain and a compressed file, with blank lines and no last line end."""
+    path = tmp_path_factory.mktemp("texts") / "s.txt.xz"
+    path.write_bytes(lzma.compress(("\n\n" + "\n".join(texts[150:])).encode()))
+    return {
+        "init_checkpoint": teacher,
+        "input_file": f"{transfer_file},{path}",
+        "max_seq_length": LENGTH,
+        "examples_per_shard": 80,
+    }
+
+
+@pytest.fixture(scope="module")
+def soft_labels(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("soft_labels")
+    run_script("create_soft_labels", **options, output_dir=folder)
+    return folder
+
+
+def read_set(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """The records of all shards in order, as TensorFlow parses them."""
+    paths = sorted(map(str, folder.glob("*.tfrecord")))
+    spec = {**feature_spec(LENGTH, 2), "example_id": tf.io.FixedLenFeature([], tf.string)}
+    serialized = list(tf.data.TFRecordDataset(paths).as_numpy_iterator())
+    return {k: v.numpy() for k, v in tf.io.parse_example(serialized, spec).items()}
+
+
+def assert_predicted(logits: np.ndarray, predictions: pathlib.Path) -> None:
+    """Compares log-odds, in which nearly certain predictions differ as much as doubtful ones."""
+    expected = np.log(np.loadtxt(predictions, delimiter="\t"))
+    np.testing.assert_allclose(
+        logits[:, 1] - logits[:, 0], expected[:, 1] - expected[:, 0], atol=1e-4
+    )
+    assert np.ptp(expected[:, 0]) > 0.01
+
+
+def files(folder: pathlib.Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_logits_are_the_predictions_of_the_teacher(
+    soft_labels: pathlib.Path, teacher: pathlib.Path, texts: list[str], vocab_file: str
+) -> None:
+    records = read_set(soft_labels)
+    assert_predicted(records["teacher_logits"], teacher / "test_results.tsv")
+    encoded = encode_rows(FullTokenizer(vocab_file), [(text, None) for text in texts], LENGTH)
+    for name in ("input_ids", "input_mask", "segment_ids", "is_real_example"):
+        np.testing.assert_array_equal(records[name], encoded[name])
+    assert not records["has_label"].any()
+    ids = [f"reviews.txt:{i}" for i in range(1, 151)] + [f"s.txt.xz:{i}" for i in range(3, 64)]
+    assert [example_id.decode() for example_id in records["example_id"]] == ids
+
+
+def test_manifest(soft_labels: pathlib.Path, teacher: pathlib.Path) -> None:
+    names = [f"soft_labels-0000{i}.tfrecord" for i in range(3)]
+    expected = {"soft_labels.json", *names, *(f"{name}.json" for name in names)}
+    assert set(files(soft_labels)) == expected
+    manifest = read_manifest([str(soft_labels / name) for name in names])
+    assert manifest["shards"] == dict(zip(names, (80, 80, 51), strict=True))
+    assert manifest["num_examples"] == 211
+    info = json.loads((teacher / "model_info.json").read_text())
+    assert manifest["labels"] == info["labels"] == ["0", "1"]
+    assert manifest["teacher_weights_sha256"] == info["weights_sha256"]
+    assert manifest["vocab_sha256"] == info["vocab_sha256"]
+    assert manifest["teacher_config"] == json.loads((teacher / "bert_config.json").read_text())
+    assert (manifest["max_seq_length"], manifest["do_lower_case"]) == (LENGTH, True)
+
+
+def test_labelled_task_with_more_text(
+    options: dict[str, Any],
+    soft_labels: pathlib.Path,
+    task_dir: str,
+    transfer_file: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    options = {**options, "input_file": transfer_file, "examples_per_shard": 1000}
+    run_script(
+        "create_soft_labels", **options, task_name="SST-2", data_dir=task_dir, output_dir=tmp_path
+    )
+    records = read_set(tmp_path)
+    assert records["has_label"].tolist() == [1] * 200 + [0] * 150
+    labels = list(map(int, column(f"{task_dir}/train.tsv", 1)))
+    assert records["label_ids"].tolist() == labels + [0] * 150
+    assert len(set(records["example_id"])) == 350
+    # The text is the same as in the other set, in other batches and shards.
+    np.testing.assert_allclose(
+        records["teacher_logits"][200:], read_set(soft_labels)["teacher_logits"][:150], atol=1e-5
+    )
+
+
+def test_pairs(
+    options: dict[str, Any], teacher: pathlib.Path, texts: list[str], tmp_path: pathlib.Path
+) -> None:
+    """From a table with a header, from one without, and as run_classifier.py predicts them."""
+    pairs = list(zip(texts[:30], texts[30:60], strict=True))
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [f"{b}\t{i}\t{a}\n" for i, (a, b) in enumerate(pairs)]
+    (data / "test.tsv").write_text("second\tnumber\tfirst\n" + "".join(rows))
+    plain = data / "pairs.tsv.gz"
+    plain.write_bytes(gzip.compress("".join(f"{a}\t{b}\n" for a, b in pairs).encode()))
+    columns = {"text_a": "first", "text_b": "second"}
+    named, unnamed = tmp_path / "named", tmp_path / "unnamed"
+    options = {k: v for k, v in options.items() if k != "input_file"}
+    run_script(
+        "create_soft_labels", **options, **columns, input_file=data / "test.tsv", output_dir=named
+    )
+    run_script("create_soft_labels", **options, input_file=plain, output_dir=unnamed)
+    run_script(
+        "run_classifier",
+        task_name="tsv",
+        data_dir=data,
+        **columns,
+        label="none",
+        labels="0,1",
+        init_checkpoint=teacher,
+        max_seq_length=LENGTH,
+        output_dir=tmp_path / "predictions",
+        do_predict=True,
+    )
+    first, second = read_set(named), read_set(unnamed)
+    assert_predicted(first["teacher_logits"], tmp_path / "predictions" / "test_results.tsv")
+    for name in ("teacher_logits", "input_ids", "segment_ids"):
+        np.testing.assert_array_equal(first[name], second[name])
+    assert first["segment_ids"].any(axis=1).all()
+    assert [i.decode() for i in first["example_id"]] == [f"test.tsv:{i}" for i in range(2, 32)]
+
+
+def test_interrupted_run_continues(
+    options: dict[str, Any], soft_labels: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(soft_labels, folder)
+    # As if the run had been killed in the last shard, and the first had been cut short since.
+    for name in (
+        "soft_labels.json",
+        "soft_labels-00002.tfrecord",
+        "soft_labels-00002.tfrecord.json",
+    ):
+        (folder / name).unlink()
+    damaged = folder / "soft_labels-00000.tfrecord"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    finished = [folder / f"soft_labels-00001.tfrecord{suffix}" for suffix in ("", ".json")]
+    before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in finished]
+    run_script("create_soft_labels", **options, output_dir=folder)
+    assert files(folder) == files(soft_labels)
+    assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in finished] == before
+
+
+def test_finished_set_is_not_mixed_with_another(
+    options: dict[str, Any],
+    soft_labels: pathlib.Path,
+    teacher: pathlib.Path,
+    transfer_file: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    reader, folder = (
+        CheckpointReader(str(teacher / "bert_model.ckpt")),
+        read_model_folder(str(teacher)),
+    )
+    values = {name: reader.read(name) for name in reader.shapes}
+    values["output_bias"] = values["output_bias"] + np.float32(0.5)
+    other = tmp_path / "other"
+    write_model_folder(str(other), values, folder.config, folder.vocab_file, folder.info)
+    before = files(soft_labels)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"init_checkpoint": other}, "00000.tfrecord was made with teacher_weights_sha256 = "),
+        ({"max_seq_length": 12}, "was made with max_seq_length = 16, this run has 12"),
+        ({"input_file": transfer_file}, "was made with flags = "),
+        ({"examples_per_shard": 50}, "was made with flags = "),
+    ]
+    for changes, message in cases:
+        with pytest.raises(UserError, match=message):
+            run_script("create_soft_labels", **{**options, **changes}, output_dir=soft_labels)
+        assert files(soft_labels) == before
+
+
+def test_bad_input(
+    options: dict[str, Any], teacher: pathlib.Path, task_dir: str, tmp_path: pathlib.Path
+) -> None:
+    foreign = tmp_path / "foreign"
+    shutil.copytree(teacher, foreign, ignore=shutil.ignore_patterns("model_info.json"))
+
+    def write(name: str, content: bytes) -> pathlib.Path:
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    blank = write("blank.txt", b"\n \n\n")
+    mixed = (
+        f"{write('a.tsv', b'one text' + bytes([10]))},{write('b.tsv', b'a' + bytes([9]) + b'b')}"
+    )
+    latin = write("latin.txt", b"good film\ncaf\xe9\n")
+    task = {"task_name": "SST-2", "data_dir": task_dir}
+    tsv = {"task_name": "tsv", "data_dir": task_dir, "text_a": "sentence", "label": "label"}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"input_file": ""}, "no transfer set"),
+        ({"task_name": "SST-2"}, "task_name=SST-2 needs --data_dir"),
+        ({"input_file": f"{tmp_path}/none*"}, '--input_file: no file matches ".*none'),
+        ({"input_file": blank}, "blank.txt: no text in these files"),
+        ({"input_file": write("a.csv", b"text")}, "a.csv: cannot tell its format"),
+        ({"input_file": latin}, r"latin.txt, line 2: byte 13 of the text \(0xe9\)"),
+        ({"input_file": mixed}, "b.tsv, line 1: found a pair of texts, but .*a.tsv, line 1"),
+        ({**task, "input_file": tmp_path / "b.tsv"}, "train-1 and b.tsv:1: one is a single text"),
+        ({**tsv, "labels": "1,0"}, "made for the labels 0, 1, this run has 1, 0"),
+        ({"init_checkpoint": foreign}, "foreign does not say which labels .* pass --labels"),
+        ({"init_checkpoint": tmp_path / "nowhere"}, "nowhere: no checkpoint found"),
+        ({"do_lower_case": False}, "do_lower_case=False, but .*do_lower_case=True"),
+        ({"max_seq_length": 41}, "max_seq_length=41 .* max_position_embeddings of 40"),
+    ]
+    for changes, message in cases:
+        out = tmp_path / "out"
+        with pytest.raises(UserError, match=message):
+            run_script("create_soft_labels", **{**options, **changes}, output_dir=out)
+        assert not (out / "soft_labels.json").exists()
+
+
+def test_teacher_of_another_tool(
+    options: dict[str, Any],
+    soft_labels: pathlib.Path,
+    teacher: pathlib.Path,
+    transfer_file: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    """Without a model_info.json, the labels come from a flag."""
+    foreign, out = tmp_path / "foreign", tmp_path / "out"
+    shutil.copytree(teacher, foreign, ignore=shutil.ignore_patterns("model_info.json"))
+    changes = {"init_checkpoint": foreign, "input_file": transfer_file, "labels": "bad,good"}
+    run_script("create_soft_labels", **{**options, **changes}, output_dir=out)
+    assert read_manifest(sorted(map(str, out.glob("*.tfrecord"))))["labels"] == ["bad", "good"]
+    np.testing.assert_allclose(
+        read_set(out)["teacher_logits"], read_set(soft_labels)["teacher_logits"][:150], atol=1e-5
+    )

@@ -1,0 +1,312 @@
+"""The input pipeline: which examples come when, and which files are refused."""
+
+from __future__ import annotations
+
+import collections
+import gzip
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.errors import UserError
+from training import input as pipeline
+from training.input import (
+    LENGTH_MULTIPLE,
+    LENGTH_WINDOW,
+    RecordSet,
+    array_batches,
+    evaluation_batches,
+    open_records,
+    read_feature,
+    training_batches,
+)
+from training.records import RecordWriter, serialize_examples, write_sidecar
+
+LENGTH = 40
+SPEC = {
+    "input_ids": tf.io.FixedLenFeature([LENGTH], tf.int64),
+    "input_mask": tf.io.FixedLenFeature([LENGTH], tf.int64),
+    "segment_ids": tf.io.FixedLenFeature([LENGTH], tf.int64),
+    "label_ids": tf.io.FixedLenFeature([], tf.int64),
+    "weights": tf.io.FixedLenFeature([3], tf.float32),
+}
+Batch = dict[str, np.ndarray]
+
+
+def rows(first: int, count: int) -> dict[str, np.ndarray]:
+    """Examples numbered by `label_ids`, of 3 to 38 tokens, most of them short."""
+    numbers = np.arange(first, first + count)
+    lengths = 3 + (numbers * 7 % 36) ** 2 // 36
+    mask = (np.arange(LENGTH) < lengths[:, None]).astype(np.int32)
+    return {
+        "input_ids": mask * (numbers[:, None] + 1),
+        "input_mask": mask,
+        "segment_ids": mask * (numbers[:, None] % 2),
+        "label_ids": numbers,
+        "weights": np.stack([numbers, numbers + 0.5, -numbers], axis=1).astype(np.float32),
+    }
+
+
+def write(path: Path, features: dict[str, np.ndarray], compress: bool = False) -> str:
+    with RecordWriter(str(path), gzip_compress=compress) as writer:
+        writer.write_many(serialize_examples(features))
+    write_sidecar(str(path), {"num_examples": len(features["label_ids"])})
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def one_file(tmp_path_factory: pytest.TempPathFactory) -> RecordSet:
+    """130 examples."""
+    path = write(tmp_path_factory.mktemp("one") / "a.tfrecord", rows(0, 130))
+    return open_records(path, "input_file", SPEC, {})
+
+
+@pytest.fixture(scope="module")
+def several_files(tmp_path_factory: pytest.TempPathFactory) -> RecordSet:
+    """130 examples in three files of different sizes, one of them compressed."""
+    folder = tmp_path_factory.mktemp("several")
+    for i, (first, count) in enumerate(((0, 20), (20, 63), (83, 47))):
+        write(folder / f"{i}.tfrecord", rows(first, count), compress=i == 1)
+    return open_records(f"{folder}/*.tfrecord", "input_file", SPEC, {})
+
+
+@pytest.fixture(params=["one_file", "several_files"])
+def records(request: pytest.FixtureRequest) -> RecordSet:
+    return request.getfixturevalue(request.param)
+
+
+def take(dataset: tf.data.Dataset, count: int) -> list[Batch]:
+    return list(itertools.islice(dataset.as_numpy_iterator(), count))
+
+
+def numbers_of(batches: list[Batch]) -> list[int]:
+    return [int(number) for batch in batches for number in batch["label_ids"]]
+
+
+def assert_rows_are_whole(batches: list[Batch]) -> None:
+    """Each row holds what its example holds, up to the cut padding."""
+    written = rows(0, 130)
+    for batch in batches:
+        numbers = batch["label_ids"]
+        length = batch["input_ids"].shape[1]
+        for name in ("input_ids", "input_mask", "segment_ids"):
+            assert batch[name].dtype == np.int32
+            np.testing.assert_array_equal(batch[name], written[name][numbers, :length])
+            assert not written[name][numbers, length:].any()
+        np.testing.assert_array_equal(batch["weights"], written["weights"][numbers])
+
+
+def assert_same(first: list[Batch], second: list[Batch]) -> None:
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert set(one) == set(other)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_open_records_counts_and_recognizes_compression(several_files: RecordSet) -> None:
+    assert several_files.num_examples == 130
+    assert several_files.compressions == ("", "GZIP", "")
+    assert several_files.info["num_examples"] == 20
+    sizes = [Path(path).stat().st_size for path in several_files.files]
+    assert several_files.mean_bytes == sum(sizes) // 130
+
+
+# Training
+
+
+@pytest.mark.parametrize("shuffle_bytes", [pipeline.SHUFFLE_BYTES, 5000])
+def test_each_example_once_an_epoch(
+    records: RecordSet, shuffle_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "SHUFFLE_BYTES", shuffle_bytes)
+    batches = take(training_batches(records, SPEC, batch_size=8, seed=3), 49)
+    assert {batch["input_ids"].shape for batch in batches} == {(8, LENGTH)}
+    assert_rows_are_whole(batches)
+    numbers = numbers_of(batches)  # 392, three epochs and two examples
+    epochs = [numbers[i : i + 130] for i in (0, 130, 260)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(130))
+        assert epoch != list(range(130))
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+def test_grouped_batches_hold_the_same_examples(records: RecordSet) -> None:
+    # 13 windows of 50 batches are 25 epochs.
+    dataset = training_batches(records, SPEC, batch_size=5, seed=3, group_by_length=True)
+    batches = take(dataset, 13 * LENGTH_WINDOW)
+    assert_rows_are_whole(batches[:100])
+    assert set(collections.Counter(numbers_of(batches)).values()) == {25}
+    # Each window holds the examples it would have had without grouping.
+    plain = numbers_of(take(training_batches(records, SPEC, 5, seed=3), 2 * LENGTH_WINDOW))
+    for window in (slice(0, LENGTH_WINDOW), slice(LENGTH_WINDOW, 2 * LENGTH_WINDOW)):
+        in_window = plain[window.start * 5 : window.stop * 5]
+        assert sorted(numbers_of(batches[window])) == sorted(in_window)
+
+
+def test_grouped_batches_cut_padding(one_file: RecordSet) -> None:
+    batches = take(training_batches(one_file, SPEC, 13, seed=3, group_by_length=True), 50)
+    tokens = 0
+    for batch in batches:
+        longest, width = batch["input_mask"].sum(axis=1).max(), batch["input_mask"].shape[1]
+        assert width % LENGTH_MULTIPLE == 0 and longest <= width < longest + LENGTH_MULTIPLE
+        tokens += batch["input_ids"].size
+    assert tokens < 0.5 * 50 * 13 * LENGTH
+    # Short and long batches take turns.
+    widths = [batch["input_ids"].shape[1] for batch in batches]
+    assert widths != sorted(widths) and widths != sorted(widths, reverse=True)
+
+
+def test_length_is_not_rounded_beyond_that_of_the_records(tmp_path: Path) -> None:
+    features = {k: v[:, :21] if v.shape[1:] == (LENGTH,) else v for k, v in rows(0, 40).items()}
+    spec = {
+        name: tf.io.FixedLenFeature([21], tf.int64) if feature.shape == [LENGTH] else feature
+        for name, feature in SPEC.items()
+    }
+    records = open_records(write(tmp_path / "a.tfrecord", features), "input_file", spec, {})
+    batches = take(training_batches(records, spec, 4, seed=3, group_by_length=True), 50)
+    assert {batch["input_ids"].shape[1] for batch in batches} == {8, 16, 21}
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_order_is_a_function_of_the_seed(records: RecordSet, grouped: bool) -> None:
+    first, same, other = (
+        take(training_batches(records, SPEC, 8, seed, group_by_length=grouped), 30)
+        for seed in (3, 3, 4)
+    )
+    assert_same(first, same)
+    assert numbers_of(first) != numbers_of(other)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_start_step_leaves_out_that_many_batches(records: RecordSet, grouped: bool) -> None:
+    def batches_from(step: int, count: int) -> list[Batch]:
+        dataset = training_batches(
+            records, SPEC, 5, seed=3, start_step=step, group_by_length=grouped
+        )
+        return take(dataset, count)
+
+    whole = batches_from(0, 277)
+    # One batch on; before, at and after the end of a window; at and after the end of an epoch.
+    for step in (1, 49, 50, 51, 52, 75, 217):
+        assert_same(batches_from(step, 60), whole[step : step + 60])
+
+
+# Evaluation
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2, 8, 65, 200])
+def test_evaluation_sees_every_row_once(records: RecordSet, grouped: bool, batch_size: int) -> None:
+    batches = list(
+        evaluation_batches(records, SPEC, batch_size, group_by_length=grouped).as_numpy_iterator()
+    )
+    assert len(batches) == -(-130 // batch_size)
+    assert {len(batch["row"]) for batch in batches} == {batch_size}
+    assert_rows_are_whole(batches)
+    row = np.concatenate([batch["row"] for batch in batches])
+    is_real = np.concatenate([batch["is_real_row"] for batch in batches])
+    assert set(is_real) <= {0.0, 1.0}
+    # Rows are numbered in the order of the files, as the examples are.
+    np.testing.assert_array_equal(row, numbers_of(batches))
+    assert sorted(row[is_real == 1.0]) == list(range(130))
+    if grouped and len(batches) > 1:
+        assert sum(batch["input_ids"].size for batch in batches) < len(row) * LENGTH
+    if not grouped:
+        assert row[:130].tolist() == list(range(130))
+
+
+def test_array_batches_are_those_of_the_records(one_file: RecordSet) -> None:
+    from_records = list(
+        evaluation_batches(one_file, SPEC, 8, group_by_length=True).as_numpy_iterator()
+    )
+    features = {k: v.astype(np.int32) if v.dtype == int else v for k, v in rows(0, 130).items()}
+    assert_same(list(array_batches(features, 8).as_numpy_iterator()), from_records)
+
+
+def test_read_feature(records: RecordSet) -> None:
+    np.testing.assert_array_equal(read_feature(records, SPEC, "label_ids"), np.arange(130))
+    np.testing.assert_array_equal(read_feature(records, SPEC, "weights"), rows(0, 130)["weights"])
+
+
+# Bad input
+
+
+def test_missing_feature(tmp_path: Path) -> None:
+    features = rows(0, 3)
+    del features["segment_ids"]
+    path = write(tmp_path / "a.tfrecord", features)
+    with pytest.raises(UserError, match=r'a\.tfrecord: .*no feature "segment_ids"; they have inp'):
+        open_records(path, "input_file", SPEC, {})
+
+
+def test_other_length(tmp_path: Path) -> None:
+    features = rows(0, 3)
+    features["input_mask"] = features["input_mask"][:, :-1]
+    path = write(tmp_path / "a.tfrecord", features)
+    with pytest.raises(UserError, match='a.tfrecord: feature "input_mask" has 39 .* expects 40'):
+        open_records(path, "input_file", SPEC, {})
+
+
+def test_other_settings_in_a_later_file(tmp_path: Path) -> None:
+    for name, sha256 in (("a", "old"), ("b", "new")):
+        path = write(tmp_path / f"{name}.tfrecord", rows(0, 3))
+        write_sidecar(path, {"num_examples": 3, "vocab_sha256": sha256})
+    pattern = f"{tmp_path}/*.tfrecord"
+    with pytest.raises(UserError, match=r"b\.tfrecord was made with vocab_sha256 = new.* has old"):
+        open_records(pattern, "input_file", SPEC, {"vocab_sha256": "old"})
+    # What the run or the sidecar does not know cannot contradict.
+    unknown = {"vocab_sha256": None, "do_lower_case": True}
+    assert open_records(pattern, "input_file", SPEC, unknown).num_examples == 6
+
+
+def test_file_cut_short(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", rows(0, 20))
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[:-9])
+    size = len(data)
+    with pytest.raises(UserError, match=rf"a\.tfrecord: {size - 9} bytes, but it had {size}"):
+        open_records(path, "input_file", SPEC, {})
+    Path(path + ".json").unlink()
+    with pytest.raises(UserError, match=r"a\.tfrecord: record 20 is corrupt or cut off"):
+        open_records(path, "input_file", SPEC, {})
+
+
+def test_compressed_file_cut_short(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", rows(0, 20), compress=True)
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[: len(data) // 2])
+    Path(path + ".json").unlink()
+    with pytest.raises(UserError, match=r"a\.tfrecord: record \d+ is corrupt or cut off"):
+        open_records(path, "input_file", SPEC, {})
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+def test_empty_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.tfrecord: no records in it"):
+        open_records(str(path), "input_file", SPEC, {})
+
+
+def test_file_of_another_format(tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord"
+    path.write_text("sentence\tlabel\n" * 20)
+    with pytest.raises(UserError, match=r"a\.tfrecord: record 1 is corrupt or cut off"):
+        open_records(str(path), "input_file", SPEC, {})
+
+
+def test_sidecar_that_is_not_json(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", rows(0, 3))
+    Path(path + ".json").write_text(json.dumps({"num_examples": 3})[:-1])
+    with pytest.raises(UserError, match=r"a\.tfrecord\.json, line 1.*not valid JSON"):
+        open_records(path, "input_file", SPEC, {})
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r'--eval_file: no file matches ".*/\*\.tfrecord"'):
+        open_records(f"{tmp_path}/*.tfrecord", "eval_file", SPEC, {})
