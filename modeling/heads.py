@@ -7,7 +7,9 @@ Sources: `run_pretraining.py` (`get_masked_lm_output`, `get_next_sentence_output
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -47,12 +49,85 @@ class MaskedLmHead(NamedLayer):
         Returns:
           float32 [batch_size * num_predictions, vocab_size].
         """
-        hidden = tf.gather(sequence_output, positions, batch_dims=1)
-        hidden = tf.reshape(hidden, [-1, word_embeddings.shape[1]])
-        hidden = self.layer_norm(self.activation(self.transform(hidden)))
+        hidden = self._transformed(sequence_output, positions)
         embeddings = tf.cast(word_embeddings, hidden.dtype)
         logits = tf.matmul(hidden, embeddings, transpose_b=True)
         return tf.cast(logits, tf.float32) + self.output_bias
+
+    def loss_sum(
+        self,
+        sequence_output: tf.Tensor,
+        positions: tf.Tensor,
+        word_embeddings: tf.Variable,
+        ids: tf.Tensor,
+        weights: tf.Tensor,
+    ) -> tf.Tensor:
+        """The weighted sum of the cross-entropies, as a float32 scalar.
+
+        Args:
+          sequence_output: As in `call`.
+          positions: As in `call`.
+          word_embeddings: As in `call`.
+          ids: int32 [batch_size, num_predictions], the original words.
+          weights: float32 [batch_size, num_predictions], 0 for padding.
+        """
+        hidden = self._transformed(sequence_output, positions)
+        return tied_softmax_loss_sum(
+            hidden,
+            tf.cast(word_embeddings, hidden.dtype),
+            tf.identity(self.output_bias),
+            tf.reshape(ids, [-1]),
+            tf.reshape(weights, [-1]),
+        )
+
+    def _transformed(self, sequence_output: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        """[batch_size * num_predictions, hidden_size], ready for the decoder."""
+        hidden = tf.gather(sequence_output, positions, batch_dims=1)
+        hidden = tf.reshape(hidden, [-1, sequence_output.shape[-1]])
+        return self.layer_norm(self.activation(self.transform(hidden)))
+
+
+def tied_softmax_loss_sum(
+    hidden: tf.Tensor, embeddings: tf.Tensor, bias: tf.Tensor, ids: tf.Tensor, weights: tf.Tensor
+) -> tf.Tensor:
+    """sum_n w_n * -log softmax(hidden_n @ embeddings^T + bias)[ids_n], with its own gradient.
+
+    The vocabulary is the largest axis of a small model: the [N, V] arrays of the general
+    cross-entropy and its gradient took most of the time of a training step of Tiny. Here they are
+    passed over as few times as possible. A probability below float32's smallest normal number counts
+    as that number, so a single loss does not exceed 87.3.
+
+    Args:
+      hidden: [N, hidden_size], float32 or bfloat16.
+      embeddings: [V, hidden_size], of the same type.
+      bias: float32 [V].
+      ids: int32 [N].
+      weights: float32 [N], not differentiated.
+
+    Returns:
+      float32 scalar.
+    """
+    smallest = np.finfo(np.float32).tiny
+
+    @tf.custom_gradient
+    def loss_sum(hidden: tf.Tensor, embeddings: tf.Tensor, bias: tf.Tensor) -> tuple:
+        logits = tf.cast(tf.matmul(hidden, embeddings, transpose_b=True), tf.float32)
+        probabilities = tf.nn.softmax(logits + bias)
+        right = tf.gather(probabilities, ids, batch_dims=1)
+        loss = -tf.reduce_sum(weights * tf.math.log(tf.maximum(right, smallest)))
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            scale = weights * upstream
+            cells = tf.stack([tf.range(tf.size(ids)), ids], axis=1)
+            error = tf.tensor_scatter_nd_sub(probabilities, cells, tf.ones_like(right))
+            of_bias = tf.linalg.matvec(error, scale, transpose_a=True)
+            of_logits = tf.cast(error * scale[:, tf.newaxis], hidden.dtype)
+            of_hidden = tf.matmul(of_logits, embeddings)
+            return of_hidden, tf.matmul(of_logits, hidden, transpose_a=True), of_bias
+
+        return loss, gradient
+
+    return loss_sum(hidden, embeddings, bias)
 
 
 class LinearHead(NamedLayer):
@@ -87,25 +162,42 @@ class PretrainingModel(tf_keras.Model):
         self.masked_lm = MaskedLmHead(config, build)
         self.next_sentence = LinearHead("cls/seq_relationship", 2, config.hidden_size, build)
 
-    def call(
-        self, batch: dict[str, tf.Tensor], seed: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(self, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns MLM logits [batch_size * num_predictions, V] and NSP logits [batch_size, 2].
 
         Args:
           batch: The int32 Tensors `input_ids`, `input_mask`, `segment_ids` [batch_size, seq_length]
             and `masked_lm_positions` [batch_size, num_predictions].
-          seed: int32 [2] for dropout; None means no dropout.
         """
-        output = self.encoder(
-            batch["input_ids"], batch["input_mask"], batch["segment_ids"], seed=seed
-        )
+        output = self.encoder(batch["input_ids"], batch["input_mask"], batch["segment_ids"])
         masked_lm_logits = self.masked_lm(
             output.sequence_output,
             batch["masked_lm_positions"],
             self.encoder.embeddings.word_embeddings,
         )
         return masked_lm_logits, self.next_sentence(output.pooled_output)
+
+    def training_outputs(
+        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the weighted sum of the MLM losses, a scalar, and NSP logits [batch_size, 2].
+
+        Args:
+          batch: As in `call`, with int32 `masked_lm_ids` and float32 `masked_lm_weights`
+            [batch_size, num_predictions].
+          seed: int32 [2] for dropout.
+        """
+        output = self.encoder(
+            batch["input_ids"], batch["input_mask"], batch["segment_ids"], seed=seed
+        )
+        masked_lm_sum = self.masked_lm.loss_sum(
+            output.sequence_output,
+            batch["masked_lm_positions"],
+            self.encoder.embeddings.word_embeddings,
+            batch["masked_lm_ids"],
+            batch["masked_lm_weights"],
+        )
+        return masked_lm_sum, self.next_sentence(output.pooled_output)
 
 
 class ClassifierModel(tf_keras.Model):
@@ -128,7 +220,7 @@ class ClassifierModel(tf_keras.Model):
         head_build = dataclasses.replace(build, stddev=CLASSIFIER_STDDEV)
         self.classifier = LinearHead("", num_labels, config.hidden_size, head_build)
 
-    def call(self, batch: dict[str, tf.Tensor], seed: tf.Tensor | None = None) -> tf.Tensor:
+    def call(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns float32 logits [batch_size, num_labels].
 
         Args:

@@ -45,16 +45,12 @@ class PretrainingObjective(Objective):
         }
 
     def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        masked_lm_logits, next_sentence_logits = self.model(batch, seed=seed)
-        masked_lm = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            tf.reshape(batch["masked_lm_ids"], [-1]), masked_lm_logits
-        )
+        masked_lm_sum, next_sentence_logits = self.model.training_outputs(batch, seed)
         next_sentence = tf.nn.sparse_softmax_cross_entropy_with_logits(
             batch["next_sentence_labels"][:, 0], next_sentence_logits
         )
-        weights = tf.reshape(batch["masked_lm_weights"], [-1])
         return {
-            "masked_lm_loss": tf.reduce_sum(weights * masked_lm),
+            "masked_lm_loss": masked_lm_sum,
             "next_sentence_loss": tf.reduce_sum(next_sentence),
         }
 

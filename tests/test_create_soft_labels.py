@@ -62,7 +62,7 @@ def teacher(
         max_seq_length=LENGTH,
         train_batch_size=16,
         learning_rate=5e-3,
-        num_train_epochs=2,
+        num_train_epochs=3,
         do_train=True,
         do_predict=True,
     )
@@ -77,11 +77,13 @@ def options(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     """Flags for `texts` in a plain and a compressed file, with blank lines and no last line end."""
-    path = tmp_path_factory.mktemp("texts") / "s.txt.xz"
-    path.write_bytes(lzma.compress(("\n\n" + "\n".join(texts[150:])).encode()))
+    folder = tmp_path_factory.mktemp("texts")
+    shutil.copy(transfer_file, folder)
+    content = "\n\n" + "\n".join(texts[150:])
+    (folder / "s.txt.xz").write_bytes(lzma.compress(content.encode()))
     return {
         "init_checkpoint": teacher,
-        "input_file": f"{transfer_file},{path}",
+        "input_file": f"{folder}/*.txt,{folder}/*.xz",
         "max_seq_length": LENGTH,
         "examples_per_shard": 80,
     }

@@ -77,7 +77,7 @@ def site_packages(tmp_path_factory: pytest.TempPathFactory) -> str:
             marker = marker_of(distribution, number)
             files[f"{top}/part_{number}.py"] = source(rng, marker, extra)
         files[f"{top}/tests/test_it.py"] = source(rng, "qtestq", "")
-        requires = ()
+        requires: tuple[str, ...] = ()
         if distribution == "keras":
             requires = ("Help_er>=1", 'wanted-by-an-extra; extra == "all"')
             files["keras/broken.py"] = '"""The docstring of a file that is broken."""\ndef f(:\n'
@@ -256,7 +256,7 @@ def test_english_in_numpy_style() -> None:
     Parameters
     ----------
     a : array_like of any shape
-        The *values* whose mean is wanted, see `~numpy.mean` or :func:`package.median`. Second
+        The *values* whose mean is wanted, see `~numpy.mean` or :func:`median`. Second
         sentences are kept too.
     out : ndarray, optional
         Alternate output array in which to place the result
@@ -283,7 +283,7 @@ def test_english_in_numpy_style() -> None:
     assert docstrings.english_sentences(text) == [
         "Return the mean of an array.",
         "It is taken over all axes, e.g. the first.",
-        "The values whose mean is wanted, see numpy.mean or package.median.",
+        "The values whose mean is wanted, see numpy.mean or median.",
         "Second sentences are kept too.",
         "Alternate output array in which to place the result.",
         "This is slow for large arrays.",
