@@ -81,6 +81,7 @@ def main(_: Sequence[str]) -> None:
     import functools
 
     from classification.evaluation import (
+        TaskSet,
         evaluate_task,
         write_eval_results,
         write_task_sets,
@@ -128,8 +129,8 @@ def main(_: Sequence[str]) -> None:
     dev_sets = task_sets(task.dev, "eval") if FLAGS.do_eval else []
     test_sets = task_sets(task.test, "predict") if FLAGS.do_predict else []
 
-    def evaluate() -> Evaluation:
-        return evaluate_task(model, strategy, task, dev_sets[0], FLAGS.eval_batch_size)
+    def evaluate(dev_set: TaskSet) -> Evaluation:
+        return evaluate_task(model, strategy, task, dev_set, FLAGS.eval_batch_size)
 
     def write_model(folder: str, step: int) -> None:
         info = {
@@ -144,10 +145,11 @@ def main(_: Sequence[str]) -> None:
         values = variable_values(model.trainable_variables)
         write_model_folder(folder, values, sources.config, sources.vocab_file, info)
 
+    final = None
     if FLAGS.do_train:
         records = task_sets(task.train, "train")[0].records
         step = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
-        run_training(
+        final = run_training(
             ClassificationObjective(model),
             strategy,
             functools.partial(
@@ -160,16 +162,16 @@ def main(_: Sequence[str]) -> None:
             ),
             run_options(FLAGS, step, int(step * FLAGS.warmup_proportion), IDENTITY_FLAGS),
             write_model,
-            evaluate if FLAGS.do_eval else None,
+            functools.partial(evaluate, dev_sets[0]) if FLAGS.do_eval else None,
         )
     else:
         step = load_trained_weights(
             model.trainable_variables, FLAGS.output_dir, FLAGS.init_checkpoint
         )
-    results = {"global_step": step}
-    write_eval_results(
-        model, strategy, task, dev_sets, FLAGS.eval_batch_size, FLAGS.output_dir, results
-    )
+    # Training ends with an evaluation on the first development set; it is not repeated.
+    evaluations = [final] if final else []
+    evaluations += [evaluate(dev_set) for dev_set in dev_sets[len(evaluations) :]]
+    write_eval_results(dev_sets, evaluations, FLAGS.output_dir, step)
     write_test_results(model, strategy, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir)
 
 

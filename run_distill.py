@@ -105,6 +105,7 @@ def main(_: Sequence[str]) -> None:
     import os
 
     from classification.evaluation import (
+        TaskSet,
         evaluate_task,
         write_eval_results,
         write_task_sets,
@@ -169,18 +170,15 @@ def main(_: Sequence[str]) -> None:
         dev_sets = task_sets(task.dev, "eval") if FLAGS.do_eval else []
         test_sets = task_sets(task.test, "predict") if FLAGS.do_predict else []
 
-    def teacher_metrics() -> dict[str, float]:
-        """Agreement with the teacher on held-out soft labels, where there are any."""
-        if eval_records is None:
-            return {}
-        batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size, True)
-        return evaluate(objective.metrics, strategy, batches)
-
-    def evaluate_student() -> Evaluation:
-        metrics = teacher_metrics()
-        if task is None:
+    def evaluate_student(dev_set: TaskSet | None) -> Evaluation:
+        """On a labelled set, and on held-out soft labels where there are any."""
+        metrics: dict[str, float] = {}
+        if eval_records:
+            batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size, True)
+            metrics = evaluate(objective.metrics, strategy, batches)
+        if task is None or dev_set is None:
             return Evaluation(metrics, score=-metrics["teacher_kl"])
-        on_task = evaluate_task(student, strategy, task, dev_sets[0], FLAGS.eval_batch_size)
+        on_task = evaluate_task(student, strategy, task, dev_set, FLAGS.eval_batch_size)
         return Evaluation({**on_task.metrics, **metrics}, on_task.score)
 
     def write_model(folder: str, step: int) -> None:
@@ -196,9 +194,11 @@ def main(_: Sequence[str]) -> None:
         values = variable_values(student.trainable_variables)
         write_model_folder(folder, values, sources.config, sources.vocab_file, info)
 
+    first_dev_set = dev_sets[0] if dev_sets else None
+    final = None
     if FLAGS.do_train:
         step = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
-        run_training(
+        final = run_training(
             objective,
             strategy,
             functools.partial(
@@ -211,23 +211,24 @@ def main(_: Sequence[str]) -> None:
             ),
             run_options(FLAGS, step, int(step * FLAGS.warmup_proportion), IDENTITY_FLAGS),
             write_model,
-            evaluate_student if FLAGS.do_eval else None,
+            functools.partial(evaluate_student, first_dev_set) if FLAGS.do_eval else None,
         )
     else:
         step = load_trained_weights(
             student.trainable_variables, FLAGS.output_dir, FLAGS.init_checkpoint
         )
+    # Training ends with an evaluation; it is not repeated.
+    if FLAGS.do_eval and final is None:
+        final = evaluate_student(first_dev_set)
+    if final and task is None:
+        results = {"global_step": step, **final.metrics}
+        write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
     if task is not None:
-        results = {"global_step": step, **(teacher_metrics() if FLAGS.do_eval else {})}
-        write_eval_results(
-            student, strategy, task, dev_sets, FLAGS.eval_batch_size, FLAGS.output_dir, results
-        )
+        evaluations = [final, *map(evaluate_student, dev_sets[1:])] if final else []
+        write_eval_results(dev_sets, evaluations, FLAGS.output_dir, step)
         write_test_results(
             student, strategy, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir
         )
-    elif FLAGS.do_eval:
-        results = {"global_step": step, **teacher_metrics()}
-        write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
 
 
 if __name__ == "__main__":

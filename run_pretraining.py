@@ -147,8 +147,9 @@ def main(_: Sequence[str]) -> None:
         values = variable_values(model.trainable_variables)
         write_model_folder(folder, values, sources.config, sources.vocab_file, info)
 
+    final = None
     if FLAGS.do_train:
-        run_training(
+        final = run_training(
             objective,
             strategy,
             functools.partial(
@@ -164,7 +165,9 @@ def main(_: Sequence[str]) -> None:
             model.trainable_variables, FLAGS.output_dir, FLAGS.init_checkpoint
         )
     if FLAGS.do_eval:
-        results = {"global_step": step, **evaluate_model().metrics}
+        # Training ends with an evaluation; it is not repeated.
+        evaluation = final or evaluate_model()
+        results = {"global_step": step, **evaluation.metrics}
         write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -109,28 +109,21 @@ def evaluate_task(
 
 
 def write_eval_results(
-    model: ClassifierModel,
-    strategy: tf.distribute.Strategy,
-    task: Task,
     dev_sets: Sequence[TaskSet],
-    batch_size: int,
+    evaluations: Sequence[Evaluation],
     output_dir: str,
-    extra: Mapping[str, float | int],
+    step: int,
 ) -> None:
-    """Evaluates each development set and writes `eval_results.txt` (`eval_results_<name>.txt`).
+    """Writes `eval_results.txt` for the first development set, `eval_results_<name>.txt` for others.
 
     Args:
-      model: The classifier.
-      strategy: Where to compute.
-      task: The task.
       dev_sets: From `write_task_sets`.
-      batch_size: Examples per batch.
+      evaluations: Of each of them.
       output_dir: Folder for the results.
-      extra: Further lines of each file, `global_step` among them.
+      step: `global_step` of the evaluated model.
     """
-    for task_set, name in _named(dev_sets, "eval_results"):
-        evaluation = evaluate_task(model, strategy, task, task_set, batch_size)
-        results = {**extra, **evaluation.metrics}
+    for evaluation, (_, name) in zip(evaluations, _named(dev_sets, "eval_results"), strict=True):
+        results = {"global_step": step, **evaluation.metrics}
         write_results(os.path.join(output_dir, f"{name}.txt"), results)
 
 

@@ -18,6 +18,7 @@ Run the same command again to continue or to print the table again.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -108,7 +109,11 @@ def make_plan(values: flags.FlagValues) -> Plan:
         for name in ("task_name", "data_dir", "text_a", "text_b", "label")
         if values[name].value
     ]
-    lm_length = f"--max_seq_length={values.lm_max_seq_length}"
+    # As many predictions as 15 % of a full record, rounded up: 20 of 128 as in the original.
+    lm_shape = (
+        f"--max_seq_length={values.lm_max_seq_length}",
+        f"--max_predictions_per_seq={math.ceil(0.15 * values.lm_max_seq_length)}",
+    )
     length = f"--max_seq_length={values.max_seq_length}"
 
     def pretraining(name: str, size: str, steps: int, rate: float) -> Stage:
@@ -120,7 +125,7 @@ def make_plan(values: flags.FlagValues) -> Plan:
             f"--output_dir={folder(name)}",
             "--do_train",
             "--do_eval",
-            lm_length,
+            *lm_shape,
             f"--train_batch_size={values.lm_batch_size}",
             f"--learning_rate={rate}",
             f"--num_train_steps={steps}",
@@ -166,7 +171,7 @@ def make_plan(values: flags.FlagValues) -> Plan:
         f"--input_file={values.lm_file}",
         f"--output_file={folder('lm.tfrecord')}",
         vocab,
-        lm_length,
+        *lm_shape,
         f"--do_sentence_split={values.lm_sentence_split}",
         f"--dupe_factor={values.lm_dupe_factor}",
     )

@@ -56,13 +56,13 @@ def teacher(
         "run_classifier",
         task_name="SST-2",
         data_dir=data,
-        bert_config_file=write_config(num_hidden_layers=1),
+        bert_config_file=write_config(num_hidden_layers=1, hidden_size=48, initializer_range=0.05),
         vocab_file=vocab_file,
         output_dir=folder,
         max_seq_length=LENGTH,
         train_batch_size=16,
-        learning_rate=5e-3,
-        num_train_epochs=3,
+        learning_rate=2e-3,
+        num_train_epochs=2,
         do_train=True,
         do_predict=True,
     )
@@ -226,24 +226,80 @@ def test_interrupted_run_continues(
     assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in finished] == before
 
 
+@pytest.mark.xfail(strict=True, reason="shards are compared by count and flags, not by their text")
+def test_text_that_was_changed_is_labelled_again(
+    options: dict[str, Any], texts: list[str], tmp_path: pathlib.Path
+) -> None:
+    path, out = tmp_path / "a.txt", tmp_path / "out"
+    records = []
+    for part in (texts[:20], texts[20:40]):
+        path.write_text("\n".join(part) + "\n")
+        run_script("create_soft_labels", **{**options, "input_file": path}, output_dir=out)
+        records.append(read_set(out))
+    assert not np.array_equal(records[0]["input_ids"], records[1]["input_ids"])
+
+
+@pytest.fixture(scope="module")
+def other_teacher(teacher: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The same but for the bias of its outputs."""
+    path = tmp_path_factory.mktemp("other")
+    folder = read_model_folder(str(teacher))
+    reader = CheckpointReader(folder.checkpoint)
+    values = {name: reader.read(name) for name in reader.shapes}
+    values["output_bias"] = values["output_bias"] + np.float32(0.5)
+    write_model_folder(str(path), values, folder.config, folder.vocab_file, folder.info)
+    return path
+
+
+@pytest.mark.xfail(strict=True, reason="earlier shards are compared one by one while labelling")
+def test_nothing_is_written_beside_the_shards_of_another_teacher(
+    options: dict[str, Any],
+    soft_labels: pathlib.Path,
+    other_teacher: pathlib.Path,
+    tmp_path: pathlib.Path,
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(soft_labels, folder)
+    for name in (
+        "soft_labels.json",
+        "soft_labels-00000.tfrecord",
+        "soft_labels-00000.tfrecord.json",
+    ):
+        (folder / name).unlink()
+    before = files(folder)
+    with pytest.raises(UserError, match="00001.tfrecord was made with teacher_weights_sha256 = "):
+        run_script(
+            "create_soft_labels",
+            **{**options, "init_checkpoint": other_teacher},
+            output_dir=folder,
+        )
+    assert files(folder) == before
+
+
+@pytest.mark.xfail(strict=True, reason="the labelled task is labelled before its kind is compared")
+def test_pairs_beside_a_task_of_single_texts_are_refused_before_labelling(
+    options: dict[str, Any], task_dir: str, tmp_path: pathlib.Path
+) -> None:
+    pairs, out = tmp_path / "pairs.tsv", tmp_path / "out"
+    pairs.write_text("good film\tbad film\n")
+    task = {"task_name": "SST-2", "data_dir": task_dir, "input_file": pairs}
+    with pytest.raises(UserError, match="train-1 and pairs.tsv:1: one is a single text"):
+        run_script("create_soft_labels", **{**options, **task}, output_dir=out)
+    assert not list(out.glob("*.tfrecord"))
+
+
 def test_finished_set_is_not_mixed_with_another(
     options: dict[str, Any],
     soft_labels: pathlib.Path,
-    teacher: pathlib.Path,
+    other_teacher: pathlib.Path,
     transfer_file: str,
-    tmp_path: pathlib.Path,
 ) -> None:
-    reader, folder = (
-        CheckpointReader(str(teacher / "bert_model.ckpt")),
-        read_model_folder(str(teacher)),
-    )
-    values = {name: reader.read(name) for name in reader.shapes}
-    values["output_bias"] = values["output_bias"] + np.float32(0.5)
-    other = tmp_path / "other"
-    write_model_folder(str(other), values, folder.config, folder.vocab_file, folder.info)
     before = files(soft_labels)
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"init_checkpoint": other}, "00000.tfrecord was made with teacher_weights_sha256 = "),
+        (
+            {"init_checkpoint": other_teacher},
+            "00000.tfrecord was made with teacher_weights_sha256 = ",
+        ),
         ({"max_seq_length": 12}, "was made with max_seq_length = 16, this run has 12"),
         ({"input_file": transfer_file}, "was made with flags = "),
         ({"examples_per_shard": 50}, "was made with flags = "),
@@ -269,7 +325,6 @@ def test_bad_input(
         f"{write('a.tsv', b'one text' + bytes([10]))},{write('b.tsv', b'a' + bytes([9]) + b'b')}"
     )
     latin = write("latin.txt", b"good film\ncaf\xe9\n")
-    task = {"task_name": "SST-2", "data_dir": task_dir}
     tsv = {"task_name": "tsv", "data_dir": task_dir, "text_a": "sentence", "label": "label"}
     cases: list[tuple[dict[str, Any], str]] = [
         ({"input_file": ""}, "no transfer set"),
@@ -279,7 +334,6 @@ def test_bad_input(
         ({"input_file": write("a.csv", b"text")}, "a.csv: cannot tell its format"),
         ({"input_file": latin}, r"latin.txt, line 2: byte 13 of the text \(0xe9\)"),
         ({"input_file": mixed}, "b.tsv, line 1: found a pair of texts, but .*a.tsv, line 1"),
-        ({**task, "input_file": tmp_path / "b.tsv"}, "train-1 and b.tsv:1: one is a single text"),
         ({**tsv, "labels": "1,0"}, "made for the labels 0, 1, this run has 1, 0"),
         ({"init_checkpoint": foreign}, "foreign does not say which labels .* pass --labels"),
         ({"init_checkpoint": tmp_path / "nowhere"}, "nowhere: no checkpoint found"),

@@ -76,7 +76,7 @@ def train(
     options: TrainOptions,
     state: RunState,
     reporter: Reporter,
-    evaluate: Callable[[], None],
+    evaluate: Callable[[], object],
 ) -> None:
     """Trains from the state's step to the end.
 

@@ -73,7 +73,7 @@ def run_training(
     options: RunOptions,
     write_model: Callable[[str, int], None],
     evaluate: Callable[[], Evaluation] | None = None,
-) -> None:
+) -> Evaluation | None:
     """Trains to the end, or finishes a run that was interrupted.
 
     Args:
@@ -84,6 +84,9 @@ def run_training(
       write_model: Writes a model folder, given its path and the number of updates.
       evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
         with the highest score is kept in `output_dir/best`.
+
+    Returns:
+      The evaluation of the final model; None without `evaluate`.
 
     Raises:
       UserError: The batch cannot be divided, the folder holds another run, the checkpoint does not
@@ -113,9 +116,9 @@ def run_training(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step
     )
 
-    def evaluate_and_keep_best() -> None:
+    def evaluate_and_keep_best() -> Evaluation | None:
         if evaluate is None:
-            return
+            return None
         result = evaluate()
         reporter.scalars(state.step, result.metrics, kind="eval")
         logging.info(
@@ -125,12 +128,13 @@ def run_training(
         )
         if state.is_best(result.score):
             write_model(os.path.join(options.output_dir, BEST_FOLDER), state.step)
+        return result
 
     train(
         objective, optimizer, strategy, batches_from, loop, state, reporter, evaluate_and_keep_best
     )
     write_model(options.output_dir, state.step)
-    evaluate_and_keep_best()
+    return evaluate_and_keep_best()
 
 
 def load_trained_weights(variables: Sequence[tf.Variable], *paths: str | None) -> int:

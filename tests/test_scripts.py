@@ -1,0 +1,69 @@
+"""What a user sees of every script before it does anything."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from scripts import ROOT
+
+SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
+# Runs a script as the user does, then tells whether TensorFlow was imported on the way.
+RUN = """
+import atexit, runpy, sys
+atexit.register(lambda: print("TENSORFLOW" if "tensorflow" in sys.modules else "LIGHT"))
+sys.path.insert(0, "")
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; sys.argv = {[f'{script}.py', *arguments]!r}\n{RUN}"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_there_are_the_scripts_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert {
+        "convert_checkpoint",
+        "create_pretraining_data",
+        "create_soft_labels",
+        "run_classifier",
+        "run_distill",
+        "run_pretraining",
+    } <= set(SCRIPTS)
+    assert [name for name in SCRIPTS if f"{name}.py" not in readme] == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_and_flag_errors_answer_without_tensorflow(script: str) -> None:
+    help_text = run(script, "--help")
+    assert "--output" in help_text.stdout and help_text.stdout.endswith("LIGHT\n")
+    for arguments in (["--no_such_flag=1"], [], ["--output_dir"]):
+        failed = run(script, *arguments)
+        assert failed.returncode != 0
+        assert failed.stdout.endswith("LIGHT\n")
+        assert "Traceback" not in failed.stderr
+
+
+def test_a_forgotten_dash_is_an_error(tmp_path: pathlib.Path) -> None:
+    failed = run("run_pretraining", "--input_file=a", f"--output_dir={tmp_path}", "do_train")
+    assert failed.returncode != 0
+    assert 'unexpected argument "do_train"' in failed.stdout + failed.stderr
+
+
+def test_errors_are_one_line_and_exit_status_1(tmp_path: pathlib.Path) -> None:
+    failed = run(
+        "create_pretraining_data",
+        f"--input_file={tmp_path}/nothing*.txt",
+        f"--output_file={tmp_path}/out.tfrecord",
+        f"--vocab_file={tmp_path}/vocab.txt",
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("ERROR: --input_file: no file matches")
+    assert failed.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
