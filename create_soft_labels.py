@@ -72,6 +72,8 @@ def main(_: Sequence[str]) -> None:
     from common.files import expand_globs, make_folder
     from distillation.soft_labels import (
         TransferExample,
+        all_single_or_all_pairs,
+        check_earlier_shards,
         is_finished,
         shard_path,
         shards_of,
@@ -83,7 +85,7 @@ def main(_: Sequence[str]) -> None:
     from modeling.model_folder import check_labels, resolve_text_model
     from training.classifier_records import encode_rows
     from training.input import array_batches
-    from training.loop import predict
+    from training.loop import Predictor
     from training.run import load_trained_weights, software_versions
     from training.strategy import check_batch_size, create_strategy
     from training.tables import read_transfer_texts
@@ -113,7 +115,7 @@ def main(_: Sequence[str]) -> None:
     paths = expand_globs(FLAGS.input_file, "input_file") if FLAGS.input_file else []
     columns = (None, None) if task else (FLAGS.text_a, FLAGS.text_b)
 
-    def transfer_set() -> Iterator[TransferExample]:
+    def read_transfer_set() -> Iterator[TransferExample]:
         for file in task.train if task else ():
             assert task
             for example in task.read_examples(file, FLAGS.data_dir):
@@ -122,7 +124,14 @@ def main(_: Sequence[str]) -> None:
         for example_id, text_a, text_b in read_transfer_texts(paths, *columns):
             yield TransferExample(example_id, text_a, text_b)
 
-    num_examples = sum(1 for _ in transfer_set())
+    def transfer_set() -> Iterator[TransferExample]:
+        return all_single_or_all_pairs(read_transfer_set())
+
+    # A first pass over the text finds every error in it before any labelling.
+    num_examples = num_labelled = 0
+    for example in transfer_set():
+        num_examples += 1
+        num_labelled += example.label_id is not None
     if not num_examples:
         raise UserError(f"--input_file={FLAGS.input_file}: no text in these files.")
 
@@ -142,19 +151,21 @@ def main(_: Sequence[str]) -> None:
         "teacher_weights_sha256": weights_digest(variable_values(teacher.trainable_variables)),
         "flags": flag_values(FLAGS, SET_FLAGS),
     }
+    check_earlier_shards(FLAGS.output_dir, description)
+    predictor = Predictor(teacher, strategy)
     counts = []
     with tqdm(total=num_examples, unit=" examples", desc="Soft labels") as progress:
         for index, examples in enumerate(shards_of(transfer_set(), FLAGS.examples_per_shard)):
             path = shard_path(FLAGS.output_dir, index)
-            if not is_finished(path, len(examples), description):
+            if not is_finished(path, examples):
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features = encode_rows(sources.tokenizer, rows, FLAGS.max_seq_length)
                 batches = array_batches(features, FLAGS.predict_batch_size)
-                logits = predict(teacher, strategy, batches, len(examples))
+                logits = predictor(batches, len(examples))
                 write_shard(path, examples, features, logits, description)
             counts.append(len(examples))
             progress.update(len(examples))
-    write_manifest(FLAGS.output_dir, counts, description, software_versions())
+    write_manifest(FLAGS.output_dir, counts, num_labelled, description, software_versions())
     logging.info("%d examples in %d shards in %s.", num_examples, len(counts), FLAGS.output_dir)
 
 

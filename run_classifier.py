@@ -93,22 +93,30 @@ def main(_: Sequence[str]) -> None:
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
     from training.classifier_records import feature_spec
-    from training.input import training_batches
-    from training.run import Evaluation, load_trained_weights, run_training, software_versions
+    from training.loop import Predictor
+    from training.run import (
+        Evaluation,
+        load_trained_weights,
+        run_training,
+        software_versions,
+        trained_checkpoint,
+    )
+    from training.run_state import check_run_config
     from training.strategy import check_batch_size, create_strategy
 
     # The task, the model and the device.
     task = get_task(
         FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
     )
+    start = FLAGS.init_checkpoint
+    if not FLAGS.do_train:
+        start = trained_checkpoint(FLAGS.output_dir, FLAGS.init_checkpoint)
     sources = resolve_text_model(
-        FLAGS.bert_config_file,
-        FLAGS.vocab_file,
-        FLAGS.init_checkpoint,
-        FLAGS.do_lower_case,
-        FLAGS.max_seq_length,
+        FLAGS.bert_config_file, FLAGS.vocab_file, start, FLAGS.do_lower_case, FLAGS.max_seq_length
     )
-    check_labels(sources.labels, task.labels, f"--init_checkpoint={FLAGS.init_checkpoint}")
+    check_labels(sources.labels, task.labels, f"the model {start}")
+    if FLAGS.do_train:
+        check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS))
     strategy = create_strategy(device_options(FLAGS))
     check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
@@ -129,8 +137,10 @@ def main(_: Sequence[str]) -> None:
     dev_sets = task_sets(task.dev, "eval") if FLAGS.do_eval else []
     test_sets = task_sets(task.test, "predict") if FLAGS.do_predict else []
 
+    predictor = Predictor(model, strategy)
+
     def evaluate(dev_set: TaskSet) -> Evaluation:
-        return evaluate_task(model, strategy, task, dev_set, FLAGS.eval_batch_size)
+        return evaluate_task(predictor, task, dev_set, FLAGS.eval_batch_size)
 
     def write_model(folder: str, step: int) -> None:
         info = {
@@ -152,27 +162,19 @@ def main(_: Sequence[str]) -> None:
         final = run_training(
             ClassificationObjective(model),
             strategy,
-            functools.partial(
-                training_batches,
-                records,
-                feature_spec(FLAGS.max_seq_length),
-                FLAGS.train_batch_size,
-                FLAGS.random_seed,
-                group_by_length=True,
-            ),
-            run_options(FLAGS, step, int(step * FLAGS.warmup_proportion), IDENTITY_FLAGS),
+            records,
+            feature_spec(FLAGS.max_seq_length),
+            run_options(FLAGS, step, int(step * FLAGS.warmup_proportion)),
             write_model,
             functools.partial(evaluate, dev_sets[0]) if FLAGS.do_eval else None,
         )
     else:
-        step = load_trained_weights(
-            model.trainable_variables, FLAGS.output_dir, FLAGS.init_checkpoint
-        )
+        step = load_trained_weights(model.trainable_variables, start)
     # Training ends with an evaluation on the first development set; it is not repeated.
     evaluations = [final] if final else []
     evaluations += [evaluate(dev_set) for dev_set in dev_sets[len(evaluations) :]]
     write_eval_results(dev_sets, evaluations, FLAGS.output_dir, step)
-    write_test_results(model, strategy, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir)
+    write_test_results(predictor, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir)
 
 
 if __name__ == "__main__":

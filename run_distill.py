@@ -118,23 +118,34 @@ def main(_: Sequence[str]) -> None:
     from modeling.checkpoints import variable_values
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
-    from training.input import evaluation_batches, open_records, training_batches
-    from training.loop import evaluate
+    from training.input import damage_named, evaluation_batches, open_records
+    from training.loop import Predictor, evaluate
     from training.reporting import write_results
-    from training.run import Evaluation, load_trained_weights, run_training, software_versions
+    from training.run import (
+        Evaluation,
+        load_trained_weights,
+        run_training,
+        software_versions,
+        trained_checkpoint,
+    )
+    from training.run_state import check_run_config
     from training.strategy import check_batch_size, create_strategy
 
     # The soft labels, the student and the task.
     manifest = read_manifest(expand_globs(FLAGS.input_file, "input_file"))
     labels = manifest["labels"]
+    if FLAGS.hard_label_weight and not manifest["num_labelled"]:
+        raise UserError(
+            f"--hard_label_weight={FLAGS.hard_label_weight}, but --input_file={FLAGS.input_file} has "
+            "no true labels; give create_soft_labels.py the labelled task (--task_name) as well."
+        )
+    start = FLAGS.init_checkpoint
+    if not FLAGS.do_train:
+        start = trained_checkpoint(FLAGS.output_dir, FLAGS.init_checkpoint)
     sources = resolve_text_model(
-        FLAGS.bert_config_file,
-        FLAGS.vocab_file,
-        FLAGS.init_checkpoint,
-        FLAGS.do_lower_case,
-        FLAGS.max_seq_length,
+        FLAGS.bert_config_file, FLAGS.vocab_file, start, FLAGS.do_lower_case, FLAGS.max_seq_length
     )
-    check_labels(sources.labels, labels, f"--init_checkpoint={FLAGS.init_checkpoint}")
+    check_labels(sources.labels, labels, f"the model {start}")
     spec = feature_spec(FLAGS.max_seq_length, len(labels))
     expected = {
         "labels": labels,
@@ -145,20 +156,29 @@ def main(_: Sequence[str]) -> None:
     records = open_records(FLAGS.input_file, "input_file", spec, expected)
     eval_records = None
     if FLAGS.eval_file and FLAGS.do_eval:
+        held_out = read_manifest(expand_globs(FLAGS.eval_file, "eval_file"))
+        check_labels(held_out["labels"], labels, f"--eval_file={FLAGS.eval_file}")
         eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected)
     strategy = create_strategy(device_options(FLAGS))
     check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
     with strategy.scope():
         student = ClassifierModel(sources.config, len(labels), FLAGS.precision, FLAGS.random_seed)
+    predictor = Predictor(student, strategy)
     objective = DistillationObjective(student, FLAGS.temperature, FLAGS.hard_label_weight)
 
-    task, dev_sets, test_sets = None, [], []
+    task = None
     if FLAGS.task_name:
         task = get_task(
             FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
         )
         check_labels(labels, task.labels, f"--input_file={FLAGS.input_file}")
+    if FLAGS.do_train:
+        identity = flag_values(FLAGS, IDENTITY_FLAGS)
+        teacher = manifest["teacher_weights_sha256"]
+        check_run_config(FLAGS.output_dir, {**identity, "teacher_weights_sha256": teacher})
+    dev_sets, test_sets = [], []
+    if task:
         task_sets = functools.partial(
             write_task_sets,
             task,
@@ -175,10 +195,11 @@ def main(_: Sequence[str]) -> None:
         metrics: dict[str, float] = {}
         if eval_records:
             batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size, True)
-            metrics = evaluate(objective.metrics, strategy, batches)
+            with damage_named(eval_records):
+                metrics = evaluate(objective.metrics, strategy, batches)
         if task is None or dev_set is None:
             return Evaluation(metrics, score=-metrics["teacher_kl"])
-        on_task = evaluate_task(student, strategy, task, dev_set, FLAGS.eval_batch_size)
+        on_task = evaluate_task(predictor, task, dev_set, FLAGS.eval_batch_size)
         return Evaluation({**on_task.metrics, **metrics}, on_task.score)
 
     def write_model(folder: str, step: int) -> None:
@@ -201,22 +222,14 @@ def main(_: Sequence[str]) -> None:
         final = run_training(
             objective,
             strategy,
-            functools.partial(
-                training_batches,
-                records,
-                spec,
-                FLAGS.train_batch_size,
-                FLAGS.random_seed,
-                group_by_length=True,
-            ),
-            run_options(FLAGS, step, int(step * FLAGS.warmup_proportion), IDENTITY_FLAGS),
+            records,
+            spec,
+            run_options(FLAGS, step, int(step * FLAGS.warmup_proportion)),
             write_model,
             functools.partial(evaluate_student, first_dev_set) if FLAGS.do_eval else None,
         )
     else:
-        step = load_trained_weights(
-            student.trainable_variables, FLAGS.output_dir, FLAGS.init_checkpoint
-        )
+        step = load_trained_weights(student.trainable_variables, start)
     # Training ends with an evaluation; it is not repeated.
     if FLAGS.do_eval and final is None:
         final = evaluate_student(first_dev_set)
@@ -226,9 +239,7 @@ def main(_: Sequence[str]) -> None:
     if task is not None:
         evaluations = [final, *map(evaluate_student, dev_sets[1:])] if final else []
         write_eval_results(dev_sets, evaluations, FLAGS.output_dir, step)
-        write_test_results(
-            student, strategy, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir
-        )
+        write_test_results(predictor, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir)
 
 
 if __name__ == "__main__":

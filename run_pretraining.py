@@ -91,23 +91,30 @@ def main(_: Sequence[str]) -> None:
     if not (FLAGS.do_train or FLAGS.do_eval):
         raise UserError("nothing to do: pass --do_train, --do_eval or both.")
 
-    import functools
     import os
 
     from modeling.checkpoints import variable_values
     from modeling.heads import PretrainingModel
     from modeling.model_folder import check_max_seq_length, resolve_model, write_model_folder
     from pretraining.objective import PretrainingObjective, feature_spec
-    from training.input import evaluation_batches, open_records, training_batches
+    from training.input import damage_named, evaluation_batches, open_records
     from training.loop import evaluate
     from training.reporting import write_results
-    from training.run import Evaluation, load_trained_weights, run_training, software_versions
+    from training.run import (
+        Evaluation,
+        load_trained_weights,
+        run_training,
+        software_versions,
+        trained_checkpoint,
+    )
+    from training.run_state import check_run_config
     from training.strategy import check_batch_size, create_strategy
 
     # The model and its vocabulary.
-    sources = resolve_model(
-        FLAGS.bert_config_file, FLAGS.vocab_file, FLAGS.init_checkpoint, do_lower_case=None
-    )
+    start = FLAGS.init_checkpoint
+    if not FLAGS.do_train:
+        start = trained_checkpoint(FLAGS.output_dir, FLAGS.init_checkpoint)
+    sources = resolve_model(FLAGS.bert_config_file, FLAGS.vocab_file, start, do_lower_case=None)
     check_max_seq_length(sources.config, FLAGS.max_seq_length)
 
     # The records.
@@ -131,7 +138,8 @@ def main(_: Sequence[str]) -> None:
 
     def evaluate_model() -> Evaluation:
         batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size)
-        metrics = evaluate(objective.metrics, strategy, batches.take(FLAGS.max_eval_steps))
+        with damage_named(eval_records):
+            metrics = evaluate(objective.metrics, strategy, batches.take(FLAGS.max_eval_steps))
         metrics["loss"] = metrics["masked_lm_loss"] + metrics["next_sentence_loss"]
         return Evaluation(metrics, score=-metrics["loss"])
 
@@ -149,21 +157,20 @@ def main(_: Sequence[str]) -> None:
 
     final = None
     if FLAGS.do_train:
+        check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS))
         final = run_training(
             objective,
             strategy,
-            functools.partial(
-                training_batches, records, spec, FLAGS.train_batch_size, FLAGS.random_seed
-            ),
-            run_options(FLAGS, FLAGS.num_train_steps, FLAGS.num_warmup_steps, IDENTITY_FLAGS),
+            records,
+            spec,
+            run_options(FLAGS, FLAGS.num_train_steps, FLAGS.num_warmup_steps),
             write_model,
             evaluate_model if FLAGS.do_eval else None,
+            group_by_length=False,
         )
         step = FLAGS.num_train_steps
     else:
-        step = load_trained_weights(
-            model.trainable_variables, FLAGS.output_dir, FLAGS.init_checkpoint
-        )
+        step = load_trained_weights(model.trainable_variables, start)
     if FLAGS.do_eval:
         # Training ends with an evaluation; it is not repeated.
         evaluation = final or evaluate_model()

@@ -7,17 +7,15 @@ import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 from scipy.special import log_softmax, softmax
 
 from classification.metrics import compute_metrics, primary_metric
 from classification.predictions import write_predictions
 from classification.tasks import Task, TaskFile
-from modeling.heads import ClassifierModel
 from modeling.tokenization import FullTokenizer
 from training.classifier_records import feature_spec, write_classifier_records
 from training.input import RecordSet, evaluation_batches, open_records, read_feature
-from training.loop import predict
+from training.loop import Predictor
 from training.reporting import write_results
 from training.run import Evaluation
 
@@ -73,9 +71,7 @@ def output_names(stem: str, files: Sequence[TaskFile]) -> list[str]:
     return [stem if i == 0 else f"{stem}_{file.name}" for i, file in enumerate(files)]
 
 
-def predict_logits(
-    model: ClassifierModel, strategy: tf.distribute.Strategy, task_set: TaskSet, batch_size: int
-) -> np.ndarray:
+def predict_logits(predictor: Predictor, task_set: TaskSet, batch_size: int) -> np.ndarray:
     """float32 logits [num_examples, num_labels] in the order of the table."""
     batches = evaluation_batches(
         task_set.records,
@@ -83,15 +79,11 @@ def predict_logits(
         batch_size=batch_size,
         group_by_length=True,
     )
-    return predict(model, strategy, batches, task_set.records.num_examples)
+    return predictor(batches, task_set.records.num_examples)
 
 
 def evaluate_task(
-    model: ClassifierModel,
-    strategy: tf.distribute.Strategy,
-    task: Task,
-    task_set: TaskSet,
-    batch_size: int,
+    predictor: Predictor, task: Task, task_set: TaskSet, batch_size: int
 ) -> Evaluation:
     """The metrics of a labelled set, exact over all its rows.
 
@@ -99,7 +91,7 @@ def evaluate_task(
       `eval_loss`, `eval_accuracy` and the task's other metrics as `eval_<name>`; `loss` repeats
       `eval_loss`, as in the original's `eval_results.txt`. The score is the task's primary metric.
     """
-    logits = predict_logits(model, strategy, task_set, batch_size)
+    logits = predict_logits(predictor, task_set, batch_size)
     labels = read_feature(task_set.records, feature_spec(task_set.max_seq_length), "label_ids")
     losses = -log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(labels)), labels]
     values = compute_metrics(task.metrics, labels, logits.argmax(axis=-1))
@@ -128,8 +120,7 @@ def write_eval_results(
 
 
 def write_test_results(
-    model: ClassifierModel,
-    strategy: tf.distribute.Strategy,
+    predictor: Predictor,
     task: Task,
     test_sets: Sequence[TaskSet],
     batch_size: int,
@@ -137,7 +128,7 @@ def write_test_results(
 ) -> None:
     """Predicts each test set and writes `test_results.tsv` (`test_results_<name>.tsv`)."""
     for task_set, name in _named(test_sets, "test_results"):
-        logits = predict_logits(model, strategy, task_set, batch_size)
+        logits = predict_logits(predictor, task_set, batch_size)
         path = os.path.join(output_dir, f"{name}.tsv")
         write_predictions(path, softmax(logits, axis=-1), task.labels)
 

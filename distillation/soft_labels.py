@@ -12,6 +12,7 @@ interrupted run goes on with the next one. `soft_labels.json` comes last and mak
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ class TransferExample:
     """A text or pair of the transfer set.
 
     Attributes:
-      example_id: `<file>:<line>`.
+      example_id: `<file>:<line>` of a text, `<split>-<row>` of a task's example.
       text_a: The first text.
       text_b: The second text of a pair, or None.
       label_id: Position of the true label, None for unlabelled text.
@@ -58,22 +59,27 @@ def shard_path(output_dir: str, index: int) -> str:
     return os.path.join(output_dir, f"soft_labels-{index:05d}.tfrecord")
 
 
-def shards_of(examples: Iterable[TransferExample], size: int) -> Iterator[list[TransferExample]]:
-    """Consecutive groups of `size` examples.
+def all_single_or_all_pairs(examples: Iterable[TransferExample]) -> Iterator[TransferExample]:
+    """Passes the examples on.
 
     Raises:
       UserError: Single texts stand beside pairs.
     """
-    iterator = iter(examples)
     first = None
+    for example in examples:
+        first = first or example
+        if (example.text_b is None) != (first.text_b is None):
+            raise UserError(
+                f"{first.example_id} and {example.example_id}: one is a single text, the other a "
+                "pair; a transfer set is all single texts or all pairs."
+            )
+        yield example
+
+
+def shards_of(examples: Iterable[TransferExample], size: int) -> Iterator[list[TransferExample]]:
+    """Consecutive groups of `size` examples."""
+    iterator = iter(examples)
     while chunk := list(itertools.islice(iterator, size)):
-        first = first or chunk[0]
-        for example in chunk:
-            if (example.text_b is None) != (first.text_b is None):
-                raise UserError(
-                    f"{first.example_id} and {example.example_id}: one is a single text, the other a "
-                    "pair; a transfer set is all single texts or all pairs."
-                )
         yield chunk
 
 
@@ -111,41 +117,70 @@ def write_shard(
     }
     with RecordWriter(path) as writer:
         writer.write_many(serialize_examples(rows))
-    write_sidecar(path, {**description, "num_examples": len(examples)})
+    info = {
+        "num_examples": len(examples),
+        "num_labelled": sum(e.label_id is not None for e in examples),
+        "examples_sha256": _digest(examples),
+    }
+    write_sidecar(path, {**description, **info})
 
 
-def is_finished(path: str, examples: int, description: Mapping[str, Any]) -> bool:
-    """Whether a shard of an earlier run can be kept.
+def _digest(examples: Sequence[TransferExample]) -> str:
+    """Tells texts, ids and labels apart from any others."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(repr(dataclasses.astuple(example)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def check_earlier_shards(output_dir: str, description: Mapping[str, Any]) -> None:
+    """Looks at the shards of an earlier run before anything is written beside them.
 
     Raises:
-      UserError: The shard belongs to another teacher, text or setting.
+      UserError: A shard belongs to another teacher or setting.
     """
+    names = tf.io.gfile.listdir(output_dir) if exists(output_dir) else []
+    for name in sorted(names):
+        path = os.path.join(output_dir, name)
+        info = read_sidecar(path) if name.endswith(".tfrecord") else None
+        for key, value in description.items() if info else ():
+            if info and info.get(key) != value:
+                raise UserError(
+                    f"{path} was made with {key} = {info.get(key)}, this run has {value}; use "
+                    "another --output_dir or remove the old shards."
+                )
+
+
+def is_finished(path: str, examples: Sequence[TransferExample]) -> bool:
+    """Whether a shard of an earlier run is complete and of exactly these examples."""
     info = read_sidecar(path) if exists(path) else None
-    if info is None or info.get("file_size") != file_size(path):
-        return False
-    for key, value in description.items():
-        if info.get(key) != value:
-            raise UserError(
-                f"{path} was made with {key} = {info.get(key)}, this run has {value}; use another "
-                "--output_dir or remove the old shards."
-            )
-    return info["num_examples"] == examples
+    return (
+        info is not None
+        and info.get("file_size") == file_size(path)
+        and info.get("examples_sha256") == _digest(examples)
+    )
 
 
 def write_manifest(
-    output_dir: str, counts: Sequence[int], description: Mapping[str, Any], versions: Any
+    output_dir: str,
+    counts: Sequence[int],
+    num_labelled: int,
+    description: Mapping[str, Any],
+    versions: Any,
 ) -> None:
     """Writes the manifest over finished shards.
 
     Args:
       output_dir: Folder of the shards.
       counts: Examples of each shard.
+      num_labelled: Examples with a true label, in all shards.
       description: Labels, lengths, casing, digests and flags.
       versions: Software versions.
     """
     shards = {os.path.basename(shard_path(output_dir, i)): n for i, n in enumerate(counts)}
     manifest = {
         "num_examples": sum(counts),
+        "num_labelled": num_labelled,
         "shards": shards,
         **description,
         "versions": versions,
@@ -178,10 +213,11 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
                 f"{path} holds {count} examples by its sidecar, {found['shards'][name]} by "
                 f"{manifest_path}; create the soft labels again."
             )
-        if manifest and found["labels"] != manifest["labels"]:
-            raise UserError(
-                f"{path} has the labels {', '.join(found['labels'])}, {files[0]} has "
-                f"{', '.join(manifest['labels'])}; distill from one teacher at a time."
-            )
+        for key in ("labels", "teacher_weights_sha256"):
+            if manifest and found[key] != manifest[key]:
+                raise UserError(
+                    f"{path} has {key} {found[key]}, {files[0]} has {manifest[key]}; distill from "
+                    "one teacher at a time."
+                )
         manifest = manifest or found
     return manifest

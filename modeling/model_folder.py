@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import exists, read_json, write_json, write_text
+from common.files import exists, read_json, sha256_file, write_json, write_text
 from modeling.checkpoints import (
     MODEL_CHECKPOINT,
     find_checkpoint,
@@ -54,6 +54,13 @@ class ModelFolder:
     def labels(self) -> list[str] | None:
         """The classifier's labels in the order of its outputs, where they are recorded."""
         return self.info.get("labels")
+
+    @property
+    def vocab_sha256(self) -> str | None:
+        """Digest of the vocabulary: the recorded one, else that of `vocab.txt`."""
+        if "vocab_sha256" in self.info:
+            return self.info["vocab_sha256"]
+        return sha256_file(self.vocab_file) if self.vocab_file else None
 
     @property
     def do_lower_case(self) -> bool | None:
@@ -185,11 +192,11 @@ def resolve_model(
     tokenizer = None
     if vocab_file:
         tokenizer = FullTokenizer(vocab_file, do_lower_case=do_lower_case is not False)
-    recorded = folder.info.get("vocab_sha256") if folder else None
-    if folder and tokenizer and recorded and tokenizer.sha256 != recorded:
+    expected = folder.vocab_sha256 if folder else None
+    if folder and tokenizer and expected not in (None, tokenizer.sha256):
         raise UserError(
-            f"--vocab_file={vocab_file} has SHA-256 {tokenizer.sha256[:12]}..., but {folder.path} "
-            f"was trained with {recorded[:12]}... ({INFO_FILE}); use the model's own vocabulary."
+            f"--vocab_file={vocab_file} has SHA-256 {tokenizer.sha256[:12]}..., but the vocabulary "
+            f"of {folder.path} has {expected[:12]}...; use the model's own vocabulary."
         )
     vocab_size = tokenizer.vocab_size if tokenizer else None
     if bert_config_file:

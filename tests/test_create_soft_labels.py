@@ -226,7 +226,6 @@ def test_interrupted_run_continues(
     assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in finished] == before
 
 
-@pytest.mark.xfail(strict=True, reason="shards are compared by count and flags, not by their text")
 def test_text_that_was_changed_is_labelled_again(
     options: dict[str, Any], texts: list[str], tmp_path: pathlib.Path
 ) -> None:
@@ -251,7 +250,6 @@ def other_teacher(teacher: pathlib.Path, tmp_path_factory: pytest.TempPathFactor
     return path
 
 
-@pytest.mark.xfail(strict=True, reason="earlier shards are compared one by one while labelling")
 def test_nothing_is_written_beside_the_shards_of_another_teacher(
     options: dict[str, Any],
     soft_labels: pathlib.Path,
@@ -276,7 +274,6 @@ def test_nothing_is_written_beside_the_shards_of_another_teacher(
     assert files(folder) == before
 
 
-@pytest.mark.xfail(strict=True, reason="the labelled task is labelled before its kind is compared")
 def test_pairs_beside_a_task_of_single_texts_are_refused_before_labelling(
     options: dict[str, Any], task_dir: str, tmp_path: pathlib.Path
 ) -> None:

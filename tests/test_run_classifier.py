@@ -429,9 +429,6 @@ def test_bad_flags(
     assert not list(tmp_path.glob("*.index"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="train.tf_record is written before the run's settings are compared"
-)
 def test_earlier_run_is_left_alone(
     trained: pathlib.Path,
     options: dict[str, Any],

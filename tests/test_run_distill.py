@@ -343,9 +343,6 @@ def test_bad_flags(
     assert not list(tmp_path.glob("*.index"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="damage that keeps the size ends in TensorFlow's DataLossError"
-)
 def test_records_damaged_since_they_were_made(
     soft_labels: pathlib.Path,
     options: dict[str, Any],

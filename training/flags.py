@@ -151,7 +151,6 @@ def run_options(
     values: flags.FlagValues,
     num_train_steps: int,
     num_warmup_steps: int,
-    identity_flags: Sequence[str],
 ) -> RunOptions:
     """The values of `define_optimization_flags` and of a script's own length of training."""
     from training.loop import TrainOptions
@@ -173,7 +172,6 @@ def run_options(
             log_steps=values.log_steps,
             random_seed=values.random_seed,
         ),
-        identity=flag_values(values, identity_flags),
     )
 
 

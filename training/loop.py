@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -229,52 +229,57 @@ def evaluate(
             for name, pair in per_replica.items()
         }
 
+    distributed = strategy.experimental_distribute_dataset(batches)
+    traced = tf.function(step, input_signature=[distributed.element_spec])
     totals: dict[str, np.ndarray] = {}
-    for sums in _outputs(step, strategy, batches):
-        for name, pair in sums.items():
+    for batch in distributed:
+        for name, pair in traced(batch).items():
             totals[name] = totals.get(name, np.zeros(2)) + [float(x) for x in pair]
     return {name: total / count if count else 0.0 for name, (total, count) in totals.items()}
 
 
-def predict(
-    model: tf_keras.Model,
-    strategy: tf.distribute.Strategy,
-    batches: tf.data.Dataset,
-    num_examples: int,
-) -> np.ndarray:
-    """Logits of every example, in the order of the files.
+class Predictor:
+    """A model's logits for data sets, traced once however often it is called.
 
     Args:
       model: Maps a batch to logits [batch_size, num_labels].
       strategy: Where to compute.
-      batches: From `training.input.evaluation_batches`.
-      num_examples: Rows to expect.
-
-    Returns:
-      float32 [num_examples, num_labels].
     """
 
-    def step(batch: Batch) -> tuple[tf.Tensor, ...]:
-        logits = strategy.run(lambda b: tf.identity(model(b)), args=(batch,))
+    def __init__(self, model: tf_keras.Model, strategy: tf.distribute.Strategy):
+        self._model, self._strategy = model, strategy
+        self._traced: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, batches: tf.data.Dataset, num_examples: int) -> np.ndarray:
+        """Logits of every example, in the order of the files.
+
+        Args:
+          batches: From `training.input.evaluation_batches`.
+          num_examples: Rows to expect.
+
+        Returns:
+          float32 [num_examples, num_labels].
+
+        Raises:
+          UserError: A row is missing or its logits are not a number.
+        """
+        distributed = self._strategy.experimental_distribute_dataset(batches)
+        spec = distributed.element_spec
+        key = str(spec)
+        if key not in self._traced:
+            self._traced[key] = tf.function(self._step, input_signature=[spec])
+        logits = None
+        for batch in distributed:
+            values, rows, real = self._traced[key](batch)
+            if logits is None:
+                logits = np.full([num_examples, values.shape[1]], np.nan, np.float32)
+            is_real = real.numpy() > 0
+            logits[rows.numpy()[is_real]] = values.numpy()[is_real]
+        if logits is None or np.isnan(logits).any():
+            raise UserError("predictions are missing or not a number for some rows of the input.")
+        return logits
+
+    def _step(self, batch: Batch) -> tuple[tf.Tensor, ...]:
+        logits = self._strategy.run(lambda b: tf.identity(self._model(b)), args=(batch,))
         outputs = (logits, batch["row"], batch["is_real_row"])
-        return tuple(strategy.gather(x, axis=0) for x in outputs)
-
-    logits = None
-    for values, rows, real in _outputs(step, strategy, batches):
-        if logits is None:
-            logits = np.full([num_examples, values.shape[1]], np.nan, np.float32)
-        is_real = real.numpy() > 0
-        logits[rows.numpy()[is_real]] = values.numpy()[is_real]
-    if logits is None or np.isnan(logits).any():
-        raise UserError("predictions are missing or not a number for some rows of the input.")
-    return logits
-
-
-def _outputs(
-    step: Callable[[Batch], Any], strategy: tf.distribute.Strategy, batches: tf.data.Dataset
-) -> Iterator[Any]:
-    """`step` of every batch, traced once for all lengths of batches."""
-    distributed = strategy.experimental_distribute_dataset(batches)
-    traced = tf.function(step, input_signature=[distributed.element_spec])
-    for batch in distributed:
-        yield traced(batch)
+        return tuple(self._strategy.gather(x, axis=0) for x in outputs)

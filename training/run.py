@@ -10,8 +10,8 @@ import dataclasses
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -21,9 +21,10 @@ from common.files import exists, read_json
 from modeling.checkpoints import checkpoint_exists, load_weights
 from modeling.model_folder import INFO_FILE
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
+from training.input import FeatureSpec, RecordSet, damage_named, training_batches
 from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
-from training.run_state import RunState, check_run_config, remove_leftovers
+from training.run_state import RunState, remove_leftovers
 from training.strategy import check_batch_size
 
 BEST_FOLDER = "best"
@@ -53,7 +54,6 @@ class RunOptions:
       train_batch_size: Examples per update over all replicas.
       keep_checkpoint_max: Saved states to keep.
       loop: Options of the loop.
-      identity: All that decides the result; a run is not continued with other values.
     """
 
     output_dir: str
@@ -63,42 +63,48 @@ class RunOptions:
     train_batch_size: int
     keep_checkpoint_max: int
     loop: TrainOptions
-    identity: Mapping[str, Any]
 
 
 def run_training(
     objective: Objective,
     strategy: tf.distribute.Strategy,
-    batches_from: Callable[[int], tf.data.Dataset],
+    records: RecordSet,
+    spec: FeatureSpec,
     options: RunOptions,
     write_model: Callable[[str, int], None],
     evaluate: Callable[[], Evaluation] | None = None,
+    group_by_length: bool = True,
 ) -> Evaluation | None:
     """Trains to the end, or finishes a run that was interrupted.
 
     Args:
       objective: Its model was made in the strategy's scope.
       strategy: Where to compute.
-      batches_from: Step -> the training batches from that step on.
+      records: The training set.
+      spec: Features of its records.
       options: See `RunOptions`.
       write_model: Writes a model folder, given its path and the number of updates.
       evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
         with the highest score is kept in `output_dir/best`.
+      group_by_length: See `training_batches`; off where all records are full.
 
     Returns:
       The evaluation of the final model; None without `evaluate`.
 
     Raises:
-      UserError: The batch cannot be divided, the folder holds another run, the checkpoint does not
-        fit, or the loss is not finite.
+      UserError: There is less than one batch, it cannot be divided, the folder holds another run, the
+        checkpoint does not fit, a record is damaged, or the loss is not finite.
     """
     loop = options.loop
     check_batch_size(
         "train_batch_size", options.train_batch_size, strategy, loop.gradient_accumulation_steps
     )
-    tf.io.gfile.makedirs(options.output_dir)
+    if loop.num_train_steps < 1:
+        raise UserError(
+            f"{records.num_examples} training examples in batches of --train_batch_size="
+            f"{options.train_batch_size} make no step; lower it, or raise --num_train_epochs."
+        )
     remove_leftovers(options.output_dir)
-    check_run_config(options.output_dir, options.identity)
     variables = objective.model.trainable_variables
     with strategy.scope():
         optimizer = AdamWeightDecay(
@@ -130,34 +136,59 @@ def run_training(
             write_model(os.path.join(options.output_dir, BEST_FOLDER), state.step)
         return result
 
-    train(
-        objective, optimizer, strategy, batches_from, loop, state, reporter, evaluate_and_keep_best
-    )
+    def batches_from(step: int) -> tf.data.Dataset:
+        return training_batches(
+            records, spec, options.train_batch_size, loop.random_seed, step, group_by_length
+        )
+
+    with damage_named(records):
+        train(
+            objective,
+            optimizer,
+            strategy,
+            batches_from,
+            loop,
+            state,
+            reporter,
+            evaluate_and_keep_best,
+        )
     write_model(options.output_dir, state.step)
     return evaluate_and_keep_best()
 
 
-def load_trained_weights(variables: Sequence[tf.Variable], *paths: str | None) -> int:
+def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:
+    """What is evaluated and used for predictions when nothing is trained.
+
+    Args:
+      output_dir: Folder of a run; comes first, as in the original.
+      init_checkpoint: Used when the folder holds no weights.
+
+    Raises:
+      UserError: There are no weights.
+    """
+    if checkpoint_exists(output_dir):
+        return output_dir
+    if init_checkpoint:
+        return init_checkpoint
+    raise UserError(
+        f"--output_dir={output_dir} holds no trained model; train first (--do_train), or say with "
+        "--init_checkpoint which model to use."
+    )
+
+
+def load_trained_weights(variables: Sequence[tf.Variable], path: str) -> int:
     """Loads a trained model for evaluation and prediction alone.
 
     Args:
       variables: All variables of the model; each must be in the checkpoint.
-      *paths: Where to look, the first that holds a checkpoint counts: the run's own `output_dir`
-        comes before `init_checkpoint`, as in the original.
+      path: From `trained_checkpoint`.
 
     Returns:
       The number of updates the weights have had, 0 where it is not recorded.
 
     Raises:
-      UserError: There are no weights, or they are not those of a whole model of this kind.
+      UserError: They are not the weights of a whole model of this kind.
     """
-    given = [path for path in paths if path]
-    path = next((path for path in given if checkpoint_exists(path)), None)
-    if path is None:
-        raise UserError(
-            f"no trained model in {' or '.join(given)}; train first (--do_train), or say with "
-            "--init_checkpoint which model to use."
-        )
     report = load_weights(variables, path)
     report.log()
     if report.new:
