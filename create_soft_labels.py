@@ -75,6 +75,7 @@ def main(_: Sequence[str]) -> None:
         all_single_or_all_pairs,
         check_earlier_shards,
         is_finished,
+        remove_manifest,
         shard_path,
         shards_of,
         write_manifest,
@@ -158,6 +159,7 @@ def main(_: Sequence[str]) -> None:
         for index, examples in enumerate(shards_of(transfer_set(), FLAGS.examples_per_shard)):
             path = shard_path(FLAGS.output_dir, index)
             if not is_finished(path, examples):
+                remove_manifest(FLAGS.output_dir)
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features = encode_rows(sources.tokenizer, rows, FLAGS.max_seq_length)
                 batches = array_batches(features, FLAGS.predict_batch_size)

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import exists, file_size, read_json, write_json
+from common.files import exists, file_size, read_json, remove, write_json
 from training.classifier_records import feature_spec as classifier_feature_spec
 from training.records import RecordWriter, read_sidecar, serialize_examples, write_sidecar
 
@@ -159,6 +159,13 @@ def is_finished(path: str, examples: Sequence[TransferExample]) -> bool:
         and info.get("file_size") == file_size(path)
         and info.get("examples_sha256") == _digest(examples)
     )
+
+
+def remove_manifest(output_dir: str) -> None:
+    """Marks the set as unfinished while a shard of it is written."""
+    path = os.path.join(output_dir, MANIFEST)
+    if exists(path):
+        remove(path)
 
 
 def write_manifest(

@@ -233,20 +233,19 @@ def make_plan(values: flags.FlagValues) -> Plan:
 def main(_: Sequence[str]) -> None:
     if bool(FLAGS.teacher_config) == bool(FLAGS.teacher_checkpoint):
         raise UserError("pass --teacher_config or --teacher_checkpoint, one of the two.")
-    plan = make_plan(FLAGS)
-    seconds = run_stages(plan.stages, os.path.join(FLAGS.output_dir, "stages"), FLAGS.jobs)
 
     from classification.tasks import get_task
     from common.files import read_lines
-    from experiments.results import collect_results, write_report
+    from experiments.results import collect_results, read_test_labels, write_report
     from training.flags import flag_values
 
     task = get_task(
         FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
     )
-    results = collect_results(
-        plan.model_stages, FLAGS.output_dir, task, FLAGS.data_dir, FLAGS.label
-    )
+    test_labels = read_test_labels(task, FLAGS.data_dir, FLAGS.label)
+    plan = make_plan(FLAGS)
+    seconds = run_stages(plan.stages, os.path.join(FLAGS.output_dir, "stages"), FLAGS.jobs)
+    results = collect_results(plan.model_stages, FLAGS.output_dir, task, test_labels)
     own_flags = [flag.name for flag in FLAGS.get_key_flags_for_module(sys.argv[0])]
     settings = flag_values(FLAGS, own_flags)
     metric = " and ".join(task.metrics)

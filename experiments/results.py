@@ -60,8 +60,7 @@ def collect_results(
     model_stages: Mapping[str, Sequence[str]],
     output_dir: str,
     task: Task,
-    data_dir: str,
-    label: str | None,
+    test_labels: np.ndarray | None,
 ) -> dict[str, dict[str, Any]]:
     """Reads the scores of every row of the table.
 
@@ -69,14 +68,11 @@ def collect_results(
       model_stages: Row -> folders (below `output_dir`) of the models it averages.
       output_dir: Folder of the comparison.
       task: The task.
-      data_dir: Folder of the task's tables.
-      label: Header name of the label; a test.tsv that has this column is scored too. No run has
-        read it: test labels are compared here for the first time.
+      test_labels: From `read_test_labels`. No run has seen them: they are compared here only.
 
     Returns:
       Row -> "dev": Score, "test": Score or None, "parameters": int.
     """
-    test_labels = _test_labels(task, data_dir, label)
     results = {}
     for row, names in model_stages.items():
         folders = [os.path.join(output_dir, name) for name in names]
@@ -99,7 +95,12 @@ def _dev_score(folder: str, task: Task) -> float:
     return 100 * primary_metric(task.metrics, names)
 
 
-def _test_labels(task: Task, data_dir: str, label: str | None) -> np.ndarray | None:
+def read_test_labels(task: Task, data_dir: str, label: str | None) -> np.ndarray | None:
+    """Positions of the test rows' labels, None where test.tsv has no column of labels.
+
+    Raises:
+      UserError: A label is none of the task's.
+    """
     if task.name != TSV_TASK or label is None:
         return None
     path = find_table(data_dir, "test", task.name)
@@ -107,8 +108,15 @@ def _test_labels(task: Task, data_dir: str, label: str | None) -> np.ndarray | N
     if label not in header.split("\t"):
         return None
     ids = {name: i for i, name in enumerate(task.labels)}
-    rows = read_table(path, (label,), header=True)
-    return np.array([ids[row.values[0] or ""] for row in rows])
+    found = []
+    for row in read_table(path, (label,), header=True):
+        name = row.values[0] or ""
+        if name not in ids:
+            raise UserError(
+                f'{row.place}: unknown label "{name}"; the labels are {", ".join(task.labels)}.'
+            )
+        found.append(ids[name])
+    return np.array(found)
 
 
 def _test_score(folder: str, task: Task, labels: np.ndarray) -> float:

@@ -107,7 +107,9 @@ def run_stages(stages: Sequence[Stage], folder: str, num_jobs: int) -> dict[str,
                     break
                 waiting.remove(stage)
                 running.append(_Job(stage, os.path.join(folder, f"{stage.name}.log"), threads))
-            for job in [j for j in running if j.process.poll() is not None]:
+            ended = [job for job in running if job.process.poll() is not None]
+            # A success that is seen together with a failure is noted before the failure is raised.
+            for job in sorted(ended, key=lambda job: job.process.returncode != 0):
                 running.remove(job)
                 _check(job)
                 elapsed = time.monotonic() - job.start

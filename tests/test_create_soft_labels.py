@@ -136,7 +136,7 @@ def test_manifest(soft_labels: pathlib.Path, teacher: pathlib.Path) -> None:
     assert set(files(soft_labels)) == expected
     manifest = read_manifest([str(soft_labels / name) for name in names])
     assert manifest["shards"] == dict(zip(names, (80, 80, 51), strict=True))
-    assert manifest["num_examples"] == 211
+    assert (manifest["num_examples"], manifest["num_labelled"]) == (211, 0)
     info = json.loads((teacher / "model_info.json").read_text())
     assert manifest["labels"] == info["labels"] == ["0", "1"]
     assert manifest["teacher_weights_sha256"] == info["weights_sha256"]
@@ -161,6 +161,8 @@ def test_labelled_task_with_more_text(
     labels = list(map(int, column(f"{task_dir}/train.tsv", 1)))
     assert records["label_ids"].tolist() == labels + [0] * 150
     assert len(set(records["example_id"])) == 350
+    manifest = read_manifest(list(map(str, tmp_path.glob("*.tfrecord"))))
+    assert (manifest["num_examples"], manifest["num_labelled"]) == (350, 200)
     # The text is the same as in the other set, in other batches and shards.
     np.testing.assert_allclose(
         records["teacher_logits"][200:], read_set(soft_labels)["teacher_logits"][:150], atol=1e-5

@@ -211,15 +211,15 @@ def test_starts_from_a_pretrained_model_folder(
     tmp_path: pathlib.Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With no training at all, the encoder stays what it was."""
+    """At a learning rate of 0, the encoder stays what it was."""
     caplog.set_level(logging.INFO)
     run_script(
         "run_classifier",
-        **options,
+        **{**options, "learning_rate": 0},
         init_checkpoint=pretrained,
         output_dir=tmp_path,
         do_train=True,
-        num_train_epochs=0,
+        num_train_epochs=0.1,
     )
     assert f"Weights from {pretrained}/bert_model.ckpt: 23 variables matched." in caplog.messages
     assert "  2 new, keep initial values: output_weights, output_bias" in caplog.messages
@@ -296,6 +296,10 @@ def test_flags_that_contradict_the_model_folder(
     cases: list[tuple[dict[str, Any], str]] = [
         ({"do_lower_case": False}, f"do_lower_case=False, but {trained} .*do_lower_case=True"),
         ({"vocab_file": other_vocab}, "other_vocab.txt has SHA-256 .* use the model's own"),
+        (
+            {"vocab_file": other_vocab, "init_checkpoint": foreign},
+            f"other_vocab.txt has SHA-256 .* vocabulary of {foreign} has .* use the model's own",
+        ),
         (three, "made for the labels 0, 1, this run has 0, 1, 2"),
         ({**three, "labels": "1,0"}, "made for the labels 0, 1, this run has 1, 0"),
         (
@@ -409,7 +413,8 @@ def test_bad_checkpoints(
     ("changes", "message"),
     [
         ({}, "nothing to do"),
-        ({"do_eval": True}, r"no trained model in .*train first \(--do_train\)"),
+        ({"do_eval": True}, r"output_dir=.* holds no trained model; train first \(--do_train\)"),
+        ({"do_predict": True}, r"output_dir=.* holds no trained model; train first \(--do_train\)"),
         ({"do_train": True, "task_name": "sst3"}, "sst3 is unknown; expected one of .*sst-2"),
         ({"do_train": True, "text_a": "sentence"}, "has fixed columns"),
         ({"do_train": True, "data_dir": "nowhere"}, "nowhere/train.tsv .*is missing"),
@@ -429,6 +434,74 @@ def test_bad_flags(
     assert not list(tmp_path.glob("*.index"))
 
 
+def test_less_than_one_batch(
+    options: dict[str, Any], new_model: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    """200 examples are half of a batch; no model folder of untrained weights is left."""
+    with pytest.raises(UserError, match="200 training examples .*--train_batch_size=400 make no"):
+        run_script(
+            "run_classifier",
+            **{**options, "train_batch_size": 400},
+            **new_model,
+            output_dir=tmp_path,
+            do_train=True,
+            num_train_epochs=1,
+        )
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left <= {"train.tf_record", "train.tf_record.json", "run_config.json"}
+
+
+def test_trained_folder_is_used_without_training(
+    trained: pathlib.Path,
+    pretrained: pathlib.Path,
+    options: dict[str, Any],
+    tmp_path: pathlib.Path,
+) -> None:
+    """The model in --output_dir comes before --init_checkpoint, and brings all it needs."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    for name in ("test_results.tsv", "eval_results.txt"):
+        (folder / name).unlink()
+    model = (folder / "model_info.json").read_bytes()
+    for start in ({}, {"init_checkpoint": pretrained}):
+        run_script(
+            "run_classifier", **options, **start, output_dir=folder, do_eval=True, do_predict=True
+        )
+        np.testing.assert_allclose(predictions(folder), predictions(trained), rtol=2e-5)
+        assert results(folder) == pytest.approx(results(trained), rel=1e-4)
+        assert (folder / "model_info.json").read_bytes() == model
+
+
+def test_flags_that_contradict_the_trained_folder(
+    trained: pathlib.Path,
+    options: dict[str, Any],
+    new_model: dict[str, Any],
+    tmp_path: pathlib.Path,
+) -> None:
+    """Vocabulary, casing and labels are those of the model in --output_dir."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    turned = {"task_name": "tsv", "text_a": "sentence", "label": "label", "labels": "1,0"}
+    other_vocab = changed_vocab(new_model["vocab_file"], tmp_path)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"vocab_file": other_vocab}, f"other_vocab.txt has SHA-256 .* vocabulary of {folder} "),
+        ({"do_lower_case": False}, f"do_lower_case=False, but {folder} .*do_lower_case=True"),
+        (turned, f"{folder} was made for the labels 0, 1, this run has 1, 0"),
+    ]
+    for changes, message in cases:
+        with pytest.raises(UserError, match=message):
+            run_script(
+                "run_classifier",
+                **{**options, **new_model, **changes},
+                output_dir=folder,
+                do_eval=True,
+                do_predict=True,
+            )
+        after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert after == before
+
+
 def test_earlier_run_is_left_alone(
     trained: pathlib.Path,
     options: dict[str, Any],
@@ -445,5 +518,7 @@ def test_earlier_run_is_left_alone(
             **new_model,
             output_dir=folder,
             do_train=True,
+            do_eval=True,
+            do_predict=True,
         )
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

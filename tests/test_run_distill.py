@@ -260,6 +260,7 @@ def test_pretrained_student_with_temperature_and_true_labels(
 
 def test_records_of_other_settings(
     soft_labels: pathlib.Path,
+    held_out: pathlib.Path,
     teacher: pathlib.Path,
     options: dict[str, Any],
     new_student: dict[str, Any],
@@ -288,6 +289,14 @@ def test_records_of_other_settings(
         shutil.copytree(soft_labels, folder)
     (unfinished / "soft_labels.json").unlink()
     shutil.copy(foreign / "soft_labels-00001.tfrecord", foreign / "soft_labels-00002.tfrecord")
+    other_labels, other_teacher = tmp_path / "other_labels", tmp_path / "other_teacher"
+    for folder, change in (
+        (other_labels, {"labels": ["1", "0"]}),
+        (other_teacher, {"teacher_weights_sha256": "0123"}),
+    ):
+        shutil.copytree(held_out, folder)
+        manifest = json.loads((folder / "soft_labels.json").read_text())
+        (folder / "soft_labels.json").write_text(json.dumps({**manifest, **change}))
     relabelled = tmp_path / "relabelled"
     shutil.copytree(teacher, relabelled)
     (relabelled / "model_info.json").write_text(json.dumps({**info(teacher), "labels": ["1", "0"]}))
@@ -302,7 +311,23 @@ def test_records_of_other_settings(
         ({"init_checkpoint": relabelled}, "made for the labels 1, 0, this run has 0, 1"),
         (
             {"eval_file": f"{task['data_dir']}/dev.tsv", "do_eval": True},
-            "dev.tsv: record 1 is corrupt",
+            "dev.tsv: no soft_labels.json beside it",
+        ),
+        (
+            {"eval_file": f"{unfinished}/*.tfrecord", "do_eval": True},
+            "unfinished/soft_labels-00000.tfrecord: no soft_labels.json .*unfinished",
+        ),
+        (
+            {"eval_file": f"{other_labels}/*.tfrecord", "do_eval": True},
+            "eval_file=.*other_labels.* made for the labels 1, 0, this run has 0, 1",
+        ),
+        (
+            {"input_file": f"{soft_labels}/*.tfrecord,{other_teacher}/*.tfrecord"},
+            "has teacher_weights_sha256 .*distill from one teacher at a time",
+        ),
+        (
+            {"input_file": f"{held_out}/*.tfrecord", "hard_label_weight": 0.5},
+            "hard_label_weight=0.5, but --input_file=.*held_out.* has no true labels",
         ),
     ]
     for changes, message in cases:
@@ -325,7 +350,14 @@ def test_records_of_other_settings(
         ({"do_predict": True}, "--do_predict needs the task"),
         ({"do_train": True, "do_eval": True}, "--do_eval needs --task_name .* or --eval_file"),
         ({"do_train": True, "task_name": "SST-2"}, "task_name=SST-2 needs --data_dir"),
-        ({"do_eval": True, "eval_file": "none*"}, '--eval_file: no file matches "none'),
+        (
+            {"do_train": True, "do_eval": True, "eval_file": "none*"},
+            '--eval_file: no file matches "none',
+        ),
+        (
+            {"do_eval": True, "eval_file": "none*"},
+            r"output_dir=.* holds no trained model; train first \(--do_train\)",
+        ),
         ({"do_train": True, "bert_config_file": ""}, "bert_config_file is missing"),
         ({"do_train": True, "vocab_file": ""}, "vocab_file is missing"),
         ({"do_train": True, "gradient_accumulation_steps": 3}, "train_batch_size=16"),
@@ -341,6 +373,89 @@ def test_bad_flags(
     with pytest.raises(UserError, match=message):
         run_script("run_distill", **{**options, **new_student, **changes}, output_dir=tmp_path)
     assert not list(tmp_path.glob("*.index"))
+
+
+def test_less_than_one_batch(
+    options: dict[str, Any], new_student: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(UserError, match="350 training examples .*--train_batch_size=400 make no"):
+        run_script(
+            "run_distill",
+            **{**options, **new_student, "train_batch_size": 400},
+            output_dir=tmp_path,
+            do_train=True,
+            num_train_epochs=1,
+        )
+    assert {path.name for path in tmp_path.iterdir()} <= {"run_config.json"}
+
+
+def files(folder: pathlib.Path) -> dict[pathlib.Path, tuple[int, bytes]]:
+    """Content and time of every file: writing the same again shows, too."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def test_earlier_run_is_left_alone(
+    student: pathlib.Path,
+    options: dict[str, Any],
+    new_student: dict[str, Any],
+    task: dict[str, Any],
+    tmp_path: pathlib.Path,
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(student, folder)
+    before = files(folder)
+    with pytest.raises(UserError, match=r"holds a run with temperature=1\.0.*temperature=2\.0"):
+        run_script(
+            "run_distill",
+            **{**options, **new_student, **task, "temperature": 2},
+            output_dir=folder,
+            do_train=True,
+            do_eval=True,
+            do_predict=True,
+        )
+    assert files(folder) == before
+
+
+def test_trained_folder_is_used_without_training(
+    student: pathlib.Path,
+    teacher: pathlib.Path,
+    options: dict[str, Any],
+    task: dict[str, Any],
+    vocab_file: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    """The student in --output_dir comes before --init_checkpoint; flags must not contradict it."""
+    folder = tmp_path / "run"
+    shutil.copytree(student, folder)
+    (folder / "test_results.tsv").unlink()
+    flags = {
+        "input_file": options["input_file"],
+        "max_seq_length": LENGTH,
+        "init_checkpoint": teacher,
+        "output_dir": folder,
+        "do_predict": True,
+        **task,
+    }
+    run_script("run_distill", **flags)
+    np.testing.assert_allclose(predictions(folder), predictions(student), rtol=1e-4)
+
+    before = files(folder)
+    entries = pathlib.Path(vocab_file).read_text().split()
+    other_vocab = tmp_path / "other_vocab.txt"
+    other_vocab.write_text("\n".join([*entries[:-2], entries[-1], entries[-2]]) + "\n")
+    relabelled = json.dumps({**info(folder), "labels": ["1", "0"]})
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"vocab_file": other_vocab}, f"other_vocab.txt has SHA-256 .* vocabulary of {folder} "),
+        ({"do_lower_case": False}, f"do_lower_case=False, but {folder} .*do_lower_case=True"),
+    ]
+    for changes, message in cases:
+        with pytest.raises(UserError, match=message):
+            run_script("run_distill", **{**flags, **changes})
+        assert files(folder) == before
+    (folder / "model_info.json").write_text(relabelled)
+    with pytest.raises(UserError, match=f"{folder} was made for the labels 1, 0, this run has 0"):
+        run_script("run_distill", **flags)
 
 
 def test_records_damaged_since_they_were_made(

@@ -149,6 +149,35 @@ def test_another_setting_is_not_continued(options: dict[str, Any], tmp_path: pat
         run_script("run_pretraining", **options, output_dir=tmp_path, num_train_steps=4)
 
 
+def test_trained_folder_is_used_without_training(
+    options: dict[str, Any], vocab_file: str, tmp_path: pathlib.Path
+) -> None:
+    """The model in --output_dir comes before --init_checkpoint and names its vocabulary."""
+    ours, other = tmp_path / "ours", tmp_path / "other"
+    for folder, steps in ((ours, 6), (other, 2)):
+        run_script(
+            "run_pretraining", **options, output_dir=folder, num_train_steps=steps, do_eval=True
+        )
+    expected = (ours / "eval_results.txt").read_text()
+    assert expected != (other / "eval_results.txt").read_text()
+    (ours / "eval_results.txt").unlink()
+    shared = {
+        k: v for k, v in options.items() if k not in ("do_train", "bert_config_file", "vocab_file")
+    }
+    run_script("run_pretraining", **shared, init_checkpoint=other, output_dir=ours, do_eval=True)
+    assert (ours / "eval_results.txt").read_text() == expected
+
+    entries = pathlib.Path(vocab_file).read_text().split()
+    other_vocab = tmp_path / "other_vocab.txt"
+    other_vocab.write_text("\n".join([*entries[:-2], entries[-1], entries[-2]]) + "\n")
+    with pytest.raises(UserError, match=f"other_vocab.txt has SHA-256 .* vocabulary of {ours} "):
+        run_script(
+            "run_pretraining", **shared, vocab_file=other_vocab, output_dir=ours, do_eval=True
+        )
+    with pytest.raises(UserError, match="holds no trained model; train first"):
+        run_script("run_pretraining", **shared, output_dir=tmp_path / "empty", do_eval=True)
+
+
 def test_bfloat16_learns_too(options: dict[str, Any], tmp_path: pathlib.Path) -> None:
     run_script(
         "run_pretraining", **options, output_dir=tmp_path, num_train_steps=40, precision="bfloat16"

@@ -40,4 +40,6 @@ def configure_logging() -> None:
     root = logging.getLogger()
     root.handlers[:] = [logging.StreamHandler(sys.stderr)]
     root.handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    # TensorFlow says this at every saved state.
+    root.handlers[0].addFilter(lambda record: "Sharding callback" not in record.getMessage())
     root.setLevel(logging.INFO)

@@ -96,7 +96,7 @@ def train(
     if state.step >= options.num_train_steps:
         logging.info("Training has already reached step %d.", state.step)
         return
-    train_steps = _compiled_steps(objective, optimizer, strategy, options)
+    train_steps = compiled_steps(objective, optimizer, strategy, options)
     iterator = iter(strategy.experimental_distribute_dataset(batches_from(state.step)))
     interval: dict[str, float] = {}
     interval_start = step = state.step
@@ -138,7 +138,7 @@ def train(
             state.save()
 
 
-def _compiled_steps(
+def compiled_steps(
     objective: Objective,
     optimizer: AdamWeightDecay,
     strategy: tf.distribute.Strategy,

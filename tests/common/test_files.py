@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from common import files
 from common.errors import UserError
-from training import files
 
 
 def compress(path, data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from common.errors import UserError
 from distillation.soft_labels import (
     MANIFEST,
     TransferExample,
+    all_single_or_all_pairs,
+    check_earlier_shards,
     feature_spec,
     is_finished,
     read_manifest,
+    remove_manifest,
     shard_path,
     shards_of,
     write_manifest,
@@ -25,7 +29,12 @@ from distillation.soft_labels import (
 from training.records import read_sidecar
 
 LENGTH = 8
-DESCRIPTION = {"labels": ["no", "yes"], "max_seq_length": LENGTH, "flags": {"input_file": "a.txt"}}
+DESCRIPTION = {
+    "labels": ["no", "yes"],
+    "max_seq_length": LENGTH,
+    "teacher_weights_sha256": "abc",
+    "flags": {"input_file": "a.txt"},
+}
 
 
 def examples(count: int, pairs: bool = False) -> Iterator[TransferExample]:
@@ -56,7 +65,8 @@ def write_set(
     paths = [shard_path(str(folder), i) for i in range(len(counts))]
     for path, count in zip(paths, counts, strict=True):
         write_shard(path, list(examples(count)), features(count), logits(count), description)
-    write_manifest(str(folder), counts, description, {"tensorflow": "x"})
+    num_labelled = sum(e.label_id is not None for count in counts for e in examples(count))
+    write_manifest(str(folder), counts, num_labelled, description, {"tensorflow": "x"})
     return paths
 
 
@@ -78,11 +88,21 @@ def test_shards_are_consecutive_and_lazy() -> None:
 
 @pytest.mark.parametrize("size", [3, 10])
 def test_single_texts_beside_pairs(size: int) -> None:
-    mixed = [*examples(4), TransferExample("b.tsv:9", "one", "two")]
+    singles, pairs = list(examples(4)), list(examples(4, pairs=True))
+    for same in (singles, pairs):
+        assert [e for s in shards_of(all_single_or_all_pairs(same), size) for e in s] == same
+    pair, single = TransferExample("b.tsv:9", "one", "two"), TransferExample("b.txt:9", "one", None)
     with pytest.raises(UserError, match=r"a\.txt:1 and b\.tsv:9.*single text.*pair"):
-        list(shards_of(mixed, size))
-    pairs = list(examples(4, pairs=True))
-    assert [e for shard in shards_of(pairs, size) for e in shard] == pairs
+        list(shards_of(all_single_or_all_pairs([*singles, pair]), size))
+    with pytest.raises(UserError, match=r"a\.txt:1 and b\.txt:9.*single text.*pair"):
+        list(shards_of(all_single_or_all_pairs([*pairs, single]), size))
+
+
+def test_examples_before_a_mixed_one_are_passed_on() -> None:
+    checked = all_single_or_all_pairs([*examples(2), *examples(1, pairs=True)])
+    assert [next(checked), next(checked)] == list(examples(2))
+    with pytest.raises(UserError, match="a transfer set is all single texts or all pairs"):
+        next(checked)
 
 
 def test_records_hold_what_was_written(tmp_path: Path) -> None:
@@ -104,7 +124,8 @@ def test_records_hold_what_was_written(tmp_path: Path) -> None:
 
     sidecar = read_sidecar(path)
     assert sidecar is not None
-    assert {**DESCRIPTION, "num_examples": 7}.items() <= sidecar.items()
+    assert {**DESCRIPTION, "num_examples": 7, "num_labelled": 3}.items() <= sidecar.items()
+    assert len(sidecar["examples_sha256"]) == 64
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -123,6 +144,7 @@ def test_manifest_of_a_finished_set(tmp_path: Path) -> None:
     manifest = read_manifest(paths)
     assert manifest == {
         "num_examples": 8,
+        "num_labelled": 3,
         "shards": {"soft_labels-00000.tfrecord": 5, "soft_labels-00001.tfrecord": 3},
         **DESCRIPTION,
         "versions": {"tensorflow": "x"},
@@ -160,19 +182,48 @@ def test_count_that_differs_from_the_manifest(tmp_path: Path) -> None:
         read_manifest(paths)
 
 
-def test_sets_with_other_labels(tmp_path: Path) -> None:
-    other = {**DESCRIPTION, "labels": ["yes", "no"]}
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("labels", ["yes", "no"], r"has labels \['yes', 'no'\], .*has \['no', 'yes'\]"),
+        ("teacher_weights_sha256", "def", "has teacher_weights_sha256 def, .*has abc"),
+    ],
+)
+def test_sets_of_different_teachers(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    other = {**DESCRIPTION, key: value}
     files = [*write_set(tmp_path / "a"), *write_set(tmp_path / "b", description=other)]
-    with pytest.raises(UserError, match="has the labels yes, no, .*has no, yes"):
+    with pytest.raises(UserError, match=rf"b/soft_labels-00000\.tfrecord {message}; .*one teacher"):
         read_manifest(files)
 
 
 def test_shard_of_an_earlier_run_is_kept_when_it_is_whole(tmp_path: Path) -> None:
     path, _ = write_set(tmp_path)
-    assert is_finished(path, 5, DESCRIPTION)
+    assert is_finished(path, list(examples(5)))
     # The same input has more lines by now.
-    assert not is_finished(path, 6, DESCRIPTION)
-    assert not is_finished(shard_path(str(tmp_path), 2), 5, DESCRIPTION)
+    assert not is_finished(path, list(examples(6)))
+    assert not is_finished(shard_path(str(tmp_path), 2), list(examples(5)))
+
+
+@pytest.mark.parametrize(
+    ("position", "changes"),
+    [
+        (1, {"text_a": "another text"}),
+        (1, {"text_b": "a second text"}),
+        (1, {"example_id": "a.txt:9"}),
+        (1, {"label_id": 0}),
+        (3, {"label_id": 0}),
+        (3, {"label_id": None}),
+    ],
+)
+def test_shard_of_other_examples_is_made_again(
+    tmp_path: Path, position: int, changes: dict[str, Any]
+) -> None:
+    path, _ = write_set(tmp_path)
+    changed = list(examples(5))
+    changed[position] = dataclasses.replace(changed[position], **changes)
+    assert changed != list(examples(5))
+    assert not is_finished(path, changed)
+    assert not is_finished(path, list(examples(5))[::-1])
 
 
 @pytest.mark.parametrize("damage", ["no sidecar", "cut short", "no records"])
@@ -184,12 +235,43 @@ def test_damaged_shard_is_made_again(tmp_path: Path, damage: str) -> None:
         Path(path).write_bytes(Path(path).read_bytes()[:-1])
     else:
         Path(path).unlink()
-    assert not is_finished(path, 5, DESCRIPTION)
+    assert not is_finished(path, list(examples(5)))
 
 
 def test_shard_of_another_setting_is_refused(tmp_path: Path) -> None:
     path, _ = write_set(tmp_path)
-    for key, value in (("max_seq_length", 16), ("flags", {"input_file": "b.txt"})):
+    changes = {
+        "max_seq_length": 16,
+        "flags": {"input_file": "b.txt"},
+        "teacher_weights_sha256": "def",
+    }
+    for key, value in changes.items():
         with pytest.raises(UserError, match=f"00000.tfrecord was made with {key} = "):
-            is_finished(path, 5, {**DESCRIPTION, key: value})
-    assert is_finished(path, 5, DESCRIPTION)
+            check_earlier_shards(str(tmp_path), {**DESCRIPTION, key: value})
+    check_earlier_shards(str(tmp_path), DESCRIPTION)
+    assert is_finished(path, list(examples(5)))
+
+
+def test_every_earlier_shard_is_looked_at(tmp_path: Path) -> None:
+    """Also one that this run would come to only after hours."""
+    write_set(tmp_path)
+    last = shard_path(str(tmp_path), 7)
+    other = {**DESCRIPTION, "max_seq_length": 16}
+    write_shard(last, list(examples(2)), features(2), logits(2), other)
+    with pytest.raises(UserError, match="00007.tfrecord was made with max_seq_length = 16, .* 8"):
+        check_earlier_shards(str(tmp_path), DESCRIPTION)
+
+
+def test_nothing_to_compare_with(tmp_path: Path) -> None:
+    check_earlier_shards(str(tmp_path / "nowhere"), DESCRIPTION)
+    path, _ = write_set(tmp_path)
+    Path(path + ".json").unlink()
+    (tmp_path / "notes.txt").write_text("not a shard")
+    check_earlier_shards(str(tmp_path), DESCRIPTION)
+
+
+def test_set_without_its_manifest_is_unfinished(tmp_path: Path) -> None:
+    remove_manifest(str(tmp_path))  # Nothing to remove is no error.
+    (tmp_path / MANIFEST).write_text("{}")
+    remove_manifest(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

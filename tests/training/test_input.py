@@ -19,6 +19,7 @@ from training.input import (
     LENGTH_WINDOW,
     RecordSet,
     array_batches,
+    damage_named,
     evaluation_batches,
     open_records,
     read_feature,
@@ -274,6 +275,31 @@ def test_file_cut_short(tmp_path: Path) -> None:
     Path(path + ".json").unlink()
     with pytest.raises(UserError, match=r"a\.tfrecord: record 20 is corrupt or cut off"):
         open_records(path, "input_file", SPEC, {})
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_damage_found_while_reading_names_file_and_record(tmp_path: Path, compress: bool) -> None:
+    """A flipped bit leaves the size as it was, so that only reading shows it."""
+    write(tmp_path / "a.tfrecord", rows(0, 20))
+    write(tmp_path / "b.tfrecord", rows(20, 20))
+    whole = open_records(str(tmp_path / "a.tfrecord"), "eval_file", SPEC, {})
+    path = tmp_path / "c.tfrecord"
+    write(path, rows(40, 20), compress=False)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(gzip.compress(data) if compress else data)
+    write_sidecar(str(path), {"num_examples": 20})
+    records = open_records(f"{tmp_path}/*.tfrecord", "input_file", SPEC, {})
+    with (
+        pytest.raises(UserError, match=r"c\.tfrecord: record 1[01] is corrupt or cut off"),
+        damage_named(whole, records),
+    ):
+        take(training_batches(records, SPEC, batch_size=10, seed=1), 6)
+
+
+def test_other_errors_are_not_taken_for_damage(one_file: RecordSet) -> None:
+    with pytest.raises(ZeroDivisionError), damage_named(one_file):
+        _ = 1 / 0
 
 
 def test_compressed_file_cut_short(tmp_path: Path) -> None:
