@@ -106,7 +106,7 @@ def build_token_store(
       UserError: A file cannot be read, or there are fewer than two documents.
     """
     num_sentences = num_tokens = unit_start = 0
-    document_ends = [np.zeros((1, 2), np.int64)]
+    document_ends: list[np.ndarray] = [np.zeros((1, 2), np.int64)]
     unit_ends: list[tuple[int, int]] = []
     args = tokenizer, do_sentence_split
     with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -23,6 +24,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
                 f'unexpected argument "{argv[1]}"; every flag is written --name=value'
             )
         configure_logging()
+        # Terminated politely, a script still removes its temporary files and ends its children.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             main(argv)
         except UserError as error:
