@@ -311,7 +311,7 @@ def test_compressed_file_cut_short(tmp_path: Path) -> None:
         open_records(path, "input_file", SPEC, {})
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["plain", "gzip"])
 def test_empty_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.tfrecord"
     path.write_bytes(content)
