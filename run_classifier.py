@@ -47,7 +47,6 @@ flags.DEFINE_bool("do_predict", False, "Predict the test set; writes test_result
 ## Training
 define_optimization_flags()
 define_epoch_flags()
-flags.DEFINE_integer("predict_batch_size", 8, "Examples per prediction batch.", lower_bound=1)
 
 ## Devices
 define_device_flags()

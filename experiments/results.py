@@ -224,8 +224,9 @@ def _plot(path: str, results: Mapping[str, Mapping[str, Any]], metric: str, spli
     )
     for i, score in enumerate(scores):
         axes.plot([i] * len(score.values), score.values, "o", color="black", markersize=3)
+        top = max(*score.values, score.mean + (score.deviation or 0.0))
         axes.annotate(
-            f"{score.mean:.1f}", (i, score.mean), (0, 10), textcoords="offset points", ha="center"
+            f"{score.mean:.1f}", (i, top), (0, 5), textcoords="offset points", ha="center"
         )
     axes.axhline(teacher, color="#c0392b", linestyle="--", label=f"Teacher {teacher:.1f}")
     lowest = min(min(score.values) for score in scores)

@@ -79,6 +79,7 @@ def define_optimization_flags() -> None:
 def define_epoch_flags() -> None:
     """Length of fine-tuning and distillation, and the batches of the other modes."""
     flags.DEFINE_integer("eval_batch_size", 8, "Examples per evaluation batch.", lower_bound=1)
+    flags.DEFINE_integer("predict_batch_size", 8, "Examples per prediction batch.", lower_bound=1)
     flags.DEFINE_float("num_train_epochs", 3.0, "Passes over the training set.", lower_bound=0.0)
     flags.DEFINE_float(
         "warmup_proportion",
