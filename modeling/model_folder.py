@@ -17,7 +17,15 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import exists, read_json, sha256_file, write_json, write_text
+from common.files import (
+    atomic_output,
+    exists,
+    open_binary,
+    read_json,
+    sha256_file,
+    write_json,
+    write_text,
+)
 from modeling.checkpoints import (
     MODEL_CHECKPOINT,
     find_checkpoint,
@@ -118,10 +126,14 @@ def write_model_folder(
     if tf.io.gfile.exists(index):
         tf.io.gfile.remove(index)
     write_text(os.path.join(path, CONFIG_FILE), config.to_json())
-    if vocab_file and os.path.abspath(vocab_file) != os.path.abspath(
-        os.path.join(path, VOCAB_FILE)
-    ):
-        tf.io.gfile.copy(vocab_file, os.path.join(path, VOCAB_FILE), overwrite=True)
+    target = os.path.join(path, VOCAB_FILE)
+    if vocab_file and os.path.abspath(vocab_file) != os.path.abspath(target):
+        with (
+            open_binary(vocab_file, decompress=False) as source,
+            atomic_output(target) as temporary,
+            open_binary(temporary, "wb") as copy,
+        ):
+            copy.write(source.read())
     info = {**info, "weights_sha256": weights_digest(values)}
     write_json(os.path.join(path, INFO_FILE), info)
     for name in sorted(tf.io.gfile.listdir(staging)):  # ".data-..." before ".index"

@@ -15,8 +15,10 @@ from common.errors import UserError
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs `main` under absl; a UserError becomes one line on stderr and exit status 1."""
-    # Before TensorFlow is imported: its start-up notices about CPU features would bury our output.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Before TensorFlow is imported: its start-up notices would bury our output. Where there is no
+    # GPU driver, they include an error about its absence.
+    has_gpu_driver = os.path.exists("/proc/driver/nvidia")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu_driver else "3")
 
     def guarded(argv: Sequence[str]) -> None:
         if len(argv) > 1:
