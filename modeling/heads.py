@@ -7,6 +7,7 @@ Sources: `run_pretraining.py` (`get_masked_lm_output`, `get_next_sentence_output
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -107,14 +108,16 @@ def tied_softmax_loss_sum(
     Returns:
       float32 scalar.
     """
-    smallest = np.finfo(np.float32).tiny
+    smallest = float(np.finfo(np.float32).tiny)
 
     @tf.custom_gradient
     def loss_sum(hidden: tf.Tensor, embeddings: tf.Tensor, bias: tf.Tensor) -> tuple:
         logits = tf.cast(tf.matmul(hidden, embeddings, transpose_b=True), tf.float32)
         probabilities = tf.nn.softmax(logits + bias)
         right = tf.gather(probabilities, ids, batch_dims=1)
-        loss = -tf.reduce_sum(weights * tf.math.log(tf.maximum(right, smallest)))
+        # Written so that a NaN stays one: the training loop must see it.
+        logs = tf.where(right < smallest, math.log(smallest), tf.math.log(right))
+        loss = -tf.reduce_sum(weights * logs)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             scale = weights * upstream

@@ -140,6 +140,21 @@ def test_masked_lm_loss_and_its_gradient_are_those_of_the_logits() -> None:
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_masked_lm_loss_of_extreme_logits() -> None:
+    """An impossible word has a large finite loss; what is not a number stays visible."""
+    from modeling.heads import tied_softmax_loss_sum
+
+    def loss(value: float) -> float:
+        hidden = tf.constant([[value, 0.0]])
+        embeddings = tf.constant([[1.0, 0.0], [-1.0, 0.0]])
+        ids, weights = tf.constant([1]), tf.constant([1.0])
+        return float(tied_softmax_loss_sum(hidden, embeddings, tf.zeros(2), ids, weights))
+
+    assert loss(10.0) == pytest.approx(20.0, rel=1e-5)
+    assert loss(1000.0) == pytest.approx(87.33, abs=0.01)
+    assert np.isnan(loss(float("nan")))
+
+
 def test_padding_does_not_change_real_positions() -> None:
     model = PretrainingModel(CONFIG)
     randomize(model.trainable_variables)
