@@ -20,7 +20,12 @@ if [ -z "${PYTHON:-}" ]; then
   # The stamp is written last, so an installation that was cut off is repeated.
   if ! cmp -s requirements.lock .venv/installed.lock; then
     echo "Installing the locked packages into .venv (about 2 GB, some minutes) ..." >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+    # --use-pep517: the pip that comes with Python 3.10 builds two packages in a way that fails.
+    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 \
+      -r requirements.lock; then
+      echo "ERROR: the locked packages could not be installed; see the message of pip above." >&2
+      exit 1
+    fi
     cp requirements.lock .venv/installed.lock
   fi
   PYTHON="$PWD/.venv/bin/python"
