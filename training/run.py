@@ -92,8 +92,8 @@ def run_training(
       The evaluation of the final model; None without `evaluate`.
 
     Raises:
-      UserError: There is less than one batch, it cannot be divided, the folder holds another run, the
-        checkpoint does not fit, a record is damaged, or the loss is not finite.
+      UserError: There is less than one batch, it cannot be divided, the checkpoint does not fit, a
+        record is damaged, or the loss is not finite.
     """
     loop = options.loop
     check_batch_size(
