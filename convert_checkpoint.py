@@ -1,11 +1,14 @@
-"""Converts a BERT model of the Hugging Face library into a model folder of the original's form.
+"""Converts a BERT model between the forms that BERT tools read, heads included.
 
-The result is accepted as --init_checkpoint by every script here and by google-research/bert:
+Read: original checkpoints (tf1), Hugging Face folders (hf), Model Garden checkpoints (model_garden)
+and saved states of our runs (run). Written: the first three, and SavedModels.
+
+A Hugging Face BERT as a model folder for google-research/bert and for every script here:
   python convert_checkpoint.py --input_path=bert-base-uncased --output_dir=base
-A cased model:
-  python convert_checkpoint.py --input_path=bert-base-cased --do_lower_case=False --output_dir=cased
-From the files of an installed Python package:
-  python convert_checkpoint.py --input_path=site-packages/some_package/model --output_dir=teacher
+A student for Hugging Face (the label list comes from the model folder):
+  python convert_checkpoint.py --input_path=tiny_pdf --output_format=hf --output_dir=tiny_hf
+A finished student as one program, raw strings in, probabilities out:
+  python convert_checkpoint.py --input_path=tiny_pdf --output_format=saved_model --output_dir=served
 """
 
 from collections.abc import Sequence
@@ -17,39 +20,122 @@ from training import cli
 
 FLAGS = flags.FLAGS
 
+## What to read
 flags.DEFINE_string(
-    "input_path", None, "Folder with config.json, model.safetensors and vocab.txt of a BERT model."
+    "input_path",
+    None,
+    "Model folder, prefix of a checkpoint, folder of a run, or Hugging Face folder.",
 )
-flags.DEFINE_string("output_dir", None, "The model folder to write.")
-flags.DEFINE_bool("do_lower_case", True, "Whether the model was trained on lower-cased text.")
+flags.DEFINE_enum(
+    "input_format",
+    "auto",
+    ["auto", "tf1", "hf", "model_garden", "run"],
+    "Form of --input_path; auto recognises it.",
+)
+
+## What the files do not say
+flags.DEFINE_string(
+    "bert_config_file", None, "Architecture, where no configuration lies beside the checkpoint."
+)
+flags.DEFINE_string("vocab_file", None, "Vocabulary, where none lies beside the checkpoint.")
+flags.DEFINE_bool(
+    "do_lower_case", None, "Casing the model was trained with, where it is not recorded."
+)
+flags.DEFINE_list(
+    "labels",
+    None,
+    "Labels of the classifier in the order to write; a recorded list is put in this order.",
+)
+
+## What to write
+flags.DEFINE_string("output_dir", None, "Folder to write; must be new or empty.")
+flags.DEFINE_enum(
+    "output_format", "tf1", ["tf1", "hf", "model_garden", "saved_model"], "Form to write."
+)
+flags.DEFINE_bool(
+    "include_optimizer",
+    False,
+    "Also write adam_m, adam_v and global_step, so that training can go on (tf1).",
+)
+flags.DEFINE_bool(
+    "include_tokenizer", True, "Let the SavedModel of a classifier take raw strings (saved_model)."
+)
+flags.DEFINE_bool("pairs", False, "Its inputs are pairs of texts (saved_model).")
+flags.DEFINE_integer(
+    "max_seq_length", 128, "Longest input of the tokenizer (saved_model).", lower_bound=4
+)
+flags.DEFINE_bool(
+    "verify",
+    True,
+    "Compare outputs with the library of the other form where it is installed, and read back what "
+    "was written, before it gets its name.",
+)
 
 
 def main(_: Sequence[str]) -> None:
+    if FLAGS.include_optimizer and FLAGS.output_format != "tf1":
+        raise UserError(
+            f"--include_optimizer is for --output_format=tf1, not {FLAGS.output_format}; no other "
+            "form holds optimizer state."
+        )
+
+    import logging
     import os
 
-    from modeling.huggingface import is_huggingface_folder, read_huggingface
-    from modeling.model_folder import VOCAB_FILE, write_model_folder
-    from modeling.tokenization import FullTokenizer
+    from common.files import new_folder
+    from modeling.conversion import (
+        label_order,
+        read_training_state,
+        read_weights,
+        reorder_outputs,
+    )
+    from modeling.forms import find_weights
+    from modeling.huggingface import write_huggingface
+    from modeling.model_folder import resolve_model, write_model_folder
+    from modeling.model_garden import write_model_garden
+    from modeling.verification import check_outputs, check_written
 
-    if not is_huggingface_folder(FLAGS.input_path):
+    # The model, checked as a whole.
+    stored = find_weights(FLAGS.input_path, "input_path")
+    if FLAGS.input_format not in ("auto", stored.form):
         raise UserError(
-            f"--input_path={FLAGS.input_path}: no config.json with a model.safetensors beside it."
+            f"--input_format={FLAGS.input_format}, but {stored.path} has the form {stored.form}."
         )
-    config, weights, labels = read_huggingface(FLAGS.input_path)
-    tokenizer = FullTokenizer(os.path.join(FLAGS.input_path, VOCAB_FILE), FLAGS.do_lower_case)
-    if tokenizer.vocab_size != config.vocab_size:
-        raise UserError(
-            f"{tokenizer.vocab_file} has {tokenizer.vocab_size} entries, config.json says "
-            f"vocab_size {config.vocab_size}."
-        )
+    sources = resolve_model(
+        FLAGS.bert_config_file, FLAGS.vocab_file, stored.path, FLAGS.do_lower_case
+    )
+    config, vocab_file = sources.config, sources.vocab_file
+    weights = read_weights(stored, config)
+    training_state = read_training_state(stored) if FLAGS.include_optimizer else {}
+    if FLAGS.verify and (finding := check_outputs(stored, config, weights)):
+        logging.info("Verified: %s.", finding)
+    labels = sources.labels
+    if FLAGS.labels:
+        order = label_order(weights, labels, FLAGS.labels)
+        weights = reorder_outputs(weights, order)
+        training_state = reorder_outputs(training_state, order)
+        labels = FLAGS.labels
+
+    # The other form of it, complete and compared before it gets its name.
     info = {
-        "do_lower_case": FLAGS.do_lower_case,
-        "vocab_sha256": tokenizer.sha256,
-        "converted_from": os.path.basename(os.path.normpath(FLAGS.input_path)),
+        "labels": labels,
+        "do_lower_case": sources.do_lower_case,
+        "vocab_sha256": sources.tokenizer.sha256 if sources.tokenizer else None,
+        "converted_from": os.path.basename(os.path.normpath(stored.path)),
     }
-    if labels:
-        info["labels"] = labels
-    write_model_folder(FLAGS.output_dir, weights, config, tokenizer.vocab_file, info)
+    info = {key: value for key, value in info.items() if value is not None}
+    with new_folder(FLAGS.output_dir) as folder:
+        if FLAGS.output_format == "tf1":
+            write_model_folder(folder, weights, config, vocab_file, info, training_state)
+        elif FLAGS.output_format == "hf":
+            write_huggingface(folder, weights, config, vocab_file, sources.do_lower_case, labels)
+        elif FLAGS.output_format == "model_garden":
+            write_model_garden(folder, weights, config, vocab_file, info)
+        else:
+            ...
+        if FLAGS.verify:
+            for finding in check_written(folder, config, weights):
+                logging.info("Verified: %s.", finding)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import hashlib
 import json
 import lzma
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple, cast
@@ -188,6 +189,51 @@ def atomic_output(path: str) -> Iterator[str]:
     finally:
         if exists(temporary):
             remove(temporary)
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copies a file as a whole or not at all; a file onto itself stays as it is."""
+    if os.path.abspath(source) == os.path.abspath(target):
+        return
+    with (
+        open_binary(source, decompress=False) as original,
+        atomic_output(target) as temporary,
+        open_binary(temporary, "wb") as copy,
+    ):
+        while chunk := original.read(_BLOCK_BYTES):
+            copy.write(chunk)
+
+
+@contextlib.contextmanager
+def new_folder(path: str) -> Iterator[str]:
+    """Yields a temporary folder beside `path`, renamed to `path` on success, else removed.
+
+    Raises:
+      UserError: `path` is a file or a folder with something in it, or cannot be written.
+    """
+    path = path.rstrip("/")
+    if exists(path) and (not is_folder(path) or list_folder(path)):
+        raise UserError(f"{path} exists already and is not empty; remove it or choose another.")
+    parent, name = os.path.split(path)
+    temporary = os.path.join(parent, f".{name}.{os.getpid()}.tmp")
+    make_folder(temporary)
+    try:
+        yield temporary
+        if is_remote(path):
+            _gfile().rename(temporary, path)
+        else:
+            try:
+                os.replace(temporary, path)
+            except OSError as error:
+                raise UserError(f"Cannot write {path}: {_reason(error)}.") from None
+    finally:
+        if exists(temporary):
+            _gfile().rmtree(temporary) if is_remote(path) else shutil.rmtree(temporary)
+
+
+def list_folder(path: str) -> list[str]:
+    """Names in a folder."""
+    return _gfile().listdir(path) if is_remote(path) else os.listdir(path)
 
 
 def make_folder(path: str) -> None:

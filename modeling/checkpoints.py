@@ -1,7 +1,8 @@
-"""Weights in files: reading any of our checkpoints or an original one, writing the original's form.
+"""Weights in TensorFlow checkpoints: original ones and the saved states of our runs.
 
 Variables are called as in google-research/bert everywhere (`modeling.layers`), so an original
-checkpoint is a plain table name -> array, and so is what this module returns for a run checkpoint.
+checkpoint is a plain table name -> array, and so is what this module returns for a saved state.
+The other forms of a model are read to the same names (`modeling.forms`).
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -19,10 +19,12 @@ import tensorflow as tf
 from common.errors import UserError
 
 # What the object graph of a run checkpoint (`training.run_state`) puts around a variable's name.
-RUN_WEIGHTS_PREFIX = "weights/"
+RUN_WEIGHTS_PREFIX, RUN_SLOTS_PREFIX = "weights/", "slots/"
 _OBJECT_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-# Slots and counters of a training checkpoint; never part of a model.
-_TRAINING_ONLY = ("/adam_m", "/adam_v", "global_step")
+RUN_STEP_KEY = "step" + _OBJECT_SUFFIX
+# Moments and counter of an original training checkpoint; never part of a model.
+_SLOT_SUFFIXES = ("/adam_m", "/adam_v")
+GLOBAL_STEP = "global_step"
 
 MODEL_CHECKPOINT = "bert_model.ckpt"
 
@@ -50,64 +52,73 @@ class LoadReport:
                 logging.info("  %d %s: %s", len(names), title, ", ".join(names))
 
 
-def checkpoint_exists(path: str) -> bool:
-    """Whether `find_checkpoint` would find one."""
-    return _find(path) is not None
+class WeightReader(Protocol):
+    """Read access to stored weights by the original's variable names, whatever form they are in.
+
+    Attributes:
+      source: The file or prefix, for messages.
+      shapes: Name -> shape in the original's layout.
+    """
+
+    source: str
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def read(self, name: str) -> np.ndarray:
+        """The float32 value of one variable, in the original's layout."""
 
 
-def find_checkpoint(path: str) -> str:
-    """The prefix of the checkpoint that `--init_checkpoint` names.
-
-    Args:
-      path: A model folder, the folder of a run, or the prefix of a checkpoint (also given as one of
-        its files). In a folder that holds both, the finished model comes before saved states.
+def checkpoint_shapes(prefix: str) -> dict[str, tuple[int, ...]]:
+    """Key -> shape of everything in a TensorFlow checkpoint.
 
     Raises:
-      UserError: There is no checkpoint.
+      UserError: The files are not a checkpoint.
     """
-    prefix = _find(path)
-    if prefix is None:
-        raise UserError(
-            f"--init_checkpoint={path}: no checkpoint found; give a model folder (with "
-            f"{MODEL_CHECKPOINT}.index in it), the folder of a run, or the prefix of a checkpoint."
-        )
-    return prefix
+    try:
+        shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+    except Exception as error:  # The reader raises errors of many kinds for damaged files.
+        raise UserError(f"{prefix}: not a readable checkpoint ({error}).") from error
+    return {key: tuple(shape) for key, shape in shapes.items()}
 
 
-def _find(path: str) -> str | None:
-    prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
-    for candidate in (prefix, os.path.join(path, MODEL_CHECKPOINT)):
-        if tf.io.gfile.exists(candidate + ".index"):
-            return candidate
-    return tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else None
+def is_run_checkpoint(keys: Iterable[str]) -> bool:
+    """Whether these are the keys of a state that a run of ours saved."""
+    return any(_name_in_run(key, RUN_WEIGHTS_PREFIX) for key in keys)
 
 
 class CheckpointReader:
-    """Read access to a checkpoint by original variable names.
+    """The weights of an original checkpoint or of a saved state of ours: a `WeightReader`.
 
     Args:
-      prefix: As returned by `find_checkpoint`.
+      prefix: Of the checkpoint's files.
 
     Raises:
       UserError: The files are not a checkpoint, or hold no variables.
     """
 
     def __init__(self, prefix: str):
-        self.prefix = prefix
-        try:
-            self._reader = tf.train.load_checkpoint(prefix)
-            shapes = self._reader.get_variable_to_shape_map()
-        except Exception as error:  # The reader raises errors of many kinds for damaged files.
-            raise UserError(f"{prefix}: not a readable checkpoint ({error}).") from error
-        is_run = any(key.endswith(_OBJECT_SUFFIX) for key in shapes)
-        self._keys = {}
+        self.source = prefix
+        shapes = checkpoint_shapes(prefix)
+        self._keys: dict[str, str] = {}
+        # What training adds to the weights, by the names an original training checkpoint has.
+        self._training_keys: dict[str, str] = {}
+        is_run = is_run_checkpoint(shapes)
         for key in shapes:
-            name = _name_in_run(key) if is_run else key
-            if name and not name.endswith(_TRAINING_ONLY):
+            if is_run:
+                name = _name_in_run(key, RUN_WEIGHTS_PREFIX)
+                slot = _name_in_run(key, RUN_SLOTS_PREFIX)
+                if key == RUN_STEP_KEY:
+                    slot = GLOBAL_STEP
+            else:
+                is_slot = key == GLOBAL_STEP or key.endswith(_SLOT_SUFFIXES)
+                name, slot = (None, key) if is_slot else (key, None)
+            if name:
                 self._keys[name] = key
+            if slot:
+                self._training_keys[slot] = key
         if not self._keys:
             raise UserError(f"{prefix}: this checkpoint holds no model weights.")
-        self.shapes = {name: tuple(shapes[key]) for name, key in self._keys.items()}
+        self.shapes = {name: shapes[key] for name, key in self._keys.items()}
+        self._reader = tf.train.load_checkpoint(prefix)
 
     def read(self, name: str) -> np.ndarray:
         """The value of one variable.
@@ -115,19 +126,29 @@ class CheckpointReader:
         Raises:
           UserError: The data is truncated or does not match its checksum.
         """
+        return self._get(name, self._keys[name])
+
+    def read_training_state(self) -> dict[str, np.ndarray]:
+        """Adam moments (`<name>/adam_m`, `<name>/adam_v`) and `global_step`, where it has them.
+
+        Raises:
+          UserError: As `read`.
+        """
+        return {name: self._get(name, key) for name, key in sorted(self._training_keys.items())}
+
+    def _get(self, name: str, key: str) -> np.ndarray:
         try:
-            return self._reader.get_tensor(self._keys[name])
+            return self._reader.get_tensor(key)
         except Exception as error:  # As above; a truncated file even gives an IndexError.
-            raise UserError(f"{self.prefix}: variable {name} is damaged ({error}).") from error
+            raise UserError(f"{self.source}: variable {name} is damaged ({error}).") from error
 
 
-def _name_in_run(key: str) -> str | None:
+def _name_in_run(key: str, prefix: str) -> str | None:
     """The variable behind a key of an object-based run checkpoint; None for other objects."""
-    if not (key.startswith(RUN_WEIGHTS_PREFIX) and key.endswith(_OBJECT_SUFFIX)):
+    if not (key.startswith(prefix) and key.endswith(_OBJECT_SUFFIX)):
         return None
     # TensorFlow writes "/" inside a name as ".S" and "." as "..".
-    escaped = key[len(RUN_WEIGHTS_PREFIX) : -len(_OBJECT_SUFFIX)]
-    return escaped.replace(".S", "/").replace("..", ".")
+    return key[len(prefix) : -len(_OBJECT_SUFFIX)].replace(".S", "/").replace("..", ".")
 
 
 def variable_name(variable: tf.Variable) -> str:
@@ -140,29 +161,28 @@ def variable_values(variables: Sequence[tf.Variable]) -> dict[str, np.ndarray]:
     return {variable_name(v): v.numpy() for v in variables}
 
 
-def load_weights(variables: Sequence[tf.Variable], path: str) -> LoadReport:
-    """Assigns the weights of a checkpoint to the variables of the same names.
+def load_weights(variables: Sequence[tf.Variable], reader: WeightReader) -> LoadReport:
+    """Assigns stored weights to the variables of the same names.
 
     Args:
       variables: The model's variables.
-      path: See `find_checkpoint`.
+      reader: See `modeling.forms.open_weights`.
 
     Raises:
       UserError: Nothing matches, or a shape differs. No variable has been changed then.
     """
-    reader = CheckpointReader(find_checkpoint(path))
     by_name = {variable_name(v): v for v in variables}
     matched = tuple(name for name in by_name if name in reader.shapes)
     if not matched:
         raise UserError(
-            f"{reader.prefix}: none of its {len(reader.shapes)} variables is in the model; it has "
+            f"{reader.source}: none of its {len(reader.shapes)} variables is in the model; it has "
             f"{next(iter(sorted(reader.shapes)))}, the model wants {next(iter(by_name))}."
         )
     for name in matched:
         expected = tuple(by_name[name].shape)
         if reader.shapes[name] != expected:
             raise UserError(
-                f"{reader.prefix}: variable {name} has shape {list(reader.shapes[name])}, the "
+                f"{reader.source}: variable {name} has shape {list(reader.shapes[name])}, the "
                 f"model's has {list(expected)}; the checkpoint was made with another "
                 "configuration, vocabulary or label list."
             )
@@ -170,7 +190,7 @@ def load_weights(variables: Sequence[tf.Variable], path: str) -> LoadReport:
     for name, value in values.items():
         by_name[name].assign(value)
     return LoadReport(
-        source=reader.prefix,
+        source=reader.source,
         matched=matched,
         new=tuple(name for name in by_name if name not in reader.shapes),
         left_over=tuple(sorted(set(reader.shapes) - set(matched))),

@@ -31,8 +31,18 @@ NAMED_SIZES: dict[str, tuple[int, int]] = {
     "large": (24, 1024),
 }
 
-# "gelu" is the tanh approximation, as in google-research/bert since February 2019.
-HIDDEN_ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_erf", "relu", "tanh", "linear")
+# Word in `hidden_act` -> the function it stands for. "gelu" is the tanh approximation, as in
+# google-research/bert since February 2019; the exact form, which Hugging Face calls "gelu", is
+# "gelu_erf" here.
+ACTIVATION_FUNCTIONS = {
+    "gelu": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_erf": "gelu_erf",
+    "relu": "relu",
+    "tanh": "tanh",
+    "linear": "linear",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +55,7 @@ class BertConfig:
       num_hidden_layers: Number of Transformer layers, L.
       num_attention_heads: Number of heads, A; A must divide H.
       intermediate_size: Width of the feed-forward layer, I.
-      hidden_act: One of `HIDDEN_ACTIVATIONS`.
+      hidden_act: One of `ACTIVATION_FUNCTIONS`.
       hidden_dropout_prob: Dropout rate of embeddings and layer outputs.
       attention_probs_dropout_prob: Dropout rate of the attention probabilities.
       max_position_embeddings: Longest sequence the model has positions for.
@@ -111,10 +121,10 @@ class BertConfig:
                 f"{source}: hidden_size {config.hidden_size} is not a multiple of "
                 f"num_attention_heads {config.num_attention_heads}; heads must have a whole size."
             )
-        if config.hidden_act not in HIDDEN_ACTIVATIONS:
+        if config.hidden_act not in ACTIVATION_FUNCTIONS:
             raise UserError(
                 f'{source}: hidden_act "{config.hidden_act}" is not one of '
-                f"{', '.join(HIDDEN_ACTIVATIONS)}."
+                f"{', '.join(ACTIVATION_FUNCTIONS)}."
             )
         return config
 

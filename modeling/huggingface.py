@@ -1,121 +1,527 @@
-"""BERT models of the Hugging Face library: their folder read into original names and layouts.
+"""BERT models of the Hugging Face library: folders read and written, without PyTorch.
 
-A folder holds `config.json`, `model.safetensors` and `vocab.txt`. Kernels are stored transposed
-there, layer norm vectors are called weight and bias, and "gelu" means the exact (erf) form.
+    config.json   model.safetensors   vocab.txt   tokenizer_config.json
+
+Other names stand there for the same tensors, dense kernels are stored transposed, and "gelu" means
+the exact (erf) form. Names, keys and defaults are those of `models/bert` in transformers 4 and 5.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import json
+import logging
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.errors import UserError
-from common.files import exists, read_json
-from modeling.config import BertConfig
+from common.files import (
+    copy_file,
+    exists,
+    is_remote,
+    new_folder,
+    open_binary,
+    read_json,
+    write_json,
+)
+from modeling.config import ACTIVATION_FUNCTIONS, BertConfig
+from modeling.heads import CLASSIFIER_DROPOUT
+from modeling.layers import LAYER_NORM_EPSILON
+from modeling.tokenization import FullTokenizer
+from modeling.torch_file import read_torch_file
 
-# Hugging Face `hidden_act` -> the word for the same function in our `bert_config.json`.
-_ACTIVATIONS = {
-    "gelu": "gelu_erf",
-    "gelu_new": "gelu",
-    "gelu_pytorch_tanh": "gelu",
-    "relu": "relu",
-    "tanh": "tanh",
-}
+_CONFIG, _TOKENIZER_CONFIG, _VOCAB = "config.json", "tokenizer_config.json", "vocab.txt"
+_SAFETENSORS, _SHARDS, _TORCH = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+)
 
-# Full names in Hugging Face -> original names, where they are not made by the rules below.
-_SPECIAL_NAMES = {
-    "cls.predictions.bias": "cls/predictions/output_bias",
-    "cls.seq_relationship.weight": "cls/seq_relationship/output_weights",
-    "cls.seq_relationship.bias": "cls/seq_relationship/output_bias",
-    "classifier.weight": "output_weights",
-    "classifier.bias": "output_bias",
-}
-# Copies and constants that are no weights of their own.
-_REDUNDANT = (
-    "embeddings.position_ids",
-    "cls.predictions.decoder.weight",
-    "cls.predictions.decoder.bias",
+## Names
+
+_LAYER = "bert/encoder/layer_{}/"
+_EMBEDDINGS = tuple(
+    f"bert/embeddings/{kind}_embeddings" for kind in ("word", "position", "token_type")
+)
+_DENSE_MODULES = (
+    *(f"{_LAYER}attention/self/{part}" for part in ("query", "key", "value")),
+    _LAYER + "attention/output/dense",
+    _LAYER + "intermediate/dense",
+    _LAYER + "output/dense",
+    "bert/pooler/dense",
+    "cls/predictions/transform/dense",
+)
+_NORM_MODULES = (
+    "bert/embeddings/LayerNorm",
+    _LAYER + "attention/output/LayerNorm",
+    _LAYER + "output/LayerNorm",
+    "cls/predictions/transform/LayerNorm",
 )
 
 
+def _dotted(module: str) -> str:
+    return module.replace("layer_", "layer.").replace("/", ".")
+
+
+# Original name -> name in the library, {} for the number of the layer.
+_NAMES = {
+    **{name: _dotted(name) + ".weight" for name in _EMBEDDINGS},
+    **{f"{module}/kernel": _dotted(module) + ".weight" for module in _DENSE_MODULES},
+    **{f"{module}/bias": _dotted(module) + ".bias" for module in _DENSE_MODULES},
+    **{f"{module}/gamma": _dotted(module) + ".weight" for module in _NORM_MODULES},
+    **{f"{module}/beta": _dotted(module) + ".bias" for module in _NORM_MODULES},
+    "cls/predictions/output_bias": "cls.predictions.bias",
+    "cls/seq_relationship/output_weights": "cls.seq_relationship.weight",
+    "cls/seq_relationship/output_bias": "cls.seq_relationship.bias",
+    "cls/squad/output_weights": "qa_outputs.weight",
+    "cls/squad/output_bias": "qa_outputs.bias",
+    "output_weights": "classifier.weight",
+    "output_bias": "classifier.bias",
+}
+_ORIGINAL_NAMES = {library: original for original, library in _NAMES.items()}
+_LAYER_NUMBER = re.compile(r"(?<=encoder/layer_)[0-9]+|(?<=encoder\.layer\.)[0-9]+")
+
+
+def _is_transposed(original_name: str) -> bool:
+    """Whether the library has a tensor in the other layout, [out, in]."""
+    return original_name.endswith("/kernel")
+
+
+# The library's classes that have a place in an original checkpoint, and what belongs to each besides
+# embeddings and layers; a model is of the first class all of whose parts it has. BertModel also
+# stands for a model without any part.
+_ARCHITECTURES = {
+    "BertForSequenceClassification": ("bert/pooler/", "output_"),
+    "BertForQuestionAnswering": ("cls/squad/",),
+    "BertForPreTraining": ("bert/pooler/", "cls/predictions/", "cls/seq_relationship/"),
+    "BertForMaskedLM": ("cls/predictions/",),
+    "BertForNextSentencePrediction": ("bert/pooler/", "cls/seq_relationship/"),
+    "BertModel": ("bert/pooler/",),
+}
+_CLASSIFIER, _ENCODER_ALONE = "BertForSequenceClassification", "BertModel"
+# BertModel's own names lack the prefix that it has as a part of the others.
+_PREFIX = "bert."
+
+# Tensors that repeat another one of the file, and constants.
+_TIED = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+_CONSTANTS = ("bert.embeddings.position_ids",)
+
+## Configuration
+
+# `hidden_act` of the library -> one of our functions (`modeling.config`). The first word is written:
+# "gelu_new" is known since version 2, and like "gelu_pytorch_tanh" it equals TensorFlow's tanh form
+# to 1e-6, a rounding of float32.
+_ACTIVATIONS = {
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu": "gelu_erf",
+    "gelu_python": "gelu_erf",
+    "relu": "relu",
+    "tanh": "tanh",
+    "linear": "linear",
+}
+# What every model here computes; a configuration that says otherwise is for another function.
+_FIXED = {
+    "model_type": "bert",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",
+    "tie_word_embeddings": True,
+}
+# Float32 does not notice an epsilon up to here beside the smallest variances there are, those of the
+# embeddings, about 1e-3.
+_HARMLESS_EPSILON = 1e-10
+# Keys that the library gives a meaning of its own, and that say nothing about the encoder.
+_LIBRARY_KEYS = {
+    *_FIXED,
+    *re.findall(
+        r"\w+",
+        """
+        _name_or_path architectures auto_map bad_words_ids begin_suppress_tokens bos_token_id
+        chunk_size_feed_forward classifier_dropout cross_attention_hidden_size decoder_start_token_id
+        diversity_penalty do_sample dtype early_stopping encoder_no_repeat_ngram_size eos_token_id
+        exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id
+        gradient_checkpointing id2label is_encoder_decoder label2id layer_norm_eps length_penalty
+        max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_labels
+        num_return_sequences output_attentions output_hidden_states output_past output_scores
+        pad_token_id prefix problem_type pruned_heads remove_invalid_values repetition_penalty
+        return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params
+        temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p torch_dtype
+        torchscript transformers_version typical_p use_bfloat16 use_cache
+        """,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class HuggingFaceConfig:
+    """What a folder says about its model.
+
+    Attributes:
+      config: The architecture.
+      labels: Labels of the classifier in the order of its outputs; None without a classifier, and
+        where the library has only numbered them.
+      do_lower_case: The casing of the tokenizer, None where it is not recorded.
+    """
+
+    config: BertConfig
+    labels: list[str] | None
+    do_lower_case: bool | None
+
+
 def is_huggingface_folder(path: str) -> bool:
-    return exists(os.path.join(path, "config.json")) and exists(
-        os.path.join(path, "model.safetensors")
-    )
+    return exists(os.path.join(path, _CONFIG)) and _weights_file(path) is not None
 
 
-def read_huggingface(path: str) -> tuple[BertConfig, dict[str, np.ndarray], list[str] | None]:
-    """Reads a BERT folder of the Hugging Face library.
-
-    Args:
-      path: The folder.
-
-    Returns:
-      The configuration, the weights under original names and in original layouts, and the
-      classifier's labels in the order of its outputs if there is a classifier.
+def read_huggingface_config(folder: str) -> HuggingFaceConfig:
+    """Reads `config.json` and, where there is one, `tokenizer_config.json`.
 
     Raises:
-      UserError: Not a BERT model, or a tensor without a place in one.
+      UserError: They are damaged, or the model computes something else than a BERT encoder does here.
     """
-    from safetensors.numpy import load_file
-
-    config_path = os.path.join(path, "config.json")
-    values = read_json(config_path)
-    if values.get("model_type") != "bert":
+    path = os.path.join(folder, _CONFIG)
+    values = _read_object(path)
+    for key, ours in _FIXED.items():
+        if values.get(key) not in (None, ours):
+            raise UserError(
+                f"{path}: {key} is {json.dumps(values[key])}, models here have {json.dumps(ours)}; "
+                "this is another architecture, which cannot be converted."
+            )
+    epsilon = values.get("layer_norm_eps", LAYER_NORM_EPSILON)
+    if not (isinstance(epsilon, int | float) and 0 <= epsilon <= _HARMLESS_EPSILON):
         raise UserError(
-            f'{config_path}: model_type is "{values.get("model_type")}", expected "bert".'
+            f"{path}: layer_norm_eps is {epsilon}, but layer normalization here has "
+            f"{LAYER_NORM_EPSILON}, as in the original; the outputs would differ."
         )
-    config = _config(config_path, values)
-    weights_path = os.path.join(path, "model.safetensors")
-    try:
-        tensors = load_file(weights_path)
-    except Exception as error:  # safetensors raises an exception type of its own for each damage.
-        raise UserError(f"{weights_path}: not a readable safetensors file ({error}).") from error
-    weights = {}
-    for name, value in tensors.items():
-        if name.endswith(_REDUNDANT):
-            continue
-        original, transposed = _original_name(weights_path, name)
-        array = np.asarray(value, np.float32)
-        weights[original] = np.ascontiguousarray(array.T) if transposed else array
-    labels = None
-    if "output_weights" in weights:
-        by_id = values.get("id2label") or {}
-        labels = [by_id.get(str(i), f"LABEL_{i}") for i in range(len(weights["output_weights"]))]
-    return config, weights, labels
-
-
-def _config(source: str, values: Mapping[str, Any]) -> BertConfig:
-    names = set(BertConfig.__dataclass_fields__) - {"extra"}
-    known = {name: values[name] for name in names if name in values}
-    activation = known.get("hidden_act")
-    if activation not in _ACTIVATIONS:
+    activation = values.get("hidden_act")
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise UserError(
-            f'{source}: hidden_act "{activation}" is not one of {", ".join(_ACTIVATIONS)}.'
+            f"{path}: hidden_act is {json.dumps(activation)}, expected one of "
+            f"{', '.join(_ACTIVATIONS)}."
         )
-    return BertConfig.from_dict({**known, "hidden_act": _ACTIVATIONS[activation]}, source)
-
-
-def _original_name(source: str, name: str) -> tuple[str, bool]:
-    """The original name of a tensor, and whether its matrix is stored transposed."""
-    if name in _SPECIAL_NAMES:
-        return _SPECIAL_NAMES[name], False
-    # BertModel alone stores its names without "bert."; models with heads store them with it.
-    inner = name if name.startswith("cls.") else "bert." + name.removeprefix("bert.")
-    inner = re.sub(r"encoder\.layer\.(\d+)\.", r"encoder.layer_\1.", inner)
-    rules = (
-        (r"^(bert\.embeddings\.\w+_embeddings)\.weight$", r"\1", False),
-        (r"^(.*LayerNorm)\.(?:weight|gamma)$", r"\1.gamma", False),
-        (r"^(.*LayerNorm)\.(?:bias|beta)$", r"\1.beta", False),
-        (r"^(.*\.(?:dense|query|key|value))\.weight$", r"\1.kernel", True),
-        (r"^(.*\.(?:dense|query|key|value))\.bias$", r"\1.bias", False),
+    function = _ACTIVATIONS[activation]
+    word = next(word for word, ours in ACTIVATION_FUNCTIONS.items() if ours == function)
+    described = _without_library_keys({**values, "hidden_act": word})
+    tokenizer_path = os.path.join(folder, _TOKENIZER_CONFIG)
+    tokenizer = _read_object(tokenizer_path) if exists(tokenizer_path) else {}
+    do_lower_case = tokenizer.get("do_lower_case")
+    if not isinstance(do_lower_case, bool | None):
+        raise UserError(
+            f"{tokenizer_path}: do_lower_case is {json.dumps(do_lower_case)}, expected true or false."
+        )
+    return HuggingFaceConfig(
+        BertConfig.from_dict(described, path), _read_labels(path, values), do_lower_case
     )
-    for pattern, replacement, transposed in rules:
-        original, count = re.subn(pattern, replacement, inner)
-        if count:
-            return original.replace(".", "/"), transposed
-    raise UserError(f"{source}: tensor {name} has no place in a BERT model.")
+
+
+class HuggingFaceReader:
+    """The weights of a Hugging Face folder: a `modeling.checkpoints.WeightReader`.
+
+    Copies of tied weights and constants are left out. A tensor that has no place in an original
+    checkpoint keeps its name and layout.
+
+    Args:
+      folder: The folder.
+
+    Raises:
+      UserError: The files are damaged, the model is no BERT, a tensor is there twice, or the labels
+        are not as many as the outputs of the classifier.
+    """
+
+    def __init__(self, folder: str):
+        labels = read_huggingface_config(folder).labels
+        config_path = os.path.join(folder, _CONFIG)
+        has_classifier = _may_have_classifier(_read_object(config_path))
+        weights_file = _weights_file(folder)
+        if weights_file is None:
+            raise UserError(f"{folder}: neither {_SAFETENSORS} nor {_TORCH} is in the folder.")
+        self.source = os.path.join(folder, weights_file)
+        stored = _stored_tensors(self.source)
+        by_full_name: dict[str, _StoredTensor] = {}
+        for name, tensor in stored.items():
+            if by_full_name.setdefault(_full_name(name), tensor) is not tensor:
+                raise UserError(f"{self.source}: tensor {name} is there under two names.")
+        self._tied: dict[str, tuple[str, _StoredTensor]] = {}
+        for copy, tied_to in _TIED.items():
+            if copy in by_full_name:
+                tensor = by_full_name.pop(copy)
+                by_full_name.setdefault(tied_to, tensor)
+                self._tied[_ORIGINAL_NAMES[tied_to]] = copy, tensor
+        self._tensors: dict[str, _StoredTensor] = {}
+        for name, tensor in by_full_name.items():
+            if name not in _CONSTANTS:
+                original = _translated(name, _ORIGINAL_NAMES)
+                if original in ("output_weights", "output_bias") and not has_classifier:
+                    original = None
+                self._tensors[original or name] = tensor
+        self.shapes = {
+            name: tensor.shape[::-1] if _is_transposed(name) else tensor.shape
+            for name, tensor in self._tensors.items()
+        }
+        outputs = self.shapes.get("output_bias")
+        if labels and outputs not in (None, (len(labels),)):
+            raise UserError(
+                f"{config_path}: id2label has {len(labels)} labels, but output_bias in {self.source} "
+                f"has shape {list(outputs or ())}; they are not of the same model."
+            )
+
+    def read(self, name: str) -> np.ndarray:
+        """The float32 value of one variable, in the original's layout.
+
+        Raises:
+          UserError: The data is damaged or not of a floating-point type, or a tensor that the
+            library ties to this one has other values.
+        """
+        tensor = self._tensors[name]
+        value = self._read(name, tensor)
+        if name in self._tied:
+            copy_name, copy = self._tied[name]
+            if copy is not tensor and not np.array_equal(self._read(copy_name, copy), value):
+                raise UserError(
+                    f"{self.source}: {copy_name} has other values than {_NAMES[name]}, to which the "
+                    "original ties it; a model with a decoder of its own cannot be converted."
+                )
+        return np.ascontiguousarray(value.T) if _is_transposed(name) else value
+
+    def _read(self, name: str, tensor: _StoredTensor) -> np.ndarray:
+        try:
+            value = tensor.read()
+        except Exception as error:  # safetensors has an exception type for each damage.
+            raise UserError(f"{self.source}: tensor {name} is damaged ({error}).") from error
+        if value.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
+            raise UserError(
+                f"{self.source}: the tensor of {name} has the type {value.dtype.name}, expected "
+                "floating-point numbers; quantized models cannot be read."
+            )
+        return value.astype(np.float32)
+
+
+def write_huggingface(
+    folder: str,
+    weights: Mapping[str, np.ndarray],
+    config: BertConfig,
+    vocab_file: str | None,
+    do_lower_case: bool | None,
+    labels: Sequence[str] | None,
+) -> None:
+    """Writes a model as the library's class for its heads; what has no place there is logged.
+
+    The library's tokenizer gives the original's ids, but for these differences of its own: words of
+    101 to 200 characters are [UNK], "[MASK]" and the like in a text are special tokens, a capital
+    sigma at the end of a word becomes another letter, and its Unicode tables are older.
+
+    Args:
+      folder: The folder, which must be new or empty. It appears when it is complete.
+      weights: float32 arrays by the original's names and in its layouts.
+      config: The architecture.
+      vocab_file: Copied to `vocab.txt`; None leaves the folder without one.
+      do_lower_case: Casing of the tokenizer; None leaves it to the library's default (lower case).
+      labels: Labels of the classifier in the order of its outputs. Without them its outputs are
+        numbered, and a single output is a regression.
+
+    Raises:
+      UserError: The folder has something in it or cannot be written, or the number of labels is
+        not that of the outputs.
+    """
+    from safetensors.numpy import save
+
+    architecture = _architecture(weights)
+    tensors, left_out = {}, []
+    for name, value in weights.items():
+        library_name = _translated(name, _NAMES)
+        if library_name is None or not _belongs(name, architecture):
+            left_out.append(name)
+            continue
+        if architecture == _ENCODER_ALONE:
+            library_name = library_name.removeprefix(_PREFIX)
+        tensors[library_name] = np.ascontiguousarray(
+            value.T if _is_transposed(name) else value, np.float32
+        )
+    if left_out:
+        logging.info("%s has no place for, left out: %s", architecture, ", ".join(sorted(left_out)))
+    function = ACTIVATION_FUNCTIONS[config.hidden_act]
+    config_values = {
+        **_without_library_keys(config.to_dict()),
+        **_FIXED,
+        "architectures": [architecture],
+        "hidden_act": next(word for word, theirs in _ACTIVATIONS.items() if theirs == function),
+        "layer_norm_eps": LAYER_NORM_EPSILON,
+        "pad_token_id": FullTokenizer(vocab_file).pad_id if vocab_file else 0,
+    }
+    if architecture == _CLASSIFIER:
+        config_values.update(_classifier_values(len(weights["output_bias"]), labels))
+    tokenizer_values: dict[str, Any] = {
+        "tokenizer_class": "BertTokenizer",
+        "model_max_length": config.max_position_embeddings,
+    }
+    if do_lower_case is not None:
+        tokenizer_values["do_lower_case"] = do_lower_case
+    with new_folder(folder) as staging:
+        with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
+            file.write(save(tensors, metadata={"format": "pt"}))
+        if vocab_file:
+            copy_file(vocab_file, os.path.join(staging, _VOCAB))
+        write_json(os.path.join(staging, _TOKENIZER_CONFIG), tokenizer_values)
+        # Last: where a folder is not renamed as a whole (gs://), this makes it a model.
+        write_json(os.path.join(staging, _CONFIG), config_values)
+
+
+class _StoredTensor(NamedTuple):
+    """A tensor in a file: its shape, and a function that reads its values."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+
+def _weights_file(folder: str) -> str | None:
+    """Name of the file with the weights, or with the list of files that have them."""
+    names = (_SAFETENSORS, _SHARDS, _TORCH)
+    return next((name for name in names if exists(os.path.join(folder, name))), None)
+
+
+def _stored_tensors(path: str) -> dict[str, _StoredTensor]:
+    """The tensors of a file by their names in it."""
+    if path.endswith(_TORCH):
+        return {
+            name: _StoredTensor(value.shape, functools.partial(np.asarray, value))
+            for name, value in read_torch_file(path).items()
+        }
+    return _sharded_tensors(path) if path.endswith(_SHARDS) else _safetensors(path)
+
+
+def _sharded_tensors(path: str) -> dict[str, _StoredTensor]:
+    files = _read_object(path).get("weight_map")
+    if not isinstance(files, dict) or not all(
+        isinstance(file, str) and os.path.basename(file) == file for file in files.values()
+    ):
+        raise UserError(f'{path}: "weight_map" must give the name of a file for each tensor.')
+    folder = os.path.dirname(path)
+    shards = {file: _safetensors(os.path.join(folder, file)) for file in set(files.values())}
+    for name, file in files.items():
+        if name not in shards[file]:
+            raise UserError(f"{path}: tensor {name} should be in {file}, but is not there.")
+    return {name: shards[file][name] for name, file in files.items()}
+
+
+def _safetensors(path: str) -> dict[str, _StoredTensor]:
+    # Gives NumPy the type bfloat16.
+    import ml_dtypes  # noqa: F401
+    from safetensors import safe_open
+
+    try:
+        if is_remote(path):
+            import tensorflow as tf
+
+            with tempfile.TemporaryDirectory() as folder:
+                copy = os.path.join(folder, _SAFETENSORS)
+                tf.io.gfile.copy(path, copy)
+                file = safe_open(copy, framework="np")  # Mapped memory outlives the file's name.
+        else:
+            file = safe_open(path, framework="np")
+        return {
+            name: _StoredTensor(
+                tuple(file.get_slice(name).get_shape()), functools.partial(file.get_tensor, name)
+            )
+            for name in file.keys()  # noqa: SIM118
+        }
+    except Exception as error:  # safetensors has an exception type for each damage.
+        raise UserError(f"{path}: not a readable safetensors file ({error}).") from error
+
+
+def _full_name(name: str) -> str:
+    """A library name as today's models with heads have it.
+
+    BertModel alone lacks the prefix, and names from before 2020 end as the original's do.
+    """
+    if name.startswith(("embeddings.", "encoder.", "pooler.")):
+        name = _PREFIX + name
+    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+    return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+
+
+def _translated(name: str, table: Mapping[str, str]) -> str | None:
+    """The other side's name for a tensor, None where it has no place for it."""
+    number = _LAYER_NUMBER.search(name)
+    if number is None:
+        return table.get(name)
+    template = table.get(name[: number.start()] + "{}" + name[number.end() :])
+    return template and template.format(number[0])
+
+
+def _architecture(weights: Mapping[str, np.ndarray]) -> str:
+    """Name of the library's class for what a model has."""
+    for architecture, parts in _ARCHITECTURES.items():
+        if all(any(name.startswith(part) for name in weights) for part in parts):
+            return architecture
+    return _ENCODER_ALONE
+
+
+def _belongs(name: str, architecture: str) -> bool:
+    return name.startswith(("bert/embeddings/", "bert/encoder/", *_ARCHITECTURES[architecture]))
+
+
+def _may_have_classifier(config_values: Mapping[str, Any]) -> bool:
+    """Whether a tensor "classifier" is the head of the [CLS] vector, and not of every token.
+
+    Configurations from before 2020 do not name the class.
+    """
+    architectures = config_values.get("architectures")
+    return not architectures or _CLASSIFIER in architectures
+
+
+def _read_labels(path: str, config_values: Mapping[str, Any]) -> list[str] | None:
+    by_number = config_values.get("id2label")
+    if not by_number or not _may_have_classifier(config_values):
+        return None
+    numbers = [str(i) for i in range(len(by_number))]
+    if not isinstance(by_number, dict) or set(by_number) != set(numbers):
+        raise UserError(
+            f"{path}: id2label must give a label to each number from 0 on, found "
+            f"{json.dumps(by_number)}."
+        )
+    labels = [str(by_number[number]) for number in numbers]
+    return None if labels == _numbered_labels(len(labels)) else labels
+
+
+def _numbered_labels(num_labels: int) -> list[str]:
+    """The library's labels where nobody has named them."""
+    return [f"LABEL_{i}" for i in range(num_labels)]
+
+
+def _classifier_values(num_outputs: int, labels: Sequence[str] | None) -> dict[str, Any]:
+    """The keys of `config.json` for a classifier."""
+    if labels and len(labels) != num_outputs:
+        raise UserError(
+            f"The classifier has {num_outputs} outputs, but {len(labels)} labels are given: "
+            f"{', '.join(labels)}."
+        )
+    named = dict(enumerate(labels or _numbered_labels(num_outputs)))
+    values = {
+        "id2label": {str(number): label for number, label in named.items()},
+        "label2id": {label: number for number, label in named.items()},
+        "classifier_dropout": CLASSIFIER_DROPOUT,
+    }
+    return values if labels or num_outputs > 1 else {**values, "problem_type": "regression"}
+
+
+def _without_library_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in _LIBRARY_KEYS}
+
+
+def _read_object(path: str) -> dict[str, Any]:
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object, found {json.dumps(values):.50}.")
+    return values

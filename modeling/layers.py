@@ -18,26 +18,22 @@ from collections.abc import Callable
 import tensorflow as tf
 import tf_keras
 
+from modeling.config import ACTIVATION_FUNCTIONS
+
 # Added to the variance, as in the original (`tf.contrib.layers.layer_norm`).
 LAYER_NORM_EPSILON = 1e-12
 
 
 def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The function a `hidden_act` of `bert_config.json` stands for.
-
-    "gelu" is the tanh approximation (google-research/bert since commit bee6030); "gelu_erf" the
-    exact form, which Hugging Face calls "gelu".
-    """
+    """The function a `hidden_act` of `bert_config.json` stands for (`modeling.config`)."""
     functions: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-        "gelu": lambda x: tf.nn.gelu(x, approximate=True),
-        "gelu_new": lambda x: tf.nn.gelu(x, approximate=True),
-        "gelu_pytorch_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+        "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True),
         "gelu_erf": lambda x: tf.nn.gelu(x, approximate=False),
         "relu": tf.nn.relu,
         "tanh": tf.nn.tanh,
         "linear": tf.identity,
     }
-    return functions[name]
+    return functions[ACTIVATION_FUNCTIONS[name]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,86 +17,74 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import (
-    atomic_output,
-    exists,
-    open_binary,
-    read_json,
-    sha256_file,
-    write_json,
-    write_text,
-)
-from modeling.checkpoints import (
-    MODEL_CHECKPOINT,
-    find_checkpoint,
-    weights_digest,
-    write_checkpoint,
-)
-from modeling.config import BertConfig, load_config
+from common.files import copy_file, exists, read_json, sha256_file, write_json, write_text
+from modeling.checkpoints import MODEL_CHECKPOINT, weights_digest, write_checkpoint
+from modeling.config import ACTIVATION_FUNCTIONS, BertConfig, load_config
+from modeling.forms import HUGGINGFACE, StoredWeights, find_weights
+from modeling.huggingface import read_huggingface_config
 from modeling.tokenization import FullTokenizer
 
 CONFIG_FILE = "bert_config.json"
 VOCAB_FILE = "vocab.txt"
 INFO_FILE = "model_info.json"
+# An uncased vocabulary has no entries with capitals; a cased one has them by the thousand.
+MAX_CAPITALS_SHARE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelFolder:
-    """A model folder that exists.
+    """The folder of a model, in any of the forms of `modeling.forms`.
 
     Attributes:
       path: The folder.
-      config: Its `bert_config.json`.
+      weights: Where in it the weights are.
+      config: The architecture.
       vocab_file: Path of its `vocab.txt`, or None.
-      info: Content of `model_info.json`, empty for a folder of another tool.
-      checkpoint: Prefix of the weights.
+      vocab_sha256: Digest of the vocabulary: the recorded one, else that of `vocab.txt`.
+      do_lower_case: The casing the model was trained with, where it is recorded.
+      labels: The classifier's labels in the order of its outputs, where they are recorded.
+      global_step: Number of updates the model has had, 0 where it is not recorded.
     """
 
     path: str
+    weights: StoredWeights
     config: BertConfig
     vocab_file: str | None
-    info: dict[str, Any]
-    checkpoint: str
-
-    @property
-    def labels(self) -> list[str] | None:
-        """The classifier's labels in the order of its outputs, where they are recorded."""
-        return self.info.get("labels")
-
-    @property
-    def vocab_sha256(self) -> str | None:
-        """Digest of the vocabulary: the recorded one, else that of `vocab.txt`."""
-        if "vocab_sha256" in self.info:
-            return self.info["vocab_sha256"]
-        return sha256_file(self.vocab_file) if self.vocab_file else None
-
-    @property
-    def do_lower_case(self) -> bool | None:
-        """The casing the model was trained with, where it is recorded."""
-        return self.info.get("do_lower_case")
+    vocab_sha256: str | None
+    do_lower_case: bool | None
+    labels: list[str] | None
+    global_step: int
 
 
-def read_model_folder(path: str) -> ModelFolder:
-    """Opens the folder of a model, given by its path or by the prefix of its checkpoint.
+def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
+    """What stands beside weights; None for a checkpoint without a configuration.
 
     Raises:
-      UserError: There is no checkpoint or no `bert_config.json`.
+      UserError: A file in the folder is damaged or is for another kind of model.
     """
-    checkpoint = find_checkpoint(path)
-    folder = os.path.dirname(checkpoint)
-    config_path = os.path.join(folder, CONFIG_FILE)
-    if not exists(config_path):
-        raise UserError(
-            f"{folder}: no {CONFIG_FILE} beside the checkpoint; a model folder has one."
-        )
+    folder = weights.folder
     vocab_path = os.path.join(folder, VOCAB_FILE)
+    vocab_file = vocab_path if exists(vocab_path) else None
     info_path = os.path.join(folder, INFO_FILE)
+    info = read_json(info_path) if exists(info_path) else {}
+    if weights.form == HUGGINGFACE:
+        description = read_huggingface_config(folder)
+        config, labels = description.config, description.labels
+        do_lower_case = description.do_lower_case
+    elif exists(os.path.join(folder, CONFIG_FILE)):
+        config = load_config(os.path.join(folder, CONFIG_FILE))
+        labels, do_lower_case = info.get("labels"), info.get("do_lower_case")
+    else:
+        return None
     return ModelFolder(
         path=folder,
-        config=load_config(config_path),
-        vocab_file=vocab_path if exists(vocab_path) else None,
-        info=read_json(info_path) if exists(info_path) else {},
-        checkpoint=checkpoint,
+        weights=weights,
+        config=config,
+        vocab_file=vocab_file,
+        vocab_sha256=info.get("vocab_sha256") or (sha256_file(vocab_file) if vocab_file else None),
+        do_lower_case=do_lower_case,
+        labels=labels,
+        global_step=int(info.get("global_step", 0)),
     )
 
 
@@ -106,6 +94,7 @@ def write_model_folder(
     config: BertConfig,
     vocab_file: str | None,
     info: dict[str, Any],
+    training_state: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes a model folder; the checkpoint's index file comes last and makes it one.
 
@@ -115,30 +104,30 @@ def write_model_folder(
       config: The architecture.
       vocab_file: Copied to `vocab.txt`; None leaves the folder without one.
       info: JSON content of `model_info.json`; the digest of the weights is added.
+      training_state: Adam moments and `global_step`, stored beside the weights for scripts of the
+        original to go on training with this folder as their --output_dir.
     """
     staging = os.path.join(path, "model.tmp")
     if tf.io.gfile.exists(staging):
         tf.io.gfile.rmtree(staging)
     tf.io.gfile.makedirs(staging)
-    write_checkpoint(os.path.join(staging, MODEL_CHECKPOINT), values)
+    write_checkpoint(os.path.join(staging, MODEL_CHECKPOINT), {**values, **(training_state or {})})
     # From here until the index is back in place the folder is visibly no model.
     index = os.path.join(path, MODEL_CHECKPOINT + ".index")
     if tf.io.gfile.exists(index):
         tf.io.gfile.remove(index)
     write_text(os.path.join(path, CONFIG_FILE), config.to_json())
-    target = os.path.join(path, VOCAB_FILE)
-    if vocab_file and os.path.abspath(vocab_file) != os.path.abspath(target):
-        with (
-            open_binary(vocab_file, decompress=False) as source,
-            atomic_output(target) as temporary,
-            open_binary(temporary, "wb") as copy,
-        ):
-            copy.write(source.read())
+    if vocab_file:
+        copy_file(vocab_file, os.path.join(path, VOCAB_FILE))
     info = {**info, "weights_sha256": weights_digest(values)}
     write_json(os.path.join(path, INFO_FILE), info)
     for name in sorted(tf.io.gfile.listdir(staging)):  # ".data-..." before ".index"
         tf.io.gfile.rename(os.path.join(staging, name), os.path.join(path, name), overwrite=True)
     tf.io.gfile.rmtree(staging)
+    if training_state:
+        # An Estimator goes on from the checkpoint that this file names.
+        state = tf.compat.v1.train.generate_checkpoint_state_proto(path, MODEL_CHECKPOINT)
+        write_text(os.path.join(path, "checkpoint"), str(state))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +137,13 @@ class ModelSources:
     Attributes:
       config: The architecture.
       tokenizer: Of the model's vocabulary, None when no vocabulary is known.
+      do_lower_case: Casing as given or recorded, None when it is not known.
       labels: Labels of the classifier that `init_checkpoint` holds, if it is recorded.
     """
 
     config: BertConfig
     tokenizer: FullTokenizer | None
+    do_lower_case: bool | None
     labels: list[str] | None
 
     @property
@@ -191,19 +182,20 @@ def resolve_model(
     Raises:
       UserError: Something is missing or contradicts the model folder.
     """
-    folder = _folder_of(init_checkpoint) if init_checkpoint else None
+    folder = read_model_folder(find_weights(init_checkpoint)) if init_checkpoint else None
     if folder:
         if do_lower_case is None:
             do_lower_case = folder.do_lower_case
         if folder.do_lower_case not in (None, do_lower_case):
             raise UserError(
                 f"--do_lower_case={do_lower_case}, but {folder.path} was trained with "
-                f"do_lower_case={folder.do_lower_case} ({INFO_FILE}); use the same casing."
+                f"do_lower_case={folder.do_lower_case}; use the same casing."
             )
         vocab_file = vocab_file or folder.vocab_file
     tokenizer = None
     if vocab_file:
         tokenizer = FullTokenizer(vocab_file, do_lower_case=do_lower_case is not False)
+        check_casing(tokenizer)
     expected = folder.vocab_sha256 if folder else None
     if folder and tokenizer and expected not in (None, tokenizer.sha256):
         raise UserError(
@@ -217,21 +209,52 @@ def resolve_model(
         config = folder.config
     else:
         raise UserError(
-            "--bert_config_file is missing, and --init_checkpoint is not a model folder to take it "
-            "from; give the model's bert_config.json or the name of a size."
+            f"--bert_config_file is missing, and {_absent(CONFIG_FILE, init_checkpoint)}; give the "
+            "model's bert_config.json or the name of a size."
         )
+    if folder:
+        _check_same_function(config, folder)
     if vocab_size is not None and config.vocab_size != vocab_size:
         raise UserError(
             f"{vocab_file} has {vocab_size} entries, but the model's vocab_size is "
             f"{config.vocab_size}; use the vocabulary the model was made for."
         )
-    return ModelSources(config, tokenizer, folder.labels if folder else None)
+    return ModelSources(config, tokenizer, do_lower_case, folder.labels if folder else None)
 
 
-def _folder_of(init_checkpoint: str) -> ModelFolder | None:
-    """The model folder a checkpoint lies in; None for a checkpoint alone."""
-    folder = os.path.dirname(find_checkpoint(init_checkpoint))
-    return read_model_folder(init_checkpoint) if exists(os.path.join(folder, CONFIG_FILE)) else None
+def _check_same_function(config: BertConfig, folder: ModelFolder) -> None:
+    """Differences that no shape of a variable shows: the same weights, another function."""
+    for key in ("hidden_act", "num_attention_heads"):
+        wanted, found = getattr(config, key), getattr(folder.config, key)
+        if key == "hidden_act":
+            same = ACTIVATION_FUNCTIONS[wanted] == ACTIVATION_FUNCTIONS[found]
+        else:
+            same = wanted == found
+        if config.hidden_size == folder.config.hidden_size and not same:
+            raise UserError(
+                f"--bert_config_file has {key} {wanted}, but the weights of {folder.path} were made "
+                f"with {found}; leave the flag out to take the configuration of the checkpoint."
+            )
+
+
+def check_casing(tokenizer: FullTokenizer) -> None:
+    """Keeps a cased vocabulary from being used on lower-cased text.
+
+    The original compares with the names of seven released models; the words themselves tell it of
+    any model.
+
+    Raises:
+      UserError: Text is lower-cased, while a good part of the vocabulary has capital letters.
+    """
+    capitals = sum(
+        token != token.lower() for token in tokenizer.tokens if not token.startswith("[")
+    )
+    if tokenizer.do_lower_case and capitals > MAX_CAPITALS_SHARE * tokenizer.vocab_size:
+        raise UserError(
+            f"{tokenizer.vocab_file}: {capitals} of {tokenizer.vocab_size} entries have capital "
+            "letters, which lower-cased text never uses; this is the vocabulary of a cased model, so "
+            "pass --do_lower_case=False."
+        )
 
 
 def resolve_text_model(
@@ -248,11 +271,17 @@ def resolve_text_model(
     """
     sources = resolve_model(bert_config_file, vocab_file, init_checkpoint, do_lower_case)
     if sources.tokenizer is None:
-        raise UserError(
-            "--vocab_file is missing, and --init_checkpoint is not a model folder to take it from."
-        )
+        raise UserError(f"--vocab_file is missing, and {_absent(VOCAB_FILE, init_checkpoint)}.")
     check_max_seq_length(sources.config, max_seq_length)
-    return TextModelSources(sources.config, sources.tokenizer, sources.labels)
+    return TextModelSources(
+        sources.config, sources.tokenizer, sources.do_lower_case, sources.labels
+    )
+
+
+def _absent(name: str, init_checkpoint: str | None) -> str:
+    if init_checkpoint:
+        return f"there is no {name} beside the weights of --init_checkpoint={init_checkpoint}"
+    return "there is no --init_checkpoint to take it from"
 
 
 def check_labels(recorded: Sequence[str] | None, labels: Sequence[str], source: str) -> None:

@@ -17,7 +17,7 @@ from scripts import run_script
 
 from common.errors import UserError
 from distillation.soft_labels import feature_spec, read_manifest
-from modeling.checkpoints import CheckpointReader
+from modeling.forms import find_weights, open_weights
 from modeling.model_folder import read_model_folder, write_model_folder
 from modeling.tokenization import FullTokenizer
 from training.classifier_records import encode_rows
@@ -244,8 +244,9 @@ def test_text_that_was_changed_is_labelled_again(
 def other_teacher(teacher: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The same but for the bias of its outputs."""
     path = tmp_path_factory.mktemp("other")
-    folder = read_model_folder(str(teacher))
-    reader = CheckpointReader(folder.checkpoint)
+    folder = read_model_folder(find_weights(str(teacher)))
+    assert folder
+    reader = open_weights(folder.weights)
     values = {name: reader.read(name) for name in reader.shapes}
     values["output_bias"] = values["output_bias"] + np.float32(0.5)
     write_model_folder(str(path), values, folder.config, folder.vocab_file, folder.info)

@@ -17,9 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import exists, read_json
-from modeling.checkpoints import checkpoint_exists, load_weights
-from modeling.model_folder import INFO_FILE
+from modeling.checkpoints import load_weights
+from modeling.config import BertConfig
+from modeling.forms import find_weights, open_weights, weights_exist
+from modeling.initialization import FULL, RANDOM, select_weights
+from modeling.model_folder import read_model_folder
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.input import FeatureSpec, RecordSet, damage_named, training_batches
 from training.loop import Objective, TrainOptions, train
@@ -54,6 +56,8 @@ class RunOptions:
       train_batch_size: Examples per update over all replicas.
       keep_checkpoint_max: Saved states to keep.
       loop: Options of the loop.
+      init_strategy: What to take of the checkpoint (`modeling.initialization.STRATEGIES`).
+      init_layers: Which of its layers, in place of the strategy; None for the strategy's.
     """
 
     output_dir: str
@@ -63,6 +67,8 @@ class RunOptions:
     train_batch_size: int
     keep_checkpoint_max: int
     loop: TrainOptions
+    init_strategy: str = FULL
+    init_layers: tuple[int, ...] | None = None
 
 
 def run_training(
@@ -113,10 +119,7 @@ def run_training(
         state = RunState(options.output_dir, variables, optimizer, options.keep_checkpoint_max)
     # 1. the run's own newest state, 2. --init_checkpoint, 3. random weights
     if not state.restore():
-        if options.init_checkpoint:
-            load_weights(variables, options.init_checkpoint).log()
-        else:
-            logging.info("No --init_checkpoint: training starts from random weights.")
+        initialize(variables, objective.model.encoder.config, options)
     log_start(objective, options)
     reporter = Reporter(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step
@@ -156,6 +159,22 @@ def run_training(
     return evaluate_and_keep_best()
 
 
+def initialize(
+    variables: Sequence[tf.Variable], config: BertConfig, options: RunOptions
+) -> None:
+    """Gives a model the weights its run starts from, and says which they are.
+
+    Raises:
+      UserError: The checkpoint does not fit.
+    """
+    if not options.init_checkpoint or options.init_strategy == RANDOM:
+        logging.info("Training starts from random weights.")
+        return
+    reader = open_weights(find_weights(options.init_checkpoint))
+    selected = select_weights(reader, config, options.init_strategy, options.init_layers)
+    load_weights(variables, selected).log()
+
+
 def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:
     """What is evaluated and used for predictions when nothing is trained.
 
@@ -166,7 +185,7 @@ def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:
     Raises:
       UserError: There are no weights.
     """
-    if checkpoint_exists(output_dir):
+    if weights_exist(output_dir):
         return output_dir
     if init_checkpoint:
         return init_checkpoint
@@ -189,15 +208,16 @@ def load_trained_weights(variables: Sequence[tf.Variable], path: str) -> int:
     Raises:
       UserError: They are not the weights of a whole model of this kind.
     """
-    report = load_weights(variables, path)
+    stored = find_weights(path)
+    report = load_weights(variables, open_weights(stored))
     report.log()
     if report.new:
         raise UserError(
             f"{report.source}: variables {', '.join(report.new)} are missing, so there is no trained "
             "model to use; train it first (--do_train)."
         )
-    info_path = os.path.join(os.path.dirname(report.source), INFO_FILE)
-    return int(read_json(info_path).get("global_step", 0)) if exists(info_path) else 0
+    folder = read_model_folder(stored)
+    return folder.global_step if folder else 0
 
 
 def log_start(objective: Objective, options: RunOptions) -> None:

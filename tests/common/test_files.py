@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import lzma
 import os
+import pathlib
 
 import pytest
 
@@ -173,3 +174,34 @@ def test_remote_files(tmp_path):
     files.write_json(f"file://{tmp_path}/deep/er/a.json", [1])
     assert files.read_json(f"file://{tmp_path}/deep/er/a.json") == [1]
     assert os.listdir(tmp_path / "deep" / "er") == ["a.json"]
+
+
+def test_new_folder_appears_complete_or_not_at_all(tmp_path: pathlib.Path) -> None:
+    target = tmp_path / "out"
+    with pytest.raises(ZeroDivisionError), files.new_folder(str(target)) as staging:
+        (pathlib.Path(staging) / "half").write_text("half")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    target.mkdir()  # An empty folder may be taken.
+    with files.new_folder(f"{target}/") as staging:
+        (pathlib.Path(staging) / "whole").write_text("whole")
+        assert list(target.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (target / "whole").read_text() == "whole"
+    with (
+        pytest.raises(UserError, match="exists already and is not empty"),
+        files.new_folder(str(target)),
+    ):
+        pass
+    with pytest.raises(UserError, match="exists already"), files.new_folder(str(target / "whole")):
+        pass
+    assert (target / "whole").read_text() == "whole"
+
+
+def test_copy_file(tmp_path: pathlib.Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "folder" / "b"
+    source.write_bytes(b"\x00\xff" * 3)
+    files.copy_file(str(source), str(target))
+    files.copy_file(str(target), str(target))
+    assert target.read_bytes() == source.read_bytes()
+    assert [path.name for path in target.parent.iterdir()] == ["b"]

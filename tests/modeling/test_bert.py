@@ -5,9 +5,11 @@ import pytest
 import tensorflow as tf
 
 from modeling.bert import BertEncoder
+from modeling.checkpoints import variable_values
 from modeling.config import BertConfig
 from modeling.heads import ClassifierModel, PretrainingModel
 from modeling.layers import Build, dropout
+from modeling.model_garden import build_model_garden_encoder
 
 # Odd sizes, so that exchanged axes do not go unnoticed.
 CONFIG = BertConfig(
@@ -44,72 +46,21 @@ def randomize(variables: list[tf.Variable]) -> None:
         variable.assign_add(rng.normal(scale=0.1, size=variable.shape).astype(np.float32))
 
 
-def garden_encoder(encoder: BertEncoder) -> tf.keras.Model:
-    """Model Garden's encoder with the same weights."""
-    from official.nlp.modeling import networks
-
-    c = CONFIG
-    garden = networks.BertEncoder(
-        vocab_size=c.vocab_size,
-        hidden_size=c.hidden_size,
-        num_layers=c.num_hidden_layers,
-        num_attention_heads=c.num_attention_heads,
-        max_sequence_length=c.max_position_embeddings,
-        type_vocab_size=c.type_vocab_size,
-        inner_dim=c.intermediate_size,
-        output_dropout=0.0,
-        attention_dropout=0.0,
-    )
-    ours = {v.name.removesuffix(":0"): v.numpy() for v in encoder.trainable_variables}
-    heads, size = c.num_attention_heads, c.head_size
-    values = [
-        ours["bert/embeddings/word_embeddings"],
-        ours["bert/embeddings/position_embeddings"],
-        ours["bert/embeddings/token_type_embeddings"],
-        ours["bert/embeddings/LayerNorm/gamma"],
-        ours["bert/embeddings/LayerNorm/beta"],
-    ]
-    for i in range(c.num_hidden_layers):
-        scope = f"bert/encoder/layer_{i}"
-        for part in ("query", "key", "value"):
-            kernel = ours[f"{scope}/attention/self/{part}/kernel"]
-            values.append(kernel.reshape(c.hidden_size, heads, size))
-            values.append(ours[f"{scope}/attention/self/{part}/bias"].reshape(heads, size))
-        kernel = ours[f"{scope}/attention/output/dense/kernel"]
-        values.append(kernel.reshape(heads, size, c.hidden_size))
-        values.append(ours[f"{scope}/attention/output/dense/bias"])
-        for name in (
-            "attention/output/LayerNorm/gamma",
-            "attention/output/LayerNorm/beta",
-            "intermediate/dense/kernel",
-            "intermediate/dense/bias",
-            "output/dense/kernel",
-            "output/dense/bias",
-            "output/LayerNorm/gamma",
-            "output/LayerNorm/beta",
-        ):
-            values.append(ours[f"{scope}/{name}"])
-    values += [ours["bert/pooler/dense/kernel"], ours["bert/pooler/dense/bias"]]
-    garden.set_weights(values)
-    return garden
-
-
 def test_encoder_equals_model_garden() -> None:
     encoder = BertEncoder(CONFIG, Build(stddev=0.02))
     randomize(encoder.trainable_variables)
     batch = random_batch()
     ours = encoder(batch["input_ids"], batch["input_mask"], batch["segment_ids"])
-    theirs = garden_encoder(encoder)(
-        [batch["input_ids"], batch["input_mask"], batch["segment_ids"]]
-    )
-    theirs = (
-        theirs if isinstance(theirs, list) else [theirs["sequence_output"], theirs["pooled_output"]]
-    )
+    garden = build_model_garden_encoder(CONFIG, variable_values(encoder.trainable_variables))
+    theirs = garden([batch["input_ids"], batch["input_mask"], batch["segment_ids"]])
     real = batch["input_mask"].numpy().astype(bool)
     np.testing.assert_allclose(
-        ours.sequence_output.numpy()[real], theirs[0].numpy()[real], rtol=1e-4, atol=2e-5
+        ours.sequence_output.numpy()[real],
+        theirs["sequence_output"].numpy()[real],
+        rtol=1e-4,
+        atol=2e-5,
     )
-    np.testing.assert_allclose(ours.pooled_output, theirs[1], rtol=1e-4, atol=2e-5)
+    np.testing.assert_allclose(ours.pooled_output, theirs["pooled_output"], rtol=1e-4, atol=2e-5)
 
 
 def test_masked_lm_loss_and_its_gradient_are_those_of_the_logits() -> None:

@@ -1,0 +1,111 @@
+"""What a student starts from (Turc et al. 2019, section 6.1 and Figure 5).
+
+A strategy is a view of the stored weights: it shows the student those it takes, under the names of
+the student's own layers. Loading them is the same for all.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from common.errors import UserError
+from modeling.checkpoints import WeightReader
+from modeling.config import BertConfig
+
+FULL, RANDOM, EMBEDDINGS_ONLY = "full", "random", "embeddings_only"
+TRUNCATE_BOTTOM, TRUNCATE_EVERY_OTHER = "truncate_bottom", "truncate_every_other"
+STRATEGIES = (FULL, RANDOM, EMBEDDINGS_ONLY, TRUNCATE_BOTTOM, TRUNCATE_EVERY_OTHER)
+
+_LAYER = re.compile(r"(?<=^bert/encoder/layer_)\d+(?=/)")
+_WIDTH_VARIABLE = "bert/embeddings/word_embeddings"
+
+
+class WeightSelection:
+    """Some of the variables of a `WeightReader`, under new names: a `WeightReader` too.
+
+    Args:
+      reader: The stored weights.
+      names: New name -> name in `reader`.
+    """
+
+    def __init__(self, reader: WeightReader, names: Mapping[str, str]):
+        self.source = reader.source
+        self.shapes = {new: reader.shapes[old] for new, old in names.items()}
+        self._reader, self._names = reader, names
+
+    def read(self, name: str) -> np.ndarray:
+        return self._reader.read(self._names[name])
+
+
+def select_weights(
+    reader: WeightReader, config: BertConfig, strategy: str, layers: Sequence[int] | None
+) -> WeightReader:
+    """The weights that a student takes.
+
+    Args:
+      reader: Weights of a model that may be deeper.
+      config: The student's architecture.
+      strategy: One of `STRATEGIES` but "random".
+      layers: Layer of the stored model for each of the student's, counted from 0; takes the place
+        of the strategy.
+
+    Raises:
+      UserError: The widths differ, there are too few layers, or "full" is asked of a model of another
+        depth.
+    """
+    width = reader.shapes.get(_WIDTH_VARIABLE, (0, config.hidden_size))[1]
+    if width != config.hidden_size:
+        raise UserError(
+            f"{reader.source} has hidden_size {width}, the student {config.hidden_size}; take a model "
+            "of the student's width to start from."
+        )
+    numbers = [int(match[0]) for name in reader.shapes if (match := _LAYER.search(name))]
+    depth, wanted = max(numbers, default=-1) + 1, config.num_hidden_layers
+    if strategy == EMBEDDINGS_ONLY and not layers:
+        logging.info("The student takes the embeddings of %s.", reader.source)
+        names = {name: name for name in reader.shapes if name.startswith("bert/embeddings/")}
+        return WeightSelection(reader, names)
+    if not layers:
+        layers = _layers(reader.source, strategy, depth, wanted)
+    if len(layers) != wanted or not all(0 <= layer < depth for layer in layers):
+        raise UserError(
+            f"--init_layers={','.join(map(str, layers))} names {len(layers)} layers; expected one of "
+            f"0 to {depth - 1} for each of the student's {wanted}, because {reader.source} has "
+            f"{depth} layers."
+        )
+    if list(layers) != list(range(depth)):
+        taken = ", ".join(f"{new} from {old}" for new, old in enumerate(layers))
+        logging.info("The student takes its layers from %s: %s.", reader.source, taken)
+    names = {name: name for name in reader.shapes if not _LAYER.search(name)}
+    for new, old in enumerate(layers):
+        prefix = f"bert/encoder/layer_{old}/"
+        for name in reader.shapes:
+            if name.startswith(prefix):
+                names[f"bert/encoder/layer_{new}/{name.removeprefix(prefix)}"] = name
+    return WeightSelection(reader, names)
+
+
+def _layers(source: str, strategy: str, depth: int, wanted: int) -> list[int]:
+    """Layers of a model of `depth` layers for a student of `wanted` layers."""
+    if strategy == FULL and depth != wanted:
+        raise UserError(
+            f"{source} has {depth} layers, the model {wanted}; say with --init_strategy which to "
+            f"take ({TRUNCATE_BOTTOM}, {TRUNCATE_EVERY_OTHER}, {EMBEDDINGS_ONLY}), or with --init_layers."
+        )
+    if depth < wanted:
+        raise UserError(
+            f"{source} has {depth} layers, too few for the student's {wanted}; "
+            f"--init_strategy={strategy} needs a deeper model."
+        )
+    if strategy == TRUNCATE_EVERY_OTHER:
+        if depth < 2 * wanted:
+            raise UserError(
+                f"{source} has {depth} layers, every other one of which is too few for the student's "
+                f"{wanted}; use --init_strategy={TRUNCATE_BOTTOM} or --init_layers."
+            )
+        return list(range(0, 2 * wanted, 2))
+    return list(range(wanted))

@@ -1,0 +1,233 @@
+"""Conversion between all forms, by flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from models import ODD_CONFIG, random_weights
+from scripts import run_script
+
+from common.errors import UserError
+from modeling.checkpoints import CheckpointReader, write_checkpoint
+from modeling.config import BertConfig, named_config
+from modeling.forms import find_weights, open_weights
+from modeling.heads import ClassifierModel, PretrainingModel
+from modeling.model_folder import write_model_folder
+from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
+from modeling.tokenization import FullTokenizer
+from training.run_state import RunState
+
+PATH = ["hf", "model_garden", "tf1"]
+
+
+@pytest.fixture(scope="module")
+def odd_vocab_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """As many words as the odd configuration has."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words += [f"w{i}" for i in range(ODD_CONFIG.vocab_size - len(words))]
+    path = tmp_path_factory.mktemp("odd") / "vocab.txt"
+    path.write_text("\n".join(words) + "\n")
+    return str(path)
+
+
+def write_model(
+    folder: pathlib.Path,
+    weights: dict[str, np.ndarray],
+    vocab_file: str | None,
+    config: BertConfig = ODD_CONFIG,
+    **info: Any,
+) -> str:
+    write_model_folder(str(folder), weights, config, vocab_file, info)
+    return str(folder)
+
+
+def pretrained_weights(config: BertConfig) -> dict[str, np.ndarray]:
+    return random_weights(PretrainingModel(config))
+
+
+def classifier_weights(config: BertConfig) -> dict[str, np.ndarray]:
+    return random_weights(ClassifierModel(config, 3))
+
+
+def regression_weights(config: BertConfig) -> dict[str, np.ndarray]:
+    return random_weights(ClassifierModel(config, 1))
+
+
+def assert_same_weights(folder: str, weights: dict[str, np.ndarray]) -> None:
+    reader = open_weights(find_weights(folder))
+    assert set(reader.shapes) == set(weights)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(reader.read(name), value, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("make", "labels"),
+    [
+        (pretrained_weights, None),
+        (classifier_weights, ["no", "maybe", "yes"]),
+        (regression_weights, None),
+    ],
+)
+def test_round_trip_through_all_forms(
+    tmp_path: pathlib.Path, odd_vocab_file: str, make: Any, labels: list[str] | None
+) -> None:
+    weights = make(ODD_CONFIG)
+    config = dataclasses.replace(ODD_CONFIG, hidden_act="gelu_erf", extra={"pooler_type": "first"})
+    info = {"labels": labels} if labels else {}
+    start = write_model(
+        tmp_path / "start", weights, odd_vocab_file, config, do_lower_case=False, **info
+    )
+    folder = start
+    for form in PATH:
+        target = str(tmp_path / form)
+        run_script("convert_checkpoint", input_path=folder, output_format=form, output_dir=target)
+        assert find_weights(target).form == form
+        assert_same_weights(target, weights)
+        folder = target
+    before, after = (
+        json.loads((pathlib.Path(path) / "bert_config.json").read_text())
+        for path in (start, folder)
+    )
+    assert before == after
+    description = json.loads((tmp_path / "tf1" / "model_info.json").read_text())
+    assert description.get("labels") == labels
+    assert description["do_lower_case"] is False
+    assert description["vocab_sha256"] == FullTokenizer(odd_vocab_file, False).sha256
+    assert (tmp_path / "tf1" / "vocab.txt").read_text() == pathlib.Path(odd_vocab_file).read_text()
+
+
+def test_round_trip_of_tiny(tmp_path: pathlib.Path) -> None:
+    config = named_config("tiny")
+    assert config
+    weights = pretrained_weights(config)
+    folder = write_model(tmp_path / "start", weights, None, config)
+    for form in PATH:
+        target = str(tmp_path / form)
+        run_script("convert_checkpoint", input_path=folder, output_format=form, output_dir=target)
+        folder = target
+    assert_same_weights(folder, weights)
+
+
+def test_a_run_with_its_optimizer(tmp_path: pathlib.Path) -> None:
+    model = ClassifierModel(ODD_CONFIG, 3)
+    optimizer = AdamWeightDecay(WarmupLinearDecay(1e-3, 10, 0))
+    state = RunState(str(tmp_path / "run"), model.trainable_variables, optimizer, keep=1)
+    for variable, moment in zip(model.trainable_variables, optimizer.first_moments, strict=True):
+        moment.assign(tf.random.stateless_normal(variable.shape, [1, 2]))
+    state.step_variable.assign(7)
+    state.save()
+    config_file = tmp_path / "bert_config.json"
+    config_file.write_text(ODD_CONFIG.to_json())
+    arguments = {
+        "input_path": tmp_path / "run",
+        "input_format": "run",
+        "bert_config_file": config_file,
+        "labels": "no,maybe,yes",
+    }
+    with_optimizer, without = tmp_path / "with", tmp_path / "without"
+    run_script("convert_checkpoint", **arguments, include_optimizer=True, output_dir=with_optimizer)
+    run_script("convert_checkpoint", **arguments, output_dir=without)
+    # What an Estimator asks for: the name in `checkpoint`, three arrays per variable and the step.
+    assert tf.train.latest_checkpoint(str(with_optimizer)) == str(
+        with_optimizer / "bert_model.ckpt"
+    )
+    written = tf.train.load_checkpoint(str(with_optimizer))
+    names = [v.name.removesuffix(":0") for v in model.trainable_variables]
+    assert set(written.get_variable_to_shape_map()) == {
+        "global_step",
+        *names,
+        *(f"{name}/adam_m" for name in names),
+        *(f"{name}/adam_v" for name in names),
+    }
+    assert written.get_tensor("global_step") == 7
+    assert written.get_variable_to_dtype_map()["global_step"] == tf.int64
+    for name, moment in zip(names, optimizer.first_moments, strict=True):
+        np.testing.assert_array_equal(written.get_tensor(f"{name}/adam_m"), moment.numpy())
+    assert set(CheckpointReader(str(without / "bert_model.ckpt")).shapes) == set(names)
+    assert tf.train.latest_checkpoint(str(without)) is None
+
+
+def test_labels_are_put_in_order(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
+    weights = classifier_weights(ODD_CONFIG)
+    labels = ["entailment", "neutral", "contradiction"]
+    source = write_model(tmp_path / "a", weights, odd_vocab_file, labels=labels)
+    target = tmp_path / "b"
+    run_script(
+        "convert_checkpoint",
+        input_path=source,
+        output_dir=target,
+        output_format="hf",
+        labels="contradiction,entailment,neutral",
+    )
+    assert json.loads((target / "config.json").read_text())["id2label"] == {
+        "0": "contradiction",
+        "1": "entailment",
+        "2": "neutral",
+    }
+    moved = open_weights(find_weights(str(target))).read("output_weights")
+    np.testing.assert_array_equal(moved, weights["output_weights"][[2, 0, 1]])
+
+
+def test_bad_input_writes_nothing(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
+    weights = pretrained_weights(ODD_CONFIG)
+    good = write_model(tmp_path / "good", weights, odd_vocab_file)
+    missing = dict(weights)
+    del missing["bert/encoder/layer_3/output/dense/kernel"]
+    write_model(tmp_path / "missing", missing, odd_vocab_file)
+    transposed = dict(weights)
+    name = "bert/encoder/layer_1/output/dense/kernel"
+    transposed[name] = transposed[name].T
+    write_model(tmp_path / "transposed", transposed, odd_vocab_file)
+    other = dataclasses.replace(ODD_CONFIG, num_hidden_layers=4)
+    write_model(tmp_path / "other", weights, odd_vocab_file, other)
+    (tmp_path / "text").write_text("not a checkpoint")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").write_text("kept")
+    write_checkpoint(str(tmp_path / "bare"), weights)
+    cases: list[tuple[str, str, dict[str, Any]]] = [
+        ("missing", r"layer_3/output/dense/kernel with shape \[37, 32\] is missing", {}),
+        ("transposed", r"\[32, 37\].*\[37, 32\]; it is stored transposed", {}),
+        ("other", "layer_4/... exist.*num_hidden_layers 4", {}),
+        ("text", "--input_path=.*text: no checkpoint found", {}),
+        ("bare", "--bert_config_file is missing", {}),
+        ("good", "--input_format=hf, but .* has the form tf1", {"input_format": "hf"}),
+        ("good", "names 2 labels, there is no classifier", {"labels": "no,yes"}),
+        ("good", "holds no optimizer state", {"include_optimizer": True}),
+        (
+            "good",
+            "--include_optimizer is for --output_format=tf1, not hf",
+            {"include_optimizer": True, "output_format": "hf"},
+        ),
+        (
+            "good",
+            "num_attention_heads 8, but the weights of .* were made with 4",
+            {"bert_config_file": tmp_path / "heads.json"},
+        ),
+        (
+            "good",
+            "hidden_act gelu_erf, but the weights of .* were made with gelu;",
+            {"bert_config_file": tmp_path / "erf.json"},
+        ),
+    ]
+    heads = dataclasses.replace(ODD_CONFIG, num_attention_heads=8)
+    (tmp_path / "heads.json").write_text(heads.to_json())
+    erf = dataclasses.replace(ODD_CONFIG, hidden_act="gelu_erf")
+    (tmp_path / "erf.json").write_text(erf.to_json())
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    for source, message, arguments in cases:
+        with pytest.raises(UserError, match=message):
+            run_script(
+                "convert_checkpoint",
+                input_path=tmp_path / source,
+                output_dir=tmp_path / "out",
+                **arguments,
+            )
+    with pytest.raises(UserError, match="full exists already and is not empty"):
+        run_script("convert_checkpoint", input_path=good, output_dir=tmp_path / "full")
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
