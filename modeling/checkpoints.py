@@ -61,7 +61,7 @@ class WeightReader(Protocol):
     """
 
     source: str
-    shapes: Mapping[str, tuple[int, ...]]
+    shapes: dict[str, tuple[int, ...]]
 
     def read(self, name: str) -> np.ndarray:
         """The float32 value of one variable, in the original's layout."""

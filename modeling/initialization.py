@@ -60,8 +60,8 @@ def select_weights(
     width = reader.shapes.get(_WIDTH_VARIABLE, (0, config.hidden_size))[1]
     if width != config.hidden_size:
         raise UserError(
-            f"{reader.source} has hidden_size {width}, the student {config.hidden_size}; take a model "
-            "of the student's width to start from."
+            f"{reader.source} has hidden_size {width}, the student {config.hidden_size}; start from "
+            "a model of the student's width."
         )
     numbers = [int(match[0]) for name in reader.shapes if (match := _LAYER.search(name))]
     depth, wanted = max(numbers, default=-1) + 1, config.num_hidden_layers
@@ -93,8 +93,8 @@ def _layers(source: str, strategy: str, depth: int, wanted: int) -> list[int]:
     """Layers of a model of `depth` layers for a student of `wanted` layers."""
     if strategy == FULL and depth != wanted:
         raise UserError(
-            f"{source} has {depth} layers, the model {wanted}; say with --init_strategy which to "
-            f"take ({TRUNCATE_BOTTOM}, {TRUNCATE_EVERY_OTHER}, {EMBEDDINGS_ONLY}), or with --init_layers."
+            f"{source} has {depth} layers, the model {wanted}; say which to take with --init_layers, "
+            f"or --init_strategy ({TRUNCATE_BOTTOM}, {TRUNCATE_EVERY_OTHER}, {EMBEDDINGS_ONLY})."
         )
     if depth < wanted:
         raise UserError(

@@ -15,7 +15,8 @@ cd "$(dirname "$0")/.."
 PYTHON="${PYTHON:-python3}"
 exec "$PYTHON" -m experiments.compare_strategies \
   --task_name=SST-2 --student=tiny --seeds=1,2,3 --jobs=2 --max_seq_length=64 --batch_size=64 \
-  --lm_sentence_split --lm_batch_size=64 --lm_student_steps=4000 --lm_learning_rate=1e-3 \
+  --lm_sentence_split --lm_max_seq_length=64 --lm_batch_size=64 --lm_student_steps=12000 \
+  --lm_learning_rate=1e-3 \
   --teacher_learning_rate=5e-5 --teacher_epochs=2 \
   --label_learning_rate=3e-4 --label_epochs=2 \
   --distill_learning_rate=3e-4 --distill_epochs=1 \
