@@ -21,7 +21,7 @@ import dataclasses
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from absl import flags
 
@@ -215,18 +215,23 @@ def make_plan(values: flags.FlagValues) -> Plan:
     label = (values.label_learning_rate, values.label_epochs)
     final = (values.final_learning_rate, values.final_epochs)
     pretrained = folder("student_lm")
-    rows: dict[str, list[str]] = {"Teacher": ["teacher"], **{name: [] for name in STRATEGIES}}
-    for seed in values.seeds:
-        named = {row: f"{row.lower()}_seed{seed}" for row in STRATEGIES}
-        stages += [
-            fine_tuning(named["Basic"], None, *label, seed),
-            fine_tuning(named["PF"], pretrained, *label, seed, "student_lm"),
-            distillation(named["KD"], None, seed),
-            distillation(named["PD"], pretrained, seed, "student_lm"),
-            fine_tuning(named["PD-F"], folder(named["PD"]), *final, seed, named["PD"]),
-        ]
-        for row, name in named.items():
-            rows[row].append(name)
+    rows = {row: [f"{row.lower()}_seed{seed}" for seed in values.seeds] for row in STRATEGIES}
+
+    def students(row: str) -> Iterator[tuple[str, str]]:
+        return zip(rows[row], values.seeds, strict=True)
+
+    stages += [fine_tuning(name, None, *label, seed) for name, seed in students("Basic")]
+    stages += [
+        fine_tuning(name, pretrained, *label, seed, "student_lm") for name, seed in students("PF")
+    ]
+    stages += [distillation(name, pretrained, seed, "student_lm") for name, seed in students("PD")]
+    stages += [
+        fine_tuning(name, folder(start), *final, seed, start)
+        for (name, seed), start in zip(students("PD-F"), rows["PD"], strict=True)
+    ]
+    # Last, because nothing waits for them: so no job runs alone at the end.
+    stages += [distillation(name, None, seed) for name, seed in students("KD")]
+    rows = {"Teacher": ["teacher"], **rows}
     return Plan(stages, rows)
 
 

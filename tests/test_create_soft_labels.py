@@ -249,7 +249,8 @@ def other_teacher(teacher: pathlib.Path, tmp_path_factory: pytest.TempPathFactor
     reader = open_weights(folder.weights)
     values = {name: reader.read(name) for name in reader.shapes}
     values["output_bias"] = values["output_bias"] + np.float32(0.5)
-    write_model_folder(str(path), values, folder.config, folder.vocab_file, folder.info)
+    info = {"labels": folder.labels, "do_lower_case": folder.do_lower_case}
+    write_model_folder(str(path), values, folder.config, folder.vocab_file, info)
     return path
 
 
