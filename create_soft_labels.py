@@ -40,6 +40,12 @@ define_text_flags()
 
 ## The output
 flags.DEFINE_integer("examples_per_shard", 10000, "Examples per output file.", lower_bound=1)
+flags.DEFINE_list(
+    "hidden_state_layers",
+    None,
+    "Teacher layers, counted from 1, whose [CLS] states are stored too, for --patience_weight of "
+    "run_distill.py; 2,4,6,8,10 for a teacher of 12 layers and a student of 6.",
+)
 flags.DEFINE_integer("predict_batch_size", 32, "Examples per teacher batch.", lower_bound=1)
 
 ## Devices
@@ -70,6 +76,7 @@ def main(_: Sequence[str]) -> None:
 
     from classification.tasks import get_task
     from common.files import expand_globs, make_folder
+    from distillation.patience import parse_layers, teacher_outputs
     from distillation.soft_labels import (
         TransferExample,
         all_single_or_all_pairs,
@@ -112,6 +119,8 @@ def main(_: Sequence[str]) -> None:
             "--labels in the order of its outputs."
         )
 
+    layers = parse_layers(FLAGS.hidden_state_layers, sources.config.num_hidden_layers)
+
     # The transfer set. Column flags belong to the task when there is one.
     paths = expand_globs(FLAGS.input_file, "input_file") if FLAGS.input_file else []
     columns = (None, None) if task else (FLAGS.text_a, FLAGS.text_b)
@@ -140,11 +149,12 @@ def main(_: Sequence[str]) -> None:
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
     with strategy.scope():
         teacher = ClassifierModel(sources.config, len(labels), FLAGS.precision)
-    load_trained_weights(teacher.trainable_variables, FLAGS.init_checkpoint)
+    load_trained_weights(teacher, FLAGS.init_checkpoint)
 
     make_folder(FLAGS.output_dir)
     description = {
         "labels": list(labels),
+        "hidden_state_layers": layers,
         "max_seq_length": FLAGS.max_seq_length,
         "do_lower_case": sources.tokenizer.do_lower_case,
         "vocab_sha256": sources.tokenizer.sha256,
@@ -153,7 +163,7 @@ def main(_: Sequence[str]) -> None:
         "flags": flag_values(FLAGS, SET_FLAGS),
     }
     check_earlier_shards(FLAGS.output_dir, description)
-    predictor = Predictor(teacher, strategy)
+    predictor = Predictor(teacher_outputs(teacher, layers), strategy)
     counts = []
     with tqdm(total=num_examples, unit=" examples", desc="Soft labels") as progress:
         for index, examples in enumerate(shards_of(transfer_set(), FLAGS.examples_per_shard)):
@@ -163,8 +173,8 @@ def main(_: Sequence[str]) -> None:
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features = encode_rows(sources.tokenizer, rows, FLAGS.max_seq_length)
                 batches = array_batches(features, FLAGS.predict_batch_size)
-                logits = predictor(batches, len(examples))
-                write_shard(path, examples, features, logits, description)
+                outputs = predictor(batches, len(examples))
+                write_shard(path, examples, features, outputs, description)
             counts.append(len(examples))
             progress.update(len(examples))
     write_manifest(FLAGS.output_dir, counts, num_labelled, description, software_versions())

@@ -21,6 +21,7 @@ from training import cli
 from training.flags import (
     define_device_flags,
     define_epoch_flags,
+    define_initialization_flags,
     define_model_flags,
     define_optimization_flags,
     define_task_flags,
@@ -38,6 +39,7 @@ define_text_flags()
 
 ## The model
 define_model_flags()
+define_initialization_flags()
 
 ## What to do
 flags.DEFINE_bool("do_train", False, "Train on the task's training set.")
@@ -61,6 +63,8 @@ IDENTITY_FLAGS = [
     "labels",
     "bert_config_file",
     "init_checkpoint",
+    "init_strategy",
+    "init_layers",
     "vocab_file",
     "do_lower_case",
     "max_seq_length",
@@ -168,7 +172,7 @@ def main(_: Sequence[str]) -> None:
             functools.partial(evaluate, dev_sets[0]) if FLAGS.do_eval else None,
         )
     else:
-        step = load_trained_weights(model.trainable_variables, start)
+        step = load_trained_weights(model, start)
     # Training ends with an evaluation on the first development set; it is not repeated.
     evaluations = [final] if final else []
     evaluations += [evaluate(dev_set) for dev_set in dev_sets[len(evaluations) :]]

@@ -23,6 +23,7 @@ from training import cli
 from training.flags import (
     define_device_flags,
     define_epoch_flags,
+    define_initialization_flags,
     define_model_flags,
     define_optimization_flags,
     define_task_flags,
@@ -50,8 +51,23 @@ flags.DEFINE_float(
     upper_bound=1.0,
 )
 
+flags.DEFINE_float(
+    "patience_weight",
+    0.0,
+    "Weight of the distance between the [CLS] states of teacher and student (Patient Knowledge "
+    "Distillation); the records must hold the teacher's. 0 leaves it out, as the paper does.",
+    lower_bound=0.0,
+)
+flags.DEFINE_enum(
+    "patience_layers",
+    "skip",
+    ["skip", "last"],
+    "Which layers of the teacher the student follows: every k-th, or those below the last.",
+)
+
 ## The student
 define_model_flags()
+define_initialization_flags()
 define_text_flags()
 
 ## The task the student is evaluated on
@@ -74,8 +90,12 @@ IDENTITY_FLAGS = [
     "input_file",
     "temperature",
     "hard_label_weight",
+    "patience_weight",
+    "patience_layers",
     "bert_config_file",
     "init_checkpoint",
+    "init_strategy",
+    "init_layers",
     "vocab_file",
     "do_lower_case",
     "max_seq_length",
@@ -113,6 +133,7 @@ def main(_: Sequence[str]) -> None:
     from classification.tasks import get_task
     from common.files import expand_globs
     from distillation.objective import DistillationObjective
+    from distillation.patience import make_patience
     from distillation.soft_labels import feature_spec, read_manifest
     from modeling.checkpoints import variable_values
     from modeling.heads import ClassifierModel
@@ -145,7 +166,12 @@ def main(_: Sequence[str]) -> None:
         FLAGS.bert_config_file, FLAGS.vocab_file, start, FLAGS.do_lower_case, FLAGS.max_seq_length
     )
     check_labels(sources.labels, labels, f"the model {start}")
-    spec = feature_spec(FLAGS.max_seq_length, len(labels))
+    patience, states_shape = None, None
+    if FLAGS.patience_weight:
+        patience, states_shape = make_patience(
+            FLAGS.patience_weight, FLAGS.patience_layers, manifest, sources.config
+        )
+    spec = feature_spec(FLAGS.max_seq_length, len(labels), states_shape)
     expected = {
         "labels": labels,
         "max_seq_length": FLAGS.max_seq_length,
@@ -164,7 +190,7 @@ def main(_: Sequence[str]) -> None:
     with strategy.scope():
         student = ClassifierModel(sources.config, len(labels), FLAGS.precision, FLAGS.random_seed)
     predictor = Predictor(student, strategy)
-    objective = DistillationObjective(student, FLAGS.temperature, FLAGS.hard_label_weight)
+    objective = DistillationObjective(student, FLAGS.temperature, FLAGS.hard_label_weight, patience)
 
     task = None
     if FLAGS.task_name:
@@ -228,7 +254,7 @@ def main(_: Sequence[str]) -> None:
             functools.partial(evaluate_student, first_dev_set) if FLAGS.do_eval else None,
         )
     else:
-        step = load_trained_weights(student.trainable_variables, start)
+        step = load_trained_weights(student, start)
     # Training ends with an evaluation; it is not repeated.
     if FLAGS.do_eval and final is None:
         final = evaluate_student(first_dev_set)

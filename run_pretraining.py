@@ -13,6 +13,9 @@ The setting of Devlin et al. (2018), on a TPU:
   python run_pretraining.py --bert_config_file=small --vocab_file=vocab.txt \
     --input_file='gs://bucket/records*' --output_dir=gs://bucket/small --do_train \
     --train_batch_size=256 --learning_rate=1e-4 --num_train_steps=1000000 --use_tpu --tpu_name=NAME
+DistilBERT (Sanh et al. 2019), every other layer of the teacher as a start:
+  python run_pretraining.py --teacher=bert_base --init_checkpoint=bert_base --bert_config_file=6/768 \
+    --init_strategy=truncate_every_other --input_file='records*' --output_dir=distilbert --do_train
 """
 
 from collections.abc import Sequence
@@ -23,6 +26,7 @@ from common.errors import UserError
 from training import cli
 from training.flags import (
     define_device_flags,
+    define_initialization_flags,
     define_model_flags,
     define_optimization_flags,
     device_options,
@@ -34,6 +38,7 @@ FLAGS = flags.FLAGS
 
 ## The model and the data
 define_model_flags()
+define_initialization_flags()
 flags.DEFINE_string("input_file", None, "Pre-training TFRecords (comma-separated globs).")
 flags.DEFINE_string(
     "eval_file",
@@ -56,6 +61,30 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 
+## A teacher (DistilBERT; the paper pre-trains without one)
+flags.DEFINE_string(
+    "teacher",
+    None,
+    "Pre-trained model to distil while pre-training: the loss becomes DistilBERT's.",
+)
+flags.DEFINE_float(
+    "teacher_temperature",
+    2.0,
+    "Temperature of teacher and student in the soft masked LM loss.",
+    lower_bound=1e-3,
+)
+flags.DEFINE_float("soft_masked_lm_weight", 5.0, "Weight of that loss.", lower_bound=0.0)
+flags.DEFINE_float(
+    "masked_lm_weight", 2.0, "Weight of the masked LM loss beside it.", lower_bound=0.0
+)
+flags.DEFINE_float(
+    "cosine_weight",
+    1.0,
+    "Weight of the angle between the last hidden states; above 0 the student must have the teacher's "
+    "width.",
+    lower_bound=0.0,
+)
+
 ## What to do
 flags.DEFINE_bool("do_train", False, "Train.")
 flags.DEFINE_bool("do_eval", False, "Evaluate, and write eval_results.txt.")
@@ -74,10 +103,17 @@ define_device_flags()
 IDENTITY_FLAGS = [
     "bert_config_file",
     "init_checkpoint",
+    "init_strategy",
+    "init_layers",
     "input_file",
     "vocab_file",
     "max_seq_length",
     "max_predictions_per_seq",
+    "teacher",
+    "teacher_temperature",
+    "soft_masked_lm_weight",
+    "masked_lm_weight",
+    "cosine_weight",
     "train_batch_size",
     "learning_rate",
     "num_warmup_steps",
@@ -96,6 +132,7 @@ def main(_: Sequence[str]) -> None:
     from modeling.checkpoints import variable_values
     from modeling.heads import PretrainingModel
     from modeling.model_folder import check_max_seq_length, resolve_model, write_model_folder
+    from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
     from pretraining.objective import PretrainingObjective, feature_spec
     from training.input import damage_named, evaluation_batches, open_records
     from training.loop import evaluate
@@ -134,7 +171,19 @@ def main(_: Sequence[str]) -> None:
     check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
     with strategy.scope():
         model = PretrainingModel(sources.config, FLAGS.precision, FLAGS.random_seed)
-    objective = PretrainingObjective(model)
+        objective = PretrainingObjective(model)
+        if FLAGS.teacher and FLAGS.do_train:
+            of_teacher = resolve_model(None, FLAGS.vocab_file, FLAGS.teacher, do_lower_case=None)
+            check_max_seq_length(of_teacher.config, FLAGS.max_seq_length)
+            teacher = PretrainingModel(of_teacher.config, FLAGS.precision)
+            load_trained_weights(teacher, FLAGS.teacher)
+            loss = TripleLoss(
+                FLAGS.teacher_temperature,
+                FLAGS.soft_masked_lm_weight,
+                FLAGS.masked_lm_weight,
+                FLAGS.cosine_weight,
+            )
+            objective = MaskedLmDistillationObjective(model, teacher, loss)
 
     def evaluate_model() -> Evaluation:
         batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size)
@@ -170,7 +219,7 @@ def main(_: Sequence[str]) -> None:
         )
         step = FLAGS.num_train_steps
     else:
-        step = load_trained_weights(model.trainable_variables, start)
+        step = load_trained_weights(model, start)
     if FLAGS.do_eval:
         # Training ends with an evaluation; it is not repeated.
         evaluation = final or evaluate_model()

@@ -2,13 +2,14 @@
 
 Source: Turc et al. (2019), section 5.1: cross-entropy between the teacher's distribution
 softmax(z / T) and the student's, at T = 1 and without hard labels. Hinton et al. (2015) for the
-factor T^2 and for the mix with hard labels, both off by default.
+factor T^2 and for the mix with hard labels, both off by default. Hidden states: `patience`.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
+from distillation.patience import Patience, patience_distance
 from modeling.heads import ClassifierModel
 from training.loop import Batch, Objective
 
@@ -47,7 +48,8 @@ def agreement(teacher_logits: tf.Tensor, student_logits: tf.Tensor) -> tf.Tensor
 
 
 class DistillationObjective(Objective):
-    """(1 - a) * soft cross-entropy + a * cross-entropy of the rows that have a true label.
+    """(1 - a) * soft cross-entropy + a * cross-entropy of the rows that have a true label, and, with
+    patience, beta * distance between hidden states.
 
     Agreement with the teacher and KL are measured on the way; they have weight 0 in the loss.
 
@@ -55,27 +57,36 @@ class DistillationObjective(Objective):
       model: The student.
       temperature: T of the soft cross-entropy.
       hard_label_weight: a, in [0, 1].
+      patience: For Patient Knowledge Distillation.
     """
 
     def __init__(
-        self, model: ClassifierModel, temperature: float = 1.0, hard_label_weight: float = 0.0
+        self,
+        model: ClassifierModel,
+        temperature: float = 1.0,
+        hard_label_weight: float = 0.0,
+        patience: Patience | None = None,
     ):
         self.model = model
         self.temperature = temperature
+        self.patience = patience
         self.loss_weights = {"soft_loss": 1.0 - hard_label_weight}
         if hard_label_weight:
             self.loss_weights["hard_loss"] = hard_label_weight
+        if patience:
+            self.loss_weights["patience_loss"] = patience.weight
         self.loss_weights.update({"teacher_agreement": 0.0, "teacher_kl": 0.0})
 
     def counts(self, batch: Batch) -> dict[str, tf.Tensor]:
         rows = tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))
-        counts = {"soft_loss": rows, "teacher_agreement": rows, "teacher_kl": rows}
-        if "hard_loss" in self.loss_weights:
+        counts = dict.fromkeys(self.loss_weights, rows)
+        if "hard_loss" in counts:
             counts["hard_loss"] = tf.reduce_sum(_has_label(batch))
         return counts
 
     def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        student, teacher = self.model(batch, seed=seed), batch["teacher_logits"]
+        student, states = self.model.logits_and_states(batch, seed)
+        teacher = batch["teacher_logits"]
         real = tf.cast(batch["is_real_example"], tf.float32)
         soft = soft_cross_entropy(teacher, student, self.temperature)
         measured = tf.stop_gradient(student)
@@ -87,6 +98,12 @@ class DistillationObjective(Objective):
         if "hard_loss" in self.loss_weights:
             hard = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label_ids"], student)
             sums["hard_loss"] = tf.reduce_sum(_has_label(batch) * hard)
+        if self.patience:
+            distance = patience_distance(
+                tf.stack([states[layer] for layer in self.patience.student_layers], axis=1),
+                tf.gather(batch["teacher_states"], self.patience.columns, axis=1),
+            )
+            sums["patience_loss"] = tf.reduce_sum(real * distance)
         return sums
 
     def metrics(self, batch: Batch) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:

@@ -2,6 +2,7 @@
 
     input_ids, input_mask, segment_ids, label_ids, is_real_example    as in classifier records
     teacher_logits   float32 [num_labels]   unscaled, so probabilities follow at any temperature
+    teacher_states   float32 [layers * H]   [CLS] states of chosen layers, with --hidden_state_layers
     has_label        int64 []               1 where `label_ids` is a true label
     example_id       bytes []               file and line of the text
 
@@ -46,13 +47,24 @@ class TransferExample:
     label_id: int | None = None
 
 
-def feature_spec(max_seq_length: int, num_labels: int) -> dict[str, tf.io.FixedLenFeature]:
-    """What distillation reads of a soft-label record."""
-    return {
+def feature_spec(
+    max_seq_length: int, num_labels: int, states_shape: tuple[int, int] | None = None
+) -> dict[str, tf.io.FixedLenFeature]:
+    """What distillation reads of a soft-label record.
+
+    Args:
+      max_seq_length: Length of the inputs.
+      num_labels: Number of logits.
+      states_shape: (layers, hidden size) of the teacher's states; None leaves them unread.
+    """
+    spec = {
         **classifier_feature_spec(max_seq_length),
         "teacher_logits": tf.io.FixedLenFeature([num_labels], tf.float32),
         "has_label": tf.io.FixedLenFeature([], tf.int64),
     }
+    if states_shape:
+        spec["teacher_states"] = tf.io.FixedLenFeature(states_shape, tf.float32)
+    return spec
 
 
 def shard_path(output_dir: str, index: int) -> str:
@@ -87,7 +99,7 @@ def write_shard(
     path: str,
     examples: Sequence[TransferExample],
     features: Mapping[str, np.ndarray],
-    logits: np.ndarray,
+    outputs: np.ndarray,
     description: Mapping[str, Any],
 ) -> None:
     """Writes one shard and its sidecar.
@@ -96,14 +108,14 @@ def write_shard(
       path: From `shard_path`.
       examples: N of them.
       features: Classifier features of the examples, [N, ...].
-      logits: The teacher's, float32 [N, num_labels].
-      description: How the set is made; goes into the sidecar.
+      outputs: The teacher's logits, and behind them any hidden states, float32 [N, num_labels + ...].
+      description: How the set is made; goes into the sidecar. Its `labels` are those of the logits.
 
     Raises:
-      UserError: A logit is not finite.
+      UserError: An output is not finite.
     """
-    if not np.isfinite(logits).all():
-        row = int(np.nonzero(~np.isfinite(logits).all(axis=1))[0][0])
+    if not np.isfinite(outputs).all():
+        row = int(np.nonzero(~np.isfinite(outputs).all(axis=1))[0][0])
         raise UserError(
             f"the teacher's logits for {examples[row].example_id} are not finite; nothing was "
             f"written to {path}. Check the teacher, or label in --precision=float32."
@@ -112,9 +124,11 @@ def write_shard(
         **features,
         "label_ids": np.array([e.label_id or 0 for e in examples], np.int32),
         "has_label": np.array([e.label_id is not None for e in examples], np.int32),
-        "teacher_logits": logits.astype(np.float32),
+        "teacher_logits": outputs[:, : len(description["labels"])].astype(np.float32),
         "example_id": np.array([e.example_id.encode() for e in examples], object),
     }
+    if description["hidden_state_layers"]:
+        rows["teacher_states"] = outputs[:, len(description["labels"]) :].astype(np.float32)
     with RecordWriter(path) as writer:
         writer.write_many(serialize_examples(rows))
     info = {

@@ -18,6 +18,7 @@ from modeling.checkpoints import CheckpointReader, variable_name
 from modeling.config import BertConfig
 from modeling.forms import StoredWeights, open_weights
 from modeling.heads import ClassifierModel, PretrainingModel
+from modeling.initialization import check_heads
 
 CLASSIFIER_WEIGHTS, CLASSIFIER_BIAS = "output_weights", "output_bias"
 # Parts that a model may lack as a whole; SQuAD's head is only passed on.
@@ -45,6 +46,7 @@ def read_weights(stored: StoredWeights, config: BertConfig) -> dict[str, np.ndar
       UserError: See `check_shapes`; or the files are damaged.
     """
     reader = open_weights(stored)
+    check_heads(reader, config)
     left_out = check_shapes(reader.shapes, config, reader.source)
     if left_out:
         logging.info("Not part of a BERT model, left out: %s", ", ".join(left_out))

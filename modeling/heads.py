@@ -230,10 +230,25 @@ class ClassifierModel(tf_keras.Model):
           batch: The int32 Tensors `input_ids`, `input_mask`, `segment_ids` [batch_size, seq_length].
           seed: int32 [2] for dropout; None means no dropout.
         """
+        return self.logits_and_states(batch, seed)[0]
+
+    def logits_and_states(
+        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Returns the logits and what stands at [CLS] after the embeddings and after every layer.
+
+        Args:
+          batch: As in `call`.
+          seed: As in `call`.
+
+        Returns:
+          float32 [batch_size, num_labels], and L + 1 Tensors float32 [batch_size, hidden_size].
+        """
         output = self.encoder(
             batch["input_ids"], batch["input_mask"], batch["segment_ids"], seed=seed
         )
         pooled = dropout(
             output.pooled_output, CLASSIFIER_DROPOUT, seed, site=CLASSIFIER_DROPOUT_SITE
         )
-        return self.classifier(pooled)
+        states = [tf.cast(states[:, 0], tf.float32) for states in output.layer_outputs]
+        return self.classifier(pooled), states

@@ -57,6 +57,7 @@ def select_weights(
       UserError: The widths differ, there are too few layers, or "full" is asked of a model of another
         depth.
     """
+    check_heads(reader, config)
     width = reader.shapes.get(_WIDTH_VARIABLE, (0, config.hidden_size))[1]
     if width != config.hidden_size:
         raise UserError(
@@ -87,6 +88,20 @@ def select_weights(
             if name.startswith(prefix):
                 names[f"bert/encoder/layer_{new}/{name.removeprefix(prefix)}"] = name
     return WeightSelection(reader, names)
+
+
+def check_heads(reader: WeightReader, config: BertConfig) -> None:
+    """Compares numbers of attention heads, where the stored layout shows one (Model Garden's).
+
+    Raises:
+      UserError: They differ.
+    """
+    stored = getattr(reader, "num_attention_heads", config.num_attention_heads)
+    if stored != config.num_attention_heads:
+        raise UserError(
+            f"{reader.source} was made with {stored} attention heads, the configuration says "
+            f"num_attention_heads {config.num_attention_heads}; give its own configuration."
+        )
 
 
 def _layers(source: str, strategy: str, depth: int, wanted: int) -> list[int]:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from models import random_weights
 from scripts import run_script
 
 from common.errors import UserError
 from modeling.checkpoints import variable_values
 from modeling.config import load_config
-from modeling.heads import PretrainingModel
+from modeling.heads import ClassifierModel, PretrainingModel
 from modeling.model_folder import write_model_folder
 
 LENGTH = 16
@@ -479,3 +480,64 @@ def test_records_damaged_since_they_were_made(
             do_train=True,
         )
     assert not list(out.glob("*.index"))
+
+
+def test_patience_follows_the_hidden_states_of_the_teacher(
+    soft_labels: pathlib.Path,
+    transfer_file: str,
+    options: dict[str, Any],
+    write_config: Callable[..., str],
+    vocab_file: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    """Patient KD from flags: states stored beside the soft labels, a truncated start, their loss."""
+    config = load_config(write_config(num_hidden_layers=2))
+    teacher, with_states = tmp_path / "teacher", tmp_path / "soft_labels"
+    write_model_folder(
+        str(teacher),
+        random_weights(ClassifierModel(config, 2)),
+        config,
+        vocab_file,
+        {"labels": ["0", "1"], "do_lower_case": True},
+    )
+    run_script(
+        "create_soft_labels",
+        init_checkpoint=teacher,
+        input_file=transfer_file,
+        max_seq_length=LENGTH,
+        hidden_state_layers="2,1",
+        output_dir=with_states,
+    )
+    common = {**options, "input_file": f"{with_states}/*.tfrecord", "do_train": True}
+    run_script(
+        "run_distill",
+        **common,
+        init_checkpoint=teacher,
+        init_strategy="embeddings_only",
+        patience_weight=5.0,
+        num_train_epochs=6,
+        output_dir=tmp_path / "student",
+    )
+    lines = metrics(tmp_path / "student", "train")
+    assert lines[-1]["patience_loss"] < 0.7 * lines[0]["patience_loss"]
+    for line in lines:
+        expected = line["soft_loss"] + 5 * line["patience_loss"]
+        assert line["loss"] == pytest.approx(expected, rel=1e-5)
+    for message, flags in (
+        (
+            "no more than the teacher's 1; this one has 2",
+            {**common, "input_file": f"{soft_labels}/*.tfrecord", "init_checkpoint": teacher},
+        ),
+        (
+            "24 .teacher. and 12 numbers",
+            {
+                **common,
+                "bert_config_file": write_config(hidden_size=12, num_hidden_layers=2),
+                "vocab_file": vocab_file,
+            },
+        ),
+    ):
+        never = tmp_path / "never"
+        with pytest.raises(UserError, match=message):
+            run_script("run_distill", **flags, patience_weight=5.0, output_dir=never)
+        assert not never.exists()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from common.errors import UserError
+
 if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
     from training.run import RunOptions
     from training.strategy import DeviceOptions
@@ -106,6 +108,23 @@ def define_model_flags() -> None:
     flags.DEFINE_string("output_dir", None, "Folder for the model, run states and results.")
 
 
+def define_initialization_flags() -> None:
+    """What to take of --init_checkpoint (Turc et al. 2019, section 6.1)."""
+    flags.DEFINE_enum(
+        "init_strategy",
+        "full",
+        ["full", "random", "embeddings_only", "truncate_bottom", "truncate_every_other"],
+        "What to take of --init_checkpoint: everything; nothing but its configuration; the "
+        "embeddings; the bottom layers or every other layer of a deeper model.",
+    )
+    flags.DEFINE_list(
+        "init_layers",
+        None,
+        "Layers of --init_checkpoint for the model's layers, counted from 0, such as "
+        "0,2,4,7,9,11; in place of --init_strategy.",
+    )
+
+
 def define_text_flags() -> None:
     """How text becomes ids. Must be what the model was pre-trained with."""
     flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of the model.")
@@ -157,9 +176,13 @@ def run_options(
     from training.loop import TrainOptions
     from training.run import RunOptions
 
+    if values.init_strategy != "full" and not values.init_checkpoint:
+        raise UserError(f"--init_strategy={values.init_strategy} needs --init_checkpoint.")
     return RunOptions(
         output_dir=values.output_dir,
         init_checkpoint=values.init_checkpoint,
+        init_strategy=values.init_strategy,
+        init_layers=_layer_numbers(values.init_layers),
         learning_rate=values.learning_rate,
         num_warmup_steps=num_warmup_steps,
         train_batch_size=values.train_batch_size,
@@ -174,6 +197,17 @@ def run_options(
             random_seed=values.random_seed,
         ),
     )
+
+
+def _layer_numbers(texts: Sequence[str] | None) -> tuple[int, ...] | None:
+    if texts is None:
+        return None
+    try:
+        return tuple(map(int, texts))
+    except ValueError:
+        raise UserError(
+            f"--init_layers={','.join(texts)}: expected numbers of layers such as 0,2,4."
+        ) from None
 
 
 def flag_values(values: flags.FlagValues, names: Sequence[str]) -> dict[str, object]:

@@ -10,15 +10,15 @@ import dataclasses
 import logging
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from common.errors import UserError
 from modeling.checkpoints import load_weights
-from modeling.config import BertConfig
 from modeling.forms import find_weights, open_weights, weights_exist
 from modeling.initialization import FULL, RANDOM, select_weights
 from modeling.model_folder import read_model_folder
@@ -51,24 +51,24 @@ class RunOptions:
     Attributes:
       output_dir: Folder of states, logs and models.
       init_checkpoint: What to start from; None for random weights.
+      init_strategy: What to take of it (`modeling.initialization.STRATEGIES`).
+      init_layers: Which of its layers, in place of the strategy; None for the strategy's.
       learning_rate: Peak rate.
       num_warmup_steps: Updates in which the rate rises.
       train_batch_size: Examples per update over all replicas.
       keep_checkpoint_max: Saved states to keep.
       loop: Options of the loop.
-      init_strategy: What to take of the checkpoint (`modeling.initialization.STRATEGIES`).
-      init_layers: Which of its layers, in place of the strategy; None for the strategy's.
     """
 
     output_dir: str
     init_checkpoint: str | None
+    init_strategy: str
+    init_layers: tuple[int, ...] | None
     learning_rate: float
     num_warmup_steps: int
     train_batch_size: int
     keep_checkpoint_max: int
     loop: TrainOptions
-    init_strategy: str = FULL
-    init_layers: tuple[int, ...] | None = None
 
 
 def run_training(
@@ -119,7 +119,7 @@ def run_training(
         state = RunState(options.output_dir, variables, optimizer, options.keep_checkpoint_max)
     # 1. the run's own newest state, 2. --init_checkpoint, 3. random weights
     if not state.restore():
-        initialize(variables, objective.model.encoder.config, options)
+        initialize(objective.model, options)
     log_start(objective, options)
     reporter = Reporter(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step
@@ -159,9 +159,7 @@ def run_training(
     return evaluate_and_keep_best()
 
 
-def initialize(
-    variables: Sequence[tf.Variable], config: BertConfig, options: RunOptions
-) -> None:
+def initialize(model: tf_keras.Model, options: RunOptions) -> None:
     """Gives a model the weights its run starts from, and says which they are.
 
     Raises:
@@ -171,8 +169,9 @@ def initialize(
         logging.info("Training starts from random weights.")
         return
     reader = open_weights(find_weights(options.init_checkpoint))
+    config = model.encoder.config
     selected = select_weights(reader, config, options.init_strategy, options.init_layers)
-    load_weights(variables, selected).log()
+    load_weights(model.trainable_variables, selected).log()
 
 
 def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:
@@ -195,11 +194,11 @@ def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:
     )
 
 
-def load_trained_weights(variables: Sequence[tf.Variable], path: str) -> int:
+def load_trained_weights(model: tf_keras.Model, path: str) -> int:
     """Loads a trained model for evaluation and prediction alone.
 
     Args:
-      variables: All variables of the model; each must be in the checkpoint.
+      model: Each of its variables must be in the checkpoint.
       path: From `trained_checkpoint`.
 
     Returns:
@@ -209,7 +208,9 @@ def load_trained_weights(variables: Sequence[tf.Variable], path: str) -> int:
       UserError: They are not the weights of a whole model of this kind.
     """
     stored = find_weights(path)
-    report = load_weights(variables, open_weights(stored))
+    reader = open_weights(stored)
+    selected = select_weights(reader, model.encoder.config, FULL, None)
+    report = load_weights(model.trainable_variables, selected)
     report.log()
     if report.new:
         raise UserError(

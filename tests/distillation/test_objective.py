@@ -15,21 +15,25 @@ from distillation.objective import (
     kl_divergence,
     soft_cross_entropy,
 )
+from distillation.patience import Patience
 from modeling.heads import ClassifierModel
 
 TEMPERATURES = (0.5, 1.0, 2.0, 7.5)
 
 
 class GivenLogits:
-    """Stands for a student whose logits are known; notes how it was called."""
+    """Stands for a student whose outputs are known; notes how it was called."""
 
-    def __init__(self, logits: tf.Tensor):
-        self.logits = logits
+    def __init__(self, logits: tf.Tensor, states: list[tf.Tensor] | None = None):
+        self.logits, self.states = logits, states or []
         self.seeds: list[Any] = []
 
     def __call__(self, batch: Any, seed: Any = None) -> tf.Tensor:
+        return self.logits_and_states(batch, seed)[0]
+
+    def logits_and_states(self, batch: Any, seed: Any = None) -> tuple[tf.Tensor, list[tf.Tensor]]:
         self.seeds.append(seed)
-        return self.logits
+        return self.logits, self.states
 
 
 def random_logits(rows: int = 6, labels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -214,3 +218,26 @@ def test_training_uses_dropout_and_measuring_does_not() -> None:
         "teacher_agreement": pytest.approx(same.mean()),
         "teacher_kl": pytest.approx(divergence.mean(), rel=1e-5),
     }
+
+
+def test_patience_is_the_distance_of_directions() -> None:
+    rng = np.random.default_rng(3)
+    teacher, logits = random_logits()
+    rows, width = len(teacher), 5
+    # Embeddings and four layers of the student; the teacher's layers 3, 1 and 2 are stored.
+    states = rng.normal(size=(5, rows, width)).astype(np.float32)
+    stored = rng.normal(size=(rows, 3, width)).astype(np.float32)
+    is_real = np.array([1, 1, 0, 1, 1, 0])
+    model = cast(ClassifierModel, GivenLogits(tf.constant(logits), list(tf.constant(states))))
+    patience = Patience(weight=10.0, student_layers=(1, 3), columns=(1, 0))
+    objective = DistillationObjective(model, patience=patience)
+    batch = {**batch_of(teacher, is_real=is_real), "teacher_states": tf.constant(stored)}
+
+    def directions(x: np.ndarray) -> np.ndarray:
+        return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+    pairs = [(states[1], stored[:, 1]), (states[3], stored[:, 0])]
+    distances = [((directions(s) - directions(t)) ** 2).sum(-1) for s, t in pairs]
+    expected_patience = np.mean(distances, axis=0)[is_real > 0].mean()
+    soft = expected_cross_entropy(teacher, logits, 1.0)[is_real > 0].mean()
+    np.testing.assert_allclose(loss_of(objective, batch), soft + 10 * expected_patience, rtol=1e-5)

@@ -31,6 +31,7 @@ from training.records import read_sidecar
 LENGTH = 8
 DESCRIPTION = {
     "labels": ["no", "yes"],
+    "hidden_state_layers": [],
     "max_seq_length": LENGTH,
     "teacher_weights_sha256": "abc",
     "flags": {"input_file": "a.txt"},
