@@ -8,13 +8,12 @@ optimizer; the figure is the median over the repetitions, the ratio that of the 
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
 
+from benchmarks.timing import interleaved_medians
 from training import cli
 
 FLAGS = flags.FLAGS
@@ -34,25 +33,13 @@ def main(_: Sequence[str]) -> None:
         for precision in FLAGS.precisions:
             batch = random_batch(FLAGS.batch_size)
             steps = (our_step(size, precision, batch), garden_step(size, precision, batch))
-            ours, theirs = medians(steps, FLAGS.repetitions)
+            ours, theirs = interleaved_medians(steps, FLAGS.repetitions)
             tokens = FLAGS.batch_size * SEQ_LENGTH
             print(
                 f"| {size} | {precision} | {tokens / ours:,.0f} | {tokens / theirs:,.0f} | "
                 f"{theirs / ours:.2f} |",
                 flush=True,
             )
-
-
-def medians(steps: Sequence[Callable[[], float]], repetitions: int) -> list[float]:
-    """Median seconds of each step, timed in turn after three unmeasured rounds."""
-    seconds: list[list[float]] = [[] for _ in steps]
-    for repetition in range(repetitions + 3):
-        for step, measured in zip(steps, seconds, strict=True):
-            start = time.perf_counter()
-            step()
-            if repetition >= 3:
-                measured.append(time.perf_counter() - start)
-    return [statistics.median(measured) for measured in seconds]
 
 
 def random_batch(batch_size: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from classification.metrics import compute_metrics, primary_metric
 from classification.tasks import TSV_TASK, Task, find_table
 from common.errors import UserError
 from common.files import atomic_output, read_json, read_lines, write_json, write_text
+from common.machine import describe_machine
 from modeling.config import BertConfig
 from training.tables import read_table
 
@@ -146,7 +146,7 @@ def write_report(
       settings: The flags.
       metric: Name of the score, for headings.
     """
-    machine = f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
+    machine = describe_machine()
     rows = {
         row: {
             key: value.to_json() if isinstance(value, Score) else value
@@ -191,17 +191,6 @@ def write_report(
 
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":")[1].strip()
-    except OSError:
-        pass
-    return platform.machine()
 
 
 def _plot(path: str, results: Mapping[str, Mapping[str, Any]], metric: str, split: str) -> None:
