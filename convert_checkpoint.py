@@ -58,9 +58,9 @@ flags.DEFINE_bool(
     "Also write adam_m, adam_v and global_step, so that training can go on (tf1).",
 )
 flags.DEFINE_bool(
-    "include_tokenizer", True, "Let the SavedModel of a classifier take raw strings (saved_model)."
+    "include_tokenizer", True, "Let the classifier take raw strings besides ids (saved_model)."
 )
-flags.DEFINE_bool("pairs", False, "Its inputs are pairs of texts (saved_model).")
+flags.DEFINE_bool("pairs", False, "The classifier takes pairs of texts (saved_model).")
 flags.DEFINE_integer(
     "max_seq_length", 128, "Longest input of the tokenizer (saved_model).", lower_bound=4
 )
@@ -84,6 +84,7 @@ def main(_: Sequence[str]) -> None:
 
     from common.files import new_folder
     from modeling.conversion import (
+        CLASSIFIER_WEIGHTS,
         label_order,
         read_training_state,
         read_weights,
@@ -93,6 +94,7 @@ def main(_: Sequence[str]) -> None:
     from modeling.huggingface import write_huggingface
     from modeling.model_folder import resolve_model, write_model_folder
     from modeling.model_garden import write_model_garden
+    from modeling.saved_model import write_classifier_saved_model, write_encoder_saved_model
     from modeling.verification import check_outputs, check_written
 
     # The model, checked as a whole.
@@ -116,6 +118,15 @@ def main(_: Sequence[str]) -> None:
         training_state = reorder_outputs(training_state, order)
         labels = FLAGS.labels
 
+    tokenizer = sources.tokenizer if FLAGS.include_tokenizer else None
+    if FLAGS.output_format == "saved_model" and FLAGS.include_tokenizer:
+        for flag, value in (("vocab_file", tokenizer), ("do_lower_case", sources.do_lower_case)):
+            if value is None:
+                raise UserError(
+                    f"--{flag} is not recorded beside {stored.path}; pass it, or "
+                    "--noinclude_tokenizer for a SavedModel that takes ids."
+                )
+
     # The other form of it, complete and compared before it gets its name.
     info = {
         "labels": labels,
@@ -131,8 +142,12 @@ def main(_: Sequence[str]) -> None:
             write_huggingface(folder, weights, config, vocab_file, sources.do_lower_case, labels)
         elif FLAGS.output_format == "model_garden":
             write_model_garden(folder, weights, config, vocab_file, info)
+        elif CLASSIFIER_WEIGHTS in weights:
+            write_classifier_saved_model(
+                folder, weights, config, tokenizer, labels, FLAGS.max_seq_length, FLAGS.pairs
+            )
         else:
-            ...
+            write_encoder_saved_model(folder, weights, config, vocab_file, sources.do_lower_case)
         if FLAGS.verify:
             for finding in check_written(folder, config, weights):
                 logging.info("Verified: %s.", finding)

@@ -136,6 +136,12 @@ class CheckpointReader:
         """
         return {name: self._get(name, key) for name, key in sorted(self._training_keys.items())}
 
+    @property
+    def global_step(self) -> int:
+        """Updates the weights have had, 0 where the checkpoint does not say."""
+        key = self._training_keys.get(GLOBAL_STEP)
+        return int(self._get(GLOBAL_STEP, key)) if key else 0
+
     def _get(self, name: str, key: str) -> np.ndarray:
         try:
             return self._reader.get_tensor(key)

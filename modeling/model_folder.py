@@ -126,7 +126,9 @@ def write_model_folder(
     tf.io.gfile.rmtree(staging)
     if training_state:
         # An Estimator goes on from the checkpoint that this file names.
-        state = tf.compat.v1.train.generate_checkpoint_state_proto(path, MODEL_CHECKPOINT)
+        state = tf.compat.v1.train.generate_checkpoint_state_proto(
+            path, MODEL_CHECKPOINT, all_model_checkpoint_paths=[MODEL_CHECKPOINT]
+        )
         write_text(os.path.join(path, "checkpoint"), str(state))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import read_json
+from common.files import exists, read_json
 from modeling.checkpoints import variable_name
 from modeling.config import BertConfig
 from modeling.conversion import CLASSIFIER_WEIGHTS
@@ -44,15 +44,21 @@ def check_written(folder: str, config: BertConfig, weights: Mapping[str, np.ndar
     Raises:
       UserError: Something differs.
     """
-    stored = find_weights(folder)
+    is_saved_model = exists(os.path.join(folder, "saved_model.pb"))
+    variables = os.path.join(folder, tf.saved_model.VARIABLES_DIRECTORY, "variables")
+    stored = find_weights(variables if is_saved_model else folder)
     reader = open_weights(stored)
     compared = [name for name in weights if name in reader.shapes]
     for name in compared:
         if not np.array_equal(reader.read(name), weights[name]):
             raise UserError(f"{reader.source}: variable {name} was not written as it was read.")
     findings = [f"{len(compared)} of {len(weights)} variables read back, bit for bit the same"]
+    if is_saved_model:
+        batch = random_batch(config)
+        ours, theirs = model_outputs(config, weights, batch), saved_model_outputs(folder, batch)
+        return [*findings, compare("the SavedModel", ours, theirs, batch["input_mask"])]
     of_library = check_outputs(stored, config, weights)
-    return findings + [of_library] if of_library else findings
+    return [*findings, of_library] if of_library else findings
 
 
 def check_outputs(
@@ -206,3 +212,18 @@ def model_garden_outputs(
     if "bert/pooler/dense/kernel" in weights:
         outputs["pooled_output"] = result["pooled_output"].numpy()
     return outputs
+
+
+def saved_model_outputs(folder: str, batch: Mapping[str, np.ndarray]) -> Outputs:
+    """Outputs of a SavedModel of ours (`modeling.saved_model`), named as in `model_outputs`."""
+    signatures = tf.saved_model.load(folder).signatures
+    if "ids" in signatures:
+        result = signatures["ids"](**{name: tf.constant(value) for name, value in batch.items()})
+        logits = result["logits"] if "logits" in result else result["score"][:, tf.newaxis]
+        return {"classifier_logits": logits.numpy()}
+    result = signatures["serving_default"](
+        input_word_ids=tf.constant(batch["input_ids"]),
+        input_mask=tf.constant(batch["input_mask"]),
+        input_type_ids=tf.constant(batch["segment_ids"]),
+    )
+    return {name: result[name].numpy() for name in ("sequence_output", "pooled_output")}

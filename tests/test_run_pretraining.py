@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -121,7 +122,7 @@ def test_accumulation_does_not_change_the_result(
 
 
 def test_resumed_run_repeats_the_uninterrupted_one(
-    options: dict[str, Any], tmp_path: pathlib.Path
+    options: dict[str, Any], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options["save_checkpoints_steps"] = 7
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
@@ -135,7 +136,10 @@ def test_resumed_run_repeats_the_uninterrupted_one(
     )
     for path in resumed.glob("bert_model.ckpt*"):
         path.unlink()
-    run_script("run_pretraining", **options, output_dir=resumed, num_train_steps=20)
+    with caplog.at_level(logging.INFO):
+        run_script("run_pretraining", **options, output_dir=resumed, num_train_steps=20)
+    # A run from the start would end with the same weights.
+    assert "model.ckpt-14 (step 14)" in caplog.text
     first, second = weights(whole), weights(resumed)
     for name, value in first.items():
         np.testing.assert_array_equal(second[name], value, err_msg=name)

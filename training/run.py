@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf_keras
 
 from common.errors import UserError
-from modeling.checkpoints import load_weights
+from modeling.checkpoints import CheckpointReader, load_weights
 from modeling.forms import find_weights, open_weights, weights_exist
 from modeling.initialization import FULL, RANDOM, select_weights
 from modeling.model_folder import read_model_folder
@@ -217,6 +217,8 @@ def load_trained_weights(model: tf_keras.Model, path: str) -> int:
             f"{report.source}: variables {', '.join(report.new)} are missing, so there is no trained "
             "model to use; train it first (--do_train)."
         )
+    if isinstance(reader, CheckpointReader) and reader.global_step:
+        return reader.global_step
     folder = read_model_folder(stored)
     return folder.global_step if folder else 0
 

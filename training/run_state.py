@@ -75,7 +75,9 @@ class RunState:
           UserError: There are states, but none can be read.
         """
         damaged = []
-        for path in reversed(self._manager.checkpoints):
+        # The manager's own list leaves out states whose times it does not know or trust.
+        saved = tf.train.get_checkpoint_state(self._output_dir)
+        for path in reversed(saved.all_model_checkpoint_paths if saved else []):
             try:
                 status = self._checkpoint.restore(path)
                 status.assert_existing_objects_matched()

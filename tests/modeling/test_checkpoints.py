@@ -63,6 +63,7 @@ def test_training_variables_of_an_original_checkpoint_are_left_out(tmp_path: pat
     write_checkpoint(prefix, {**values, **slots, **step})
     reader = CheckpointReader(prefix)
     assert set(reader.shapes) == set(values)
+    assert reader.global_step == 5
     state = reader.read_training_state()
     assert set(state) == {*slots, *step} and state["global_step"] == 5
     name = "bert/pooler/dense/kernel"
