@@ -190,7 +190,7 @@ def test_saved_model_of_a_classifier(tmp_path: pathlib.Path, odd_vocab_file: str
     text, pairs, ids = (
         tf.saved_model.load(str(tmp_path / name)).signatures for name in ("text", "pairs", "ids")
     )
-    assert set(ids) == {"serving_default", "labels"}
+    assert set(ids) == {"serving_default", "ids", "labels"}
     of_text = text["serving_default"](text=tf.constant(["W3 w7", "w50"]))
     assert of_text["probabilities"].shape == (2, 3)
     tokens = tf.constant([[2, 8, 12, 3], [2, 55, 3, 0]])

@@ -1,0 +1,260 @@
+"""The tokenizer as TensorFlow operations, for models that take strings.
+
+The ids are those of `modeling.tokenization.FullTokenizer`. tensorflow-text's own BERT tokenizers
+give other ids: they lower-case by compatibility folding ("½" becomes "1⁄2", "ß" "ss"), put spaces in
+place of control characters, and follow another version of Unicode. So all that depends on Unicode
+is read from a table here, and the table is measured from `basic_tokenize` itself: what becomes of a
+character hardly depends on its neighbours, and the two exceptions (the final sigma, and the
+canonical order of combining marks) are computed. The words are left to tensorflow-text's WordPiece,
+which is exact. The ids do not depend on the Unicode version of the Python or tensorflow-text that
+runs the model later.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import unicodedata
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from common.errors import UserError
+from modeling.tokenization import MAX_CHARS_PER_WORD, FullTokenizer, basic_tokenize
+
+# Code points whose rows of the table stand together; most pages are equal and stored once.
+_PAGE = 256
+
+# What stands in the table in place of a code point. Control characters never become part of a word.
+_NOTHING, _ITSELF, _BARRIER = 0, 1, 2
+# A slot of the table: the code point, and its canonical combining class in the bits above.
+_CODE_BITS = 21
+_CODE_MASK = (1 << _CODE_BITS) - 1
+
+# How a character counts for a sigma beside it (Unicode, "Final_Sigma").
+_OTHER, _CASED, _IGNORABLE = 0, 1, 2
+_SIGMA, _FINAL_SIGMA = ord("Σ"), ord("ς")
+
+_MAX_TOKEN_BYTES = 256  # Of tensorflow-text's WordPiece.
+
+
+class GraphTokenizer:
+    """`FullTokenizer.encode` for a batch, in a graph.
+
+    Args:
+      tokenizer: Its vocabulary and casing are taken over.
+
+    Raises:
+      UserError: An entry of the vocabulary is too long for tensorflow-text.
+    """
+
+    def __init__(self, tokenizer: FullTokenizer):
+        for line, token in enumerate(tokenizer.tokens, 1):
+            if len(token.removeprefix("##").encode()) > _MAX_TOKEN_BYTES:
+                raise UserError(
+                    f"{tokenizer.vocab_file}, line {line}: an entry of {len(token.encode())} bytes; "
+                    f"tensorflow-text takes up to {_MAX_TOKEN_BYTES}."
+                )
+        self.cls_id, self.sep_id = tokenizer.cls_id, tokenizer.sep_id
+        self._do_lower_case = tokenizer.do_lower_case
+        page_of_block, pages = _character_table(tokenizer.do_lower_case)
+        self._page_of_block, self._pages = tf.constant(page_of_block), tf.constant(pages)
+        self._wordpiece = tf_text.FastWordpieceTokenizer(
+            tokenizer.tokens,
+            # Enough for every word that passes the test of its characters.
+            max_bytes_per_word=4 * MAX_CHARS_PER_WORD,
+            token_out_type=tf.int32,
+            no_pretokenization=True,
+        )
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """The ids of a batch of texts.
+
+        Args:
+          texts: string [batch_size]. Bytes that are not UTF-8 are ignored, as in the original.
+
+        Returns:
+          int32 [batch_size, (tokens)].
+        """
+        words = self.split(texts)
+        too_long = tf.strings.length(words.values, unit="UTF8_CHAR") > MAX_CHARS_PER_WORD
+        words = words.with_values(tf.where(too_long, "[UNK]", words.values))
+        return self._wordpiece.tokenize(words).merge_dims(1, 2)
+
+    def split(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """The words and punctuation marks of a batch of texts (`basic_tokenize`).
+
+        Args:
+          texts: As in `tokenize`.
+
+        Returns:
+          string [batch_size, (words)].
+        """
+        # The space keeps the last character of a text apart from the next text.
+        codes = tf.strings.unicode_decode(texts + " ", "UTF-8", errors="ignore")
+        return tf.strings.split(tf.strings.unicode_encode(self._normalize(codes), "UTF-8"))
+
+    def encode(
+        self, texts_a: tf.Tensor, texts_b: tf.Tensor | None, max_seq_length: int
+    ) -> dict[str, tf.Tensor]:
+        """The model's input for texts or pairs, truncated as in the training records.
+
+        Args:
+          texts_a: string [batch_size].
+          texts_b: string [batch_size] or None. A second text without tokens counts as none.
+          max_seq_length: Longer rows are truncated, a pair by taking the last token off the longer
+            text, off the second if both are equally long.
+
+        Returns:
+          `input_ids`, `input_mask` and `segment_ids`, int32 [batch_size, length of the longest
+          row].
+        """
+        ids_a = self.tokenize(texts_a)
+        ids_b = ids_a[:, :0] if texts_b is None else self.tokenize(texts_b)
+        length_a, length_b = ids_a.row_lengths(), ids_b.row_lengths()
+        room = max_seq_length - 2 - tf.cast(length_b > 0, tf.int64)
+        # Each text may have its half of the room and what the other one leaves.
+        half_b = room // 2
+        kept_a = tf.minimum(length_a, tf.maximum(room - half_b, room - length_b))
+        kept_b = tf.minimum(length_b, tf.maximum(half_b, room - length_a))
+        batch_size = ids_a.nrows()
+        cls, sep = tf.fill([batch_size, 1], self.cls_id), tf.fill([batch_size, 1], self.sep_id)
+        first = tf.concat([cls, _heads(ids_a, kept_a), sep], axis=1)
+        # A second text of which nothing is left does not get a [SEP] either.
+        sep_b = tf.RaggedTensor.from_tensor(sep, lengths=tf.minimum(kept_b, 1))
+        second = tf.concat([_heads(ids_b, kept_b), sep_b], axis=1)
+        both = tf.concat([first, second], axis=1)
+        segments = tf.concat([tf.zeros_like(first), tf.ones_like(second)], axis=1)
+        return {
+            "input_ids": both.to_tensor(),
+            "input_mask": tf.ones_like(both).to_tensor(),
+            "segment_ids": segments.to_tensor(),
+        }
+
+    def _normalize(self, codes: tf.RaggedTensor) -> tf.RaggedTensor:
+        """`basic_tokenize` up to the splitting at spaces.
+
+        Args:
+          codes: int32 [batch_size, (characters)], every row ends with a space.
+
+        Returns:
+          int32 [batch_size, (characters)].
+        """
+        code = codes.values
+        page = tf.gather(self._page_of_block, code // _PAGE)
+        row = tf.gather_nd(self._pages, tf.stack([page, code % _PAGE], axis=1))
+        slots, context = row[:, :-1], row[:, -1]
+        if self._do_lower_case:
+            is_final = _is_final_sigma(code, context)[:, tf.newaxis]
+            slots = tf.where(is_final & (slots != _NOTHING), _FINAL_SIGMA, slots)
+        slots = tf.where(
+            slots & _CODE_MASK == _ITSELF, slots - _ITSELF + code[:, tf.newaxis], slots
+        )
+        splits = codes.row_splits * slots.shape[1]
+        result = tf.RaggedTensor.from_row_splits(tf.reshape(slots, [-1]), splits)
+        result = tf.ragged.boolean_mask(result, result != _NOTHING)
+        if self._do_lower_case:
+            result = result.with_values(_in_canonical_order(result.values))
+            result = tf.ragged.boolean_mask(result, result != _BARRIER)
+        return result
+
+
+def _is_final_sigma(code: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
+    """Where a capital sigma ends a word: after a cased character and not before one.
+
+    Args:
+      code: int32 [characters].
+      context: int32 [characters], `_CASED` and so on.
+
+    Returns:
+      bool [characters].
+    """
+    seen = tf.where(context != _IGNORABLE)
+    cased = tf.gather_nd(context, seen) == _CASED
+    after_cased = tf.concat([[False], cased], axis=0)[:-1]
+    before_cased = tf.concat([cased, [False]], axis=0)[1:]
+    ends_word = tf.scatter_nd(seen, after_cased & ~before_cased, tf.shape(code, tf.int64))
+    return (code == _SIGMA) & ends_word
+
+
+def _in_canonical_order(slots: tf.Tensor) -> tf.Tensor:
+    """Sorts every run of combining marks by class, as normalization form D wants it.
+
+    Args:
+      slots: int32 [characters], code points with their classes.
+
+    Returns:
+      int32 [characters], code points alone.
+    """
+    marks = tf.where(slots > _CODE_MASK)
+    values = tf.gather_nd(slots, marks)
+    # Constant within a run of neighbours, and greater in the next one.
+    run = marks[:, 0] - tf.range(tf.size(marks, tf.int64))
+    order = tf.argsort(run * 256 + tf.cast(values // (1 << _CODE_BITS), tf.int64), stable=True)
+    return tf.tensor_scatter_nd_update(slots, marks, tf.gather(values, order)) & _CODE_MASK
+
+
+def _heads(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    """The first `lengths[i]` elements of every row."""
+    positions = tf.ragged.range(rows.row_lengths())
+    return tf.ragged.boolean_mask(rows, positions < lengths[:, tf.newaxis])
+
+
+@functools.cache
+def _character_table(do_lower_case: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What becomes of every character, and how it counts beside a sigma.
+
+    Returns:
+      int32 [blocks], the page of each block of 256 code points, and int32 [pages, 256, slots + 1],
+      where a row holds the code points that replace a character, and its context.
+    """
+    rows: dict[int, tuple[list[int], int]] = {}
+    for first in range(0, sys.maxunicode + 1, _PAGE):
+        chars = [chr(code) for code in range(first, first + _PAGE)]
+        if not _are_plain(chars, do_lower_case):
+            for char in chars:
+                text = _replacement(char, do_lower_case)
+                slots = [_slot(c, char, do_lower_case) for c in text]
+                rows[ord(char)] = slots, _context(char, text)
+    width = max(len(slots) for slots, _ in rows.values())
+    table = np.full([sys.maxunicode + 1, width + 1], _NOTHING, np.int32)
+    table[:, 0], table[:, width] = _ITSELF, _OTHER
+    for code, (slots, context) in rows.items():
+        table[code] = [*slots, *[_NOTHING] * (width - len(slots)), context]
+    blocks = table.reshape(-1, _PAGE, width + 1)
+    pages, page_of_block = np.unique(blocks, axis=0, return_inverse=True)
+    return page_of_block.astype(np.int32).ravel(), pages
+
+
+def _are_plain(chars: list[str], do_lower_case: bool) -> bool:
+    """Whether all of them stay as they are wherever they stand, as most of Unicode does."""
+    text = "".join(chars)
+    return (
+        basic_tokenize(text, do_lower_case) == [text]
+        and "ς" not in " ".join(f"α{char}Σ" for char in chars).lower()
+        and not any(map(unicodedata.combining, chars))
+    )
+
+
+def _replacement(char: str, do_lower_case: bool) -> str:
+    """What `basic_tokenize` makes of a character inside a word; a space ends the word."""
+    text = " ".join(basic_tokenize(f"a{char}b", do_lower_case))[1:-1]
+    if text or not do_lower_case:
+        return text
+    # One that vanishes may still keep two marks apart that would change places without it.
+    marks = "\u302e{}\u1b44"
+    kept_apart = basic_tokenize(f"a{marks.format(char)}", True) == ["a" + marks.format("")]
+    return chr(_BARRIER) if kept_apart else ""
+
+
+def _slot(char: str, original: str, do_lower_case: bool) -> int:
+    code = _ITSELF if char == original else ord(char)
+    return code | (unicodedata.combining(char) << _CODE_BITS if do_lower_case else 0)
+
+
+def _context(char: str, replacement: str) -> int:
+    if f"{char}Σ".lower().endswith("ς"):
+        return _CASED
+    is_ignorable = not replacement or f"α{char}Σ".lower().endswith("ς")
+    return _IGNORABLE if is_ignorable else _OTHER
