@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import collections
+import concurrent.futures
 import dataclasses
 import importlib.metadata
 import inspect
 import itertools
 import logging
+import os
 import re
 import sysconfig
 import warnings
@@ -123,7 +125,7 @@ def source_files(
 
 
 def read_documents(files: Sequence[SourceFile]) -> tuple[list[Document], dict[str, int]]:
-    """Reads the English of Python files without running them.
+    """Reads the English of Python files without running them, on all cores.
 
     Returns:
       The files that hold any, in the given order, and counts: files read, files that are not valid
@@ -131,23 +133,32 @@ def read_documents(files: Sequence[SourceFile]) -> tuple[list[Document], dict[st
     """
     documents = []
     counts = collections.Counter(files=0, unreadable_files=0, docstrings=0, docstring_characters=0)
-    for file in tqdm(files, desc="Reading docstrings", unit=" files", mininterval=0.5):
-        try:
-            with open(file.path, "rb") as stream:
-                found = docstrings(stream.read())
-        except (OSError, SyntaxError, ValueError, RecursionError) as error:
-            logging.debug("%s: %s", file.path, error)
-            counts["unreadable_files"] += 1
-            continue
-        counts["files"] += 1
-        counts["docstrings"] += len(found)
-        counts["docstring_characters"] += sum(map(len, found))
-        sentences = [english_sentences(docstring) for docstring in found]
-        if any(sentences):
-            documents.append(Document(file.distribution, file.name, list(filter(None, sentences))))
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(_read_document, files, chunksize=32)
+        progress = tqdm(results, "Reading docstrings", len(files), unit=" files", mininterval=0.5)
+        for document, of_file in progress:
+            counts.update(of_file)
+            if document.docstrings:
+                documents.append(document)
     if counts["unreadable_files"]:
         logging.warning("%d Python files could not be read.", counts["unreadable_files"])
     return documents, dict(counts)
+
+
+def _read_document(file: SourceFile) -> tuple[Document, dict[str, int]]:
+    try:
+        with open(file.path, "rb") as stream:
+            found = docstrings(stream.read())
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        logging.debug("%s: %s", file.path, error)
+        return Document(file.distribution, file.name, []), {"unreadable_files": 1}
+    sentences = list(filter(None, map(english_sentences, found)))
+    counts = {
+        "files": 1,
+        "docstrings": len(found),
+        "docstring_characters": sum(map(len, found)),
+    }
+    return Document(file.distribution, file.name, sentences), counts
 
 
 def docstrings(source: bytes) -> list[str]:

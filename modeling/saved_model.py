@@ -9,8 +9,8 @@ original's names to the variables, as in a saved state of a run, so the same rea
 Besides TensorFlow's own files a folder has `assets.extra`, which TensorFlow leaves alone: the
 `bert_config.json` and, of a classifier, `model_info.json`, `vocab.txt` and `labels.txt`.
 
-Sources: `official/nlp/tools/export_tfhub_lib.py` of Model Garden; "Reusable SavedModels" and "Common
-SavedModel APIs for Text Tasks" on tensorflow.org/hub.
+Sources: `official/nlp/tools/export_tfhub_lib.py` of Model Garden; "Reusable SavedModels" and
+"Common SavedModel APIs for Text Tasks" on tensorflow.org/hub.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def write_classifier_saved_model(
 
     The first two return float32 `probabilities` and `logits` [batch_size, num_labels] and the most
     likely `label`, string [batch_size]; regression returns float32 `score` [batch_size]. Ids equal
-    those of `tokenizer`, and long texts are truncated as in training (`modeling.graph_tokenization`).
+    those of `tokenizer`, and long texts are truncated as in training.
 
     Args:
       path: New or empty folder; it appears when it is complete.
@@ -234,8 +234,8 @@ def _assign(variables: Iterable[tf.Variable], weights: Mapping[str, np.ndarray])
     for name, variable in by_name.items():
         if weights[name].shape != tuple(variable.shape):
             raise UserError(
-                f"Variable {name} has shape {list(weights[name].shape)}, the configuration asks for "
-                f"{list(variable.shape)}; give the configuration of these weights."
+                f"Variable {name} has shape {list(weights[name].shape)}, the configuration asks "
+                f"for {list(variable.shape)}; give the configuration of these weights."
             )
         variable.assign(weights[name])
 

@@ -1,4 +1,4 @@
-"""The tokenizer in the graph against `FullTokenizer` and against the features of training records."""
+"""The tokenizer in the graph against `FullTokenizer` and the features of training records."""
 
 from __future__ import annotations
 
