@@ -17,6 +17,11 @@ Long sequences of a cased model, compressed:
     python create_pretraining_data.py --input_file=text.txt.gz --output_file=long.tfrecord.gz \\
         --vocab_file=vocab.txt --do_lower_case=False --max_seq_length=512 \\
         --max_predictions_per_seq=77 --dupe_factor=5 --gzip_compress
+
+The text of a transfer set, to pre-train on what the student is distilled on:
+
+    python create_pretraining_data.py --input_format=transfer_set --input_file=nli.tsv \\
+        --output_file=nli.tfrecord --vocab_file=vocab.txt
 """
 
 from __future__ import annotations
@@ -47,6 +52,13 @@ flags.DEFINE_string(
 flags.DEFINE_bool("gzip_compress", False, "Write GZIP-compressed TFRecords, about 3 times smaller.")
 
 # Text.
+flags.DEFINE_enum(
+    "input_format",
+    "text",
+    ["text", "transfer_set"],
+    "transfer_set: files of create_transfer_set.py. Each line is a document; a pair of texts (.tsv) "
+    "is its two sentences, a single text is split into sentences.",
+)
 flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary the model is trained with.")
 flags.DEFINE_bool("do_lower_case", True, "Lower-case and strip accents; False for cased models.")
 flags.DEFINE_bool(
@@ -85,9 +97,10 @@ def main(argv: Sequence[str]) -> None:
     # NumPy and all that needs it are imported here so that --help answers at once.
     from common.files import expand_globs, is_remote
     from modeling.tokenization import FullTokenizer
-    from pretraining.corpus import build_token_store
+    from pretraining.corpus import TEXT, TRANSFER_SET, build_token_store
     from pretraining.records import InstanceOptions, write_records
     from training.records import RecordWriter, write_sidecar
+    from training.tables import read_transfer_texts
 
     options = InstanceOptions(
         max_seq_length=FLAGS.max_seq_length,
@@ -99,6 +112,13 @@ def main(argv: Sequence[str]) -> None:
         do_whole_word_mask=FLAGS.do_whole_word_mask,
     )
     input_files = expand_globs(FLAGS.input_file, "input_file")
+    if FLAGS.input_format == TRANSFER_SET:
+        if FLAGS.do_sentence_split:
+            raise UserError(
+                f"--do_sentence_split goes with --input_format={TEXT} only; single texts of a "
+                "transfer set are always split, pairs never."
+            )
+        read_transfer_texts(input_files)  # Says at once if a name is not that of a transfer set.
     output_files = parse_output_files(FLAGS.output_file, input_files)
     tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
     num_processes = FLAGS.num_processes or os.cpu_count() or 1
@@ -111,7 +131,12 @@ def main(argv: Sequence[str]) -> None:
         parent = None if is_remote(output_files[0]) else os.path.dirname(output_files[0]) or "."
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".tokens-", dir=parent))
         store = build_token_store(
-            input_files, tokenizer, folder, FLAGS.do_sentence_split, num_processes
+            input_files,
+            tokenizer,
+            folder,
+            FLAGS.do_sentence_split,
+            num_processes,
+            FLAGS.input_format,
         )
         write_records(store, tokenizer, options, writers, num_processes)
 
@@ -121,6 +146,7 @@ def main(argv: Sequence[str]) -> None:
             "gzip_compress": FLAGS.gzip_compress,
             **dataclasses.asdict(options),
             "do_lower_case": FLAGS.do_lower_case,
+            "input_format": FLAGS.input_format,
             "do_sentence_split": FLAGS.do_sentence_split,
             "vocab_size": tokenizer.vocab_size,
             "vocab_sha256": tokenizer.sha256,

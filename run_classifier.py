@@ -1,4 +1,4 @@
-"""Fine-tunes and evaluates a BERT classifier, and predicts with it.
+"""Fine-tunes and evaluates a BERT classifier or regression model, and predicts with it.
 
 A GLUE task from its folder, starting from a pre-trained model folder:
   python run_classifier.py --task_name=SST-2 --data_dir=glue/SST-2 --init_checkpoint=tiny \
@@ -7,9 +7,10 @@ A GLUE task from its folder, starting from a pre-trained model folder:
 Any table with a header, from random weights:
   python run_classifier.py --task_name=tsv --text_a=sentence --label=topic --data_dir=my_task \
     --bert_config_file=mini --vocab_file=vocab.txt --output_dir=my_model --do_train --do_eval
-Predictions of a trained model (test_results.tsv; its columns are named in labels.txt):
-  python run_classifier.py --task_name=SST-2 --data_dir=glue/SST-2 --init_checkpoint=sst2_tiny \
-    --output_dir=sst2_predictions --do_predict
+Predictions of a trained model (test_results.tsv; its columns are named in labels.txt), and their part
+of a GLUE submission; here those of the model for MNLI on the diagnostic set:
+  python run_classifier.py --task_name=AX --data_dir=glue/diagnostic --init_checkpoint=mnli_tiny \
+    --output_dir=ax_predictions --do_predict --make_glue_submission --submission_dir=submission
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from absl import flags
 from common.errors import UserError
 from training import cli
 from training.flags import (
+    FINE_TUNING_FLAGS,
+    TASK_FLAGS,
     define_device_flags,
     define_epoch_flags,
     define_initialization_flags,
@@ -45,6 +48,13 @@ define_initialization_flags()
 flags.DEFINE_bool("do_train", False, "Train on the task's training set.")
 flags.DEFINE_bool("do_eval", False, "Evaluate on the development set; writes eval_results.txt.")
 flags.DEFINE_bool("do_predict", False, "Predict the test set; writes test_results.tsv.")
+flags.DEFINE_bool(
+    "make_glue_submission",
+    False,
+    "With --do_predict: also write the task's file for the GLUE server to --submission_dir, and "
+    "glue_submission.zip once the files of all tasks are there.",
+)
+flags.DEFINE_string("submission_dir", None, "Folder that the files of all tasks are gathered in.")
 
 ## Training
 define_optimization_flags()
@@ -54,32 +64,17 @@ define_epoch_flags()
 define_device_flags()
 
 # What decides the weights of a run; it is not continued with other values.
-IDENTITY_FLAGS = [
-    "task_name",
-    "data_dir",
-    "text_a",
-    "text_b",
-    "label",
-    "labels",
-    "bert_config_file",
-    "init_checkpoint",
-    "init_strategy",
-    "init_layers",
-    "vocab_file",
-    "do_lower_case",
-    "max_seq_length",
-    "train_batch_size",
-    "learning_rate",
-    "warmup_proportion",
-    "gradient_accumulation_steps",
-    "random_seed",
-    "precision",
-]
+IDENTITY_FLAGS = [*TASK_FLAGS, *FINE_TUNING_FLAGS]
 
 
 def main(_: Sequence[str]) -> None:
     if not (FLAGS.do_train or FLAGS.do_eval or FLAGS.do_predict):
         raise UserError("nothing to do: pass --do_train, --do_eval or --do_predict.")
+    if FLAGS.make_glue_submission and not (FLAGS.do_predict and FLAGS.submission_dir):
+        raise UserError(
+            "--make_glue_submission needs --do_predict, and --submission_dir for the files of all "
+            "tasks."
+        )
 
     import functools
 
@@ -90,12 +85,12 @@ def main(_: Sequence[str]) -> None:
         write_task_sets,
         write_test_results,
     )
-    from classification.objective import ClassificationObjective
+    from classification.glue_submission import GlueSubmission
+    from classification.objective import ClassificationObjective, RegressionObjective
     from classification.tasks import get_task
     from modeling.checkpoints import variable_values
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
-    from training.classifier_records import feature_spec
     from training.loop import Predictor
     from training.run import (
         Evaluation,
@@ -108,9 +103,7 @@ def main(_: Sequence[str]) -> None:
     from training.strategy import check_batch_size, create_strategy
 
     # The task, the model and the device.
-    task = get_task(
-        FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
-    )
+    task = get_task(**flag_values(FLAGS, TASK_FLAGS))
     start = FLAGS.init_checkpoint
     if not FLAGS.do_train:
         start = trained_checkpoint(FLAGS.output_dir, FLAGS.init_checkpoint)
@@ -125,20 +118,23 @@ def main(_: Sequence[str]) -> None:
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
     with strategy.scope():
         model = ClassifierModel(
-            sources.config, len(task.labels), FLAGS.precision, FLAGS.random_seed
+            sources.config, task.num_outputs, FLAGS.precision, FLAGS.random_seed
         )
 
-    # The records, all of them before any training.
-    task_sets = functools.partial(
-        write_task_sets,
+    # The records, and what a submission needs, before any training.
+    sets = write_task_sets(
         task,
         FLAGS.data_dir,
         FLAGS.output_dir,
         sources.tokenizer,
         FLAGS.max_seq_length,
+        train=FLAGS.do_train,
+        dev=FLAGS.do_eval,
+        test=FLAGS.do_predict,
     )
-    dev_sets = task_sets(task.dev, "eval") if FLAGS.do_eval else []
-    test_sets = task_sets(task.test, "predict") if FLAGS.do_predict else []
+    submission = None
+    if FLAGS.make_glue_submission:
+        submission = GlueSubmission(FLAGS.submission_dir, task, FLAGS.data_dir)
 
     predictor = Predictor(model, strategy)
 
@@ -160,24 +156,30 @@ def main(_: Sequence[str]) -> None:
 
     final = None
     if FLAGS.do_train:
-        records = task_sets(task.train, "train")[0].records
-        step = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
+        (train_set,) = sets.train
+        num_examples = train_set.records.num_examples
+        step = int(num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
+        objective = RegressionObjective if task.is_regression else ClassificationObjective
         final = run_training(
-            ClassificationObjective(model),
+            objective(model),
             strategy,
-            records,
-            feature_spec(FLAGS.max_seq_length),
+            train_set.records,
+            train_set.spec,
             run_options(FLAGS, step, int(step * FLAGS.warmup_proportion)),
             write_model,
-            functools.partial(evaluate, dev_sets[0]) if FLAGS.do_eval else None,
+            functools.partial(evaluate, sets.dev[0]) if FLAGS.do_eval else None,
         )
     else:
         step = load_trained_weights(model, start)
     # Training ends with an evaluation on the first development set; it is not repeated.
     evaluations = [final] if final else []
-    evaluations += [evaluate(dev_set) for dev_set in dev_sets[len(evaluations) :]]
-    write_eval_results(dev_sets, evaluations, FLAGS.output_dir, step)
-    write_test_results(predictor, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir)
+    evaluations += [evaluate(dev_set) for dev_set in sets.dev[len(evaluations) :]]
+    write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step)
+    predictions = write_test_results(
+        predictor, task, sets.test, FLAGS.predict_batch_size, FLAGS.output_dir
+    )
+    if submission:
+        submission.write(predictions)
 
 
 if __name__ == "__main__":

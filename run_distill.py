@@ -21,6 +21,8 @@ from absl import flags
 from common.errors import UserError
 from training import cli
 from training.flags import (
+    FINE_TUNING_FLAGS,
+    TASK_FLAGS,
     define_device_flags,
     define_epoch_flags,
     define_initialization_flags,
@@ -92,19 +94,7 @@ IDENTITY_FLAGS = [
     "hard_label_weight",
     "patience_weight",
     "patience_layers",
-    "bert_config_file",
-    "init_checkpoint",
-    "init_strategy",
-    "init_layers",
-    "vocab_file",
-    "do_lower_case",
-    "max_seq_length",
-    "train_batch_size",
-    "learning_rate",
-    "warmup_proportion",
-    "gradient_accumulation_steps",
-    "random_seed",
-    "precision",
+    *FINE_TUNING_FLAGS,
 ]
 
 
@@ -125,6 +115,7 @@ def main(_: Sequence[str]) -> None:
 
     from classification.evaluation import (
         TaskSet,
+        TaskSets,
         evaluate_task,
         write_eval_results,
         write_task_sets,
@@ -194,26 +185,23 @@ def main(_: Sequence[str]) -> None:
 
     task = None
     if FLAGS.task_name:
-        task = get_task(
-            FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
-        )
+        task = get_task(**flag_values(FLAGS, TASK_FLAGS))
         check_labels(labels, task.labels, f"--input_file={FLAGS.input_file}")
     if FLAGS.do_train:
         identity = flag_values(FLAGS, IDENTITY_FLAGS)
         teacher = manifest["teacher_weights_sha256"]
         check_run_config(FLAGS.output_dir, {**identity, "teacher_weights_sha256": teacher})
-    dev_sets, test_sets = [], []
+    sets = TaskSets()
     if task:
-        task_sets = functools.partial(
-            write_task_sets,
+        sets = write_task_sets(
             task,
             FLAGS.data_dir,
             FLAGS.output_dir,
             sources.tokenizer,
             FLAGS.max_seq_length,
+            dev=FLAGS.do_eval,
+            test=FLAGS.do_predict,
         )
-        dev_sets = task_sets(task.dev, "eval") if FLAGS.do_eval else []
-        test_sets = task_sets(task.test, "predict") if FLAGS.do_predict else []
 
     def evaluate_student(dev_set: TaskSet | None) -> Evaluation:
         """On a labelled set, and on held-out soft labels where there are any."""
@@ -240,7 +228,7 @@ def main(_: Sequence[str]) -> None:
         values = variable_values(student.trainable_variables)
         write_model_folder(folder, values, sources.config, sources.vocab_file, info)
 
-    first_dev_set = dev_sets[0] if dev_sets else None
+    first_dev_set = sets.dev[0] if sets.dev else None
     final = None
     if FLAGS.do_train:
         step = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
@@ -262,9 +250,9 @@ def main(_: Sequence[str]) -> None:
         results = {"global_step": step, **final.metrics}
         write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
     if task is not None:
-        evaluations = [final, *map(evaluate_student, dev_sets[1:])] if final else []
-        write_eval_results(dev_sets, evaluations, FLAGS.output_dir, step)
-        write_test_results(predictor, task, test_sets, FLAGS.predict_batch_size, FLAGS.output_dir)
+        evaluations = [final, *map(evaluate_student, sets.dev[1:])] if final else []
+        write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step)
+        write_test_results(predictor, task, sets.test, FLAGS.predict_batch_size, FLAGS.output_dir)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,22 @@
-"""A classifier on the labelled and unlabelled sets of a task."""
+"""A classifier (or regression model) on the labelled and unlabelled sets of a task."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax, softmax
 
 from classification.metrics import compute_metrics, primary_metric
 from classification.predictions import write_predictions
-from classification.tasks import Task, TaskFile
+from classification.task_files import TaskFile
+from classification.tasks import Task
 from modeling.tokenization import FullTokenizer
 from training.classifier_records import feature_spec, write_classifier_records
-from training.input import RecordSet, evaluation_batches, open_records, read_feature
+from training.input import FeatureSpec, RecordSet, evaluation_batches, open_records, read_feature
 from training.loop import Predictor
 from training.reporting import write_results
 from training.run import Evaluation
@@ -22,17 +24,25 @@ from training.run import Evaluation
 
 @dataclasses.dataclass(frozen=True)
 class TaskSet:
-    """One file of a task as records.
+    """One set of a task as records.
 
     Attributes:
-      file: The table the records were made from.
+      file: What the records were made from.
       records: The records.
-      max_seq_length: Their length.
+      spec: Their features.
     """
 
     file: TaskFile
     records: RecordSet
-    max_seq_length: int
+    spec: FeatureSpec
+
+
+class TaskSets(NamedTuple):
+    """The sets of a task that a run needs; a kind that it does not need is empty."""
+
+    train: Sequence[TaskSet] = ()
+    dev: Sequence[TaskSet] = ()
+    test: Sequence[TaskSet] = ()
 
 
 def write_task_sets(
@@ -41,29 +51,44 @@ def write_task_sets(
     output_dir: str,
     tokenizer: FullTokenizer,
     max_seq_length: int,
-    files: Sequence[TaskFile],
-    stem: str,
-) -> list[TaskSet]:
-    """Converts tables of a task to records.
+    train: bool = False,
+    dev: bool = False,
+    test: bool = False,
+) -> TaskSets:
+    """Converts sets of a task to records.
+
+    The first set of each kind becomes `train.tf_record`, `eval.tf_record` or `predict.tf_record`, as
+    in the original; a later one becomes `eval_<its name>.tf_record`.
 
     Args:
       task: The task.
-      data_dir: Folder of its tables.
+      data_dir: Where its sets are.
       output_dir: Folder for the records.
       tokenizer: Of the model.
       max_seq_length: Length of the records.
-      files: The task's `train`, `dev` or `test`.
-      stem: "train", "eval" or "predict": the first table becomes `<stem>.tf_record` as in the
-        original, a later one `<stem>_<its name>.tf_record`.
+      train: Whether the training set is wanted.
+      dev: Whether the development sets are.
+      test: Whether the test sets are.
+
+    Raises:
+      UserError: The task lacks a set, or a set cannot be read.
     """
-    sets = []
-    for file, name in zip(files, output_names(stem, files), strict=True):
-        path = os.path.join(output_dir, f"{name}.tf_record")
-        examples = task.read_examples(file, data_dir)
-        write_classifier_records(path, tokenizer, examples, task.labels, max_seq_length)
-        records = open_records(path, "data_dir", feature_spec(max_seq_length), {})
-        sets.append(TaskSet(file, records, max_seq_length))
-    return sets
+    task.check_has(train, dev, test)
+    spec = feature_spec(max_seq_length, task.is_regression)
+
+    def write(files: Sequence[TaskFile], stem: str) -> list[TaskSet]:
+        sets = []
+        for file, name in zip(files, output_names(stem, files), strict=True):
+            path = os.path.join(output_dir, f"{name}.tf_record")
+            examples = task.read_examples(file, data_dir)
+            write_classifier_records(path, tokenizer, examples, task.labels, max_seq_length)
+            sets.append(TaskSet(file, open_records(path, "data_dir", spec, {}), spec))
+        return sets
+
+    # The small sets first: what is wrong with them is found at once.
+    dev_sets = write(task.dev, "eval") if dev else ()
+    test_sets = write(task.test, "predict") if test else ()
+    return TaskSets(write(task.train, "train") if train else (), dev_sets, test_sets)
 
 
 def output_names(stem: str, files: Sequence[TaskFile]) -> list[str]:
@@ -71,13 +96,10 @@ def output_names(stem: str, files: Sequence[TaskFile]) -> list[str]:
     return [stem if i == 0 else f"{stem}_{file.name}" for i, file in enumerate(files)]
 
 
-def predict_logits(predictor: Predictor, task_set: TaskSet, batch_size: int) -> np.ndarray:
-    """float32 logits [num_examples, num_labels] in the order of the table."""
+def predict_outputs(predictor: Predictor, task_set: TaskSet, batch_size: int) -> np.ndarray:
+    """The model's float32 outputs [num_examples, num_outputs] in the order of the set."""
     batches = evaluation_batches(
-        task_set.records,
-        feature_spec(task_set.max_seq_length),
-        batch_size=batch_size,
-        group_by_length=True,
+        task_set.records, task_set.spec, batch_size=batch_size, group_by_length=True
     )
     return predictor(batches, task_set.records.num_examples)
 
@@ -88,13 +110,19 @@ def evaluate_task(
     """The metrics of a labelled set, exact over all its rows.
 
     Returns:
-      `eval_loss`, `eval_accuracy` and the task's other metrics as `eval_<name>`; `loss` repeats
-      `eval_loss`, as in the original's `eval_results.txt`. The score is the task's primary metric.
+      `eval_loss` and the task's metrics as `eval_<name>`, with `eval_accuracy` for every
+      classification as in the original; `loss` repeats `eval_loss`, as in its `eval_results.txt`. The
+      score is the task's primary metric.
     """
-    logits = predict_logits(predictor, task_set, batch_size)
-    labels = read_feature(task_set.records, feature_spec(task_set.max_seq_length), "label_ids")
-    losses = -log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(labels)), labels]
-    values = compute_metrics(task.metrics, labels, logits.argmax(axis=-1))
+    outputs = predict_outputs(predictor, task_set, batch_size).astype(np.float64)
+    labels = read_feature(task_set.records, task_set.spec, "label_ids")
+    if task.is_regression:
+        predictions, names = outputs[:, 0], task.metrics
+        losses = np.square(predictions - labels)
+    else:
+        predictions, names = outputs.argmax(axis=-1), ("accuracy", *task.metrics)
+        losses = -log_softmax(outputs, axis=-1)[np.arange(len(labels)), labels]
+    values = compute_metrics(names, labels, predictions)
     metrics = {f"eval_{name}": value for name, value in values.items()}
     metrics["eval_loss"] = metrics["loss"] = float(losses.mean())
     return Evaluation(metrics, primary_metric(task.metrics, values))
@@ -125,12 +153,21 @@ def write_test_results(
     test_sets: Sequence[TaskSet],
     batch_size: int,
     output_dir: str,
-) -> None:
-    """Predicts each test set and writes `test_results.tsv` (`test_results_<name>.tsv`)."""
+) -> list[np.ndarray]:
+    """Predicts each test set and writes `test_results.tsv` (`test_results_<name>.tsv`).
+
+    Returns:
+      For each set what it wrote: class probabilities, float32 [N, num_labels], or the scores, float32
+      [N, 1], of a regression task.
+    """
+    predictions = []
     for task_set, name in _named(test_sets, "test_results"):
-        logits = predict_logits(predictor, task_set, batch_size)
-        path = os.path.join(output_dir, f"{name}.tsv")
-        write_predictions(path, softmax(logits, axis=-1), task.labels)
+        outputs = predict_outputs(predictor, task_set, batch_size)
+        if not task.is_regression:
+            outputs = softmax(outputs, axis=-1)
+        write_predictions(os.path.join(output_dir, f"{name}.tsv"), outputs, task.labels)
+        predictions.append(outputs)
+    return predictions
 
 
 def _named(sets: Sequence[TaskSet], stem: str) -> Iterator[tuple[TaskSet, str]]:

@@ -1,4 +1,7 @@
-"""The metrics of the tasks, from arrays of label ids."""
+"""The metrics of the tasks, from the labels and predictions of a whole set.
+
+Where a metric is not defined, because all labels or all predictions are the same, it is 0.
+"""
 
 from __future__ import annotations
 
@@ -13,44 +16,67 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """F1 of class 1, as GLUE scores MRPC; 0 if class 1 is never predicted correctly."""
+    """F1 of class 1, as GLUE scores MRPC and QQP; 0 if class 1 is never predicted correctly."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, zero_division=0.0))
 
 
 def matthews_correlation(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Matthews correlation coefficient, as GLUE scores CoLA; 0 if only one class is predicted."""
+    """Matthews correlation coefficient of any number of classes, as GLUE scores CoLA and AX."""
     from sklearn.metrics import matthews_corrcoef
 
-    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+    if _is_constant(labels) or _is_constant(predictions):
         return 0.0
     return float(matthews_corrcoef(labels, predictions))
+
+
+def pearson(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Pearson correlation coefficient, as GLUE scores STS-B."""
+    from scipy.stats import pearsonr
+
+    if _is_constant(labels) or _is_constant(predictions):
+        return 0.0
+    return float(pearsonr(labels.astype(np.float64), predictions.astype(np.float64))[0])
+
+
+def spearman(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Spearman rank correlation coefficient, as GLUE scores STS-B; ties have their mean rank."""
+    from scipy.stats import spearmanr
+
+    if _is_constant(labels) or _is_constant(predictions):
+        return 0.0
+    return float(spearmanr(labels, predictions)[0])
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) == 0)
 
 
 METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": accuracy,
     "f1": f1,
     "matthews_correlation": matthews_correlation,
+    "pearson": pearson,
+    "spearman": spearman,
 }
 
 
 def compute_metrics(
     names: Sequence[str], labels: np.ndarray, predictions: np.ndarray
 ) -> dict[str, float]:
-    """The named metrics and, as the original reports it for every task, accuracy.
+    """The named metrics.
 
     Args:
       names: Keys of `METRICS`.
-      labels: int [N], N > 0, rows that only fill up a batch left out.
-      predictions: int [N], the most probable class of each row.
+      labels: int [N] or, for correlations of scores, float [N]; N > 0, rows that only fill up a batch
+        left out.
+      predictions: The most probable class of each row, int [N], or its score, float [N].
 
     Returns:
       Values between -1 and 1 by metric name.
     """
-    return {
-        name: METRICS[name](labels, predictions) for name in dict.fromkeys(("accuracy", *names))
-    }
+    return {name: METRICS[name](labels, predictions) for name in names}
 
 
 def primary_metric(names: Sequence[str], values: Mapping[str, float]) -> float:

@@ -1,6 +1,8 @@
-"""Cross-entropy with the true labels.
+"""The losses of fine-tuning: cross-entropy with the true labels, or squared error of scores.
 
-Source: `create_model` and `model_fn_builder` in google-research/bert `run_classifier.py`.
+Sources: `create_model` and `model_fn_builder` in google-research/bert `run_classifier.py`. The
+original has no regression; as in Model Garden and Hugging Face's scripts, the model's one output is
+the score itself (0 to 5 for STS-B), neither scaled nor squashed.
 """
 
 from __future__ import annotations
@@ -25,8 +27,26 @@ class ClassificationObjective(Objective):
         return {"label_loss": tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))}
 
     def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        per_example = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            batch["label_ids"], self.model(batch, seed=seed)
-        )
+        per_example = self.per_example(batch["label_ids"], self.model(batch, seed=seed))
         real = tf.cast(batch["is_real_example"], tf.float32)
         return {"label_loss": tf.reduce_sum(real * per_example)}
+
+    def per_example(self, label_ids: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """The loss of each example.
+
+        Args:
+          label_ids: int32 [batch_size].
+          outputs: float32 [batch_size, num_labels].
+
+        Returns:
+          float32 [batch_size].
+        """
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(label_ids, outputs)
+
+
+class RegressionObjective(ClassificationObjective):
+    """Mean squared error of the one output over the examples of a batch."""
+
+    def per_example(self, label_ids: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """As in the base class, with float32 `label_ids` and outputs [batch_size, 1]."""
+        return tf.math.squared_difference(outputs[:, 0], label_ids)

@@ -1,4 +1,4 @@
-"""The prediction files of a classifier, as google-research/bert `run_classifier.py` writes them."""
+"""The prediction files of a model, as google-research/bert `run_classifier.py` writes them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from common.files import write_text
 LABELS_FILE = "labels.txt"
 
 
-def write_predictions(
-    path: str, probabilities: Iterable[np.ndarray], labels: Sequence[str]
-) -> None:
+def write_predictions(path: str, outputs: Iterable[np.ndarray], labels: Sequence[str]) -> None:
     """Writes `test_results.tsv` and, beside it, `labels.txt`, which says what its columns are.
 
     Args:
       path: The table: no header, one line per test example, class probabilities separated by tabs.
-      probabilities: One float32 [num_labels] per test example, in the order of the test file.
-      labels: In the order of the classifier's outputs; written one per line.
+      outputs: One float32 [num_labels] per test example, in the order of the test file; the score,
+        float32 [1], in a regression task.
+      labels: In the order of the classifier's outputs; written one per line. None of them, and no
+        `labels.txt`, in a regression task.
     """
-    write_text(os.path.join(os.path.dirname(path), LABELS_FILE), _lines(labels))
-    write_text(path, _lines("\t".join(map(str, row)) for row in probabilities))
+    if labels:
+        write_text(os.path.join(os.path.dirname(path), LABELS_FILE), _lines(labels))
+    write_text(path, _lines("\t".join(map(str, row)) for row in outputs))
 
 
 def _lines(lines: Iterable[str]) -> str:

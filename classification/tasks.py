@@ -1,52 +1,40 @@
-"""Classification tasks: which files they read, which columns, which labels, which metrics.
+"""Classification and regression tasks: which sets they have, which columns, labels and metrics.
 
-A GLUE task is one entry of `GLUE_TASKS`. Sources: `DataProcessor` and its subclasses in
-google-research/bert `run_classifier.py`; the files of the GLUE distribution.
+A task is one entry of `TASKS`. Sources: `DataProcessor` and its subclasses in google-research/bert
+`run_classifier.py`; the files of the GLUE and SNLI distributions.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
+import logging
+import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+from classification.task_files import NO_LABEL, TableFile, TaskFile
+from classification.task_files import find_table as find_table
+from classification.tfds_source import DATASETS, TfdsSplit
 from common.errors import UserError
-from common.files import exists
 from training.classifier_records import Example
-from training.tables import COMPRESSIONS, read_table
 
-
-@dataclasses.dataclass(frozen=True)
-class TaskFile:
-    """One table of a task.
-
-    Attributes:
-      name: File name without `.tsv`; also the first part of the example ids.
-      text_a: Column of the (first) text: a position (negative: from the end) or a header name.
-      text_b: Column of the second text; None for a task on single texts.
-      label: Column of the label; None if the labels are not public (test sets).
-      header: Whether the first line names the columns.
-    """
-
-    name: str
-    text_a: int | str
-    text_b: int | str | None = None
-    label: int | str | None = None
-    header: bool = True
+FILES, TFDS = "files", "tfds"
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A classification task.
+    """A classification or regression task.
 
     Attributes:
       name: As in `--task_name`.
-      labels: In the order of the classifier's outputs.
+      labels: In the order of the classifier's outputs; none if the task is a regression, whose labels
+        are numbers and whose model has one output.
       metrics: The task's official metrics, keys of `classification.metrics.METRICS`; the best
         checkpoint is the one with the highest mean of them on the first file of `dev`.
       train: The files of the training set.
       dev: Development sets, each evaluated on its own.
       test: Test sets, each predicted on its own.
+      skips_unlabelled: Whether rows with `NO_LABEL` in place of a label are left out and counted.
     """
 
     name: str
@@ -55,70 +43,196 @@ class Task:
     train: tuple[TaskFile, ...] = ()
     dev: tuple[TaskFile, ...] = ()
     test: tuple[TaskFile, ...] = ()
+    skips_unlabelled: bool = False
+
+    @property
+    def is_regression(self) -> bool:
+        return not self.labels
+
+    @property
+    def num_outputs(self) -> int:
+        """Of a model for the task."""
+        return len(self.labels) or 1
+
+    def check_has(self, train: bool, dev: bool, test: bool) -> None:
+        """Raises a UserError for a wanted set that the task lacks (AX has nothing but a test set)."""
+        for wanted, files, flag, kind in (
+            (train, self.train, "do_train", "training"),
+            (dev, self.dev, "do_eval", "development"),
+            (test, self.test, "do_predict", "test"),
+        ):
+            if wanted and not files:
+                raise UserError(
+                    f"--{flag}: task {self.name} has no {kind} set; it is there for --do_predict, by "
+                    "a model of another task with the same labels (--init_checkpoint)."
+                )
 
     def read_examples(self, file: TaskFile, data_dir: str) -> Iterator[Example]:
         """Yields the examples of one file in the order of its rows, rows with empty texts included.
 
         Args:
           file: One of `train`, `dev`, `test`.
-          data_dir: Folder with the task's files.
+          data_dir: Where the task's sets are.
 
         Raises:
-          UserError: At once if the file is missing; while reading for what `read_table` refuses, a
-            label that is none of `labels`, or a file without rows.
+          UserError: At once if the file is missing; while reading for what it refuses to read, a
+            label that is none of `labels` (no number, in a regression), or a file without examples.
         """
-        return self._examples(file, find_table(data_dir, file.name, self.name))
+        return self._checked(*file.open(data_dir, self.name))
 
-    def _examples(self, file: TaskFile, path: str) -> Iterator[Example]:
-        row = None
-        columns = (file.text_a, file.text_b, file.label)
-        for row in read_table(path, columns, file.header):
-            text_a, text_b, label = row.values
-            if label is not None and label not in self.labels:
-                raise UserError(
-                    f'{row.place}: unknown label "{label}"; the labels of task {self.name} are '
-                    f"{', '.join(self.labels)}."
-                )
-            yield Example(f"{file.name}-{row.line - 1}", row.place, text_a or "", text_b, label)
-        if row is None:
-            raise UserError(f"{path} holds no examples.")
+    def _checked(self, title: str, examples: Iterator[Example]) -> Iterator[Example]:
+        num_read = num_skipped = 0
+        for example in examples:
+            if self.skips_unlabelled and example.label == NO_LABEL:
+                num_skipped += 1
+                continue
+            if example.label is not None:
+                self._check_label(example.label, example.source)
+            num_read += 1
+            yield example
+        if num_skipped:
+            logging.info(
+                "%s: %d rows without a label (%s) were left out.", title, num_skipped, NO_LABEL
+            )
+        if not num_read:
+            raise UserError(f"{title} holds no examples.")
+
+    def _check_label(self, label: str, place: str) -> None:
+        if self.is_regression:
+            if not _is_number(label):
+                raise UserError(f'{place}: found the score "{label}", expected a number.')
+        elif label not in self.labels:
+            raise UserError(
+                f'{place}: unknown label "{label}"; the labels of task {self.name} are '
+                f"{', '.join(self.labels)}."
+            )
 
 
-GLUE_TASKS = (
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _alike(
+    text_a: int | str,
+    text_b: int | str | None,
+    label: int | str,
+    index: int | None = None,
+    ending: str = ".tsv",
+) -> dict[str, Any]:
+    """Train, dev and test files with a header and their texts in the same columns."""
+    names = {name: (name + ending,) for name in ("train", "dev", "test")}
+    return {
+        "train": (TableFile("train", text_a, text_b, label, file_names=names["train"]),),
+        "dev": (TableFile("dev", text_a, text_b, label, file_names=names["dev"]),),
+        "test": (TableFile("test", text_a, text_b, index=index, file_names=names["test"]),),
+    }
+
+
+def _snli_file(name: str, label: str | None = None) -> TableFile:
+    """The distribution of SNLI comes in two formats, GLUE's is a third; the names are the same."""
+    names = (f"snli_1.0_{name}.jsonl", f"snli_1.0_{name}.txt", f"{name}.tsv")
+    return TableFile(name, "sentence1", "sentence2", label, file_names=names)
+
+
+_NLI_LABELS = ("contradiction", "entailment", "neutral")
+_ENTAILMENT_LABELS = ("entailment", "not_entailment")
+
+TASKS = (
     Task(
         "cola",
         labels=("0", "1"),
         metrics=("matthews_correlation",),
-        train=(TaskFile("train", text_a=3, label=1, header=False),),
-        dev=(TaskFile("dev", text_a=3, label=1, header=False),),
-        test=(TaskFile("test", text_a=1),),
+        train=(TableFile("train", text_a=3, label=1, header=False),),
+        dev=(TableFile("dev", text_a=3, label=1, header=False),),
+        test=(TableFile("test", text_a=1, index=0),),
     ),
     Task(
         "sst-2",
         labels=("0", "1"),
         metrics=("accuracy",),
-        train=(TaskFile("train", text_a=0, label=1),),
-        dev=(TaskFile("dev", text_a=0, label=1),),
-        test=(TaskFile("test", text_a=1),),
+        train=(TableFile("train", text_a=0, label=1),),
+        dev=(TableFile("dev", text_a=0, label=1),),
+        test=(TableFile("test", text_a=1, index=0),),
     ),
     Task(
         "mrpc",
         labels=("0", "1"),
         metrics=("f1", "accuracy"),
-        train=(TaskFile("train", text_a=3, text_b=4, label=0),),
-        dev=(TaskFile("dev", text_a=3, text_b=4, label=0),),
-        test=(TaskFile("test", text_a=3, text_b=4),),
+        **_alike(text_a=3, text_b=4, label=0, index=0),
+    ),
+    Task(
+        "sts-b",
+        labels=(),
+        metrics=("pearson", "spearman"),
+        **_alike(text_a=7, text_b=8, label=-1, index=0),
+    ),
+    Task(
+        "qqp",
+        labels=("0", "1"),
+        metrics=("f1", "accuracy"),
+        # A few rows of the distribution are cut short.
+        train=(TableFile("train", text_a=3, text_b=4, label=5, skip_short_rows=True),),
+        dev=(TableFile("dev", text_a=3, text_b=4, label=5, skip_short_rows=True),),
+        test=(TableFile("test", text_a=1, text_b=2, index=0),),
+    ),
+    Task(
+        "mnli",
+        labels=_NLI_LABELS,
+        metrics=("accuracy",),
+        train=(TableFile("train", text_a=8, text_b=9, label=-1),),
+        dev=(
+            TableFile("dev_matched", text_a=8, text_b=9, label=-1),
+            TableFile("dev_mismatched", text_a=8, text_b=9, label=-1),
+        ),
+        test=(
+            TableFile("test_matched", text_a=8, text_b=9, index=0),
+            TableFile("test_mismatched", text_a=8, text_b=9, index=0),
+        ),
+    ),
+    Task(
+        "qnli",
+        labels=_ENTAILMENT_LABELS,
+        metrics=("accuracy",),
+        **_alike(text_a=1, text_b=2, label=-1, index=0),
     ),
     Task(
         "rte",
-        labels=("entailment", "not_entailment"),
+        labels=_ENTAILMENT_LABELS,
         metrics=("accuracy",),
-        train=(TaskFile("train", text_a=1, text_b=2, label=-1),),
-        dev=(TaskFile("dev", text_a=1, text_b=2, label=-1),),
-        test=(TaskFile("test", text_a=1, text_b=2),),
+        **_alike(text_a=1, text_b=2, label=-1, index=0),
+    ),
+    Task(
+        "wnli",
+        labels=("0", "1"),
+        metrics=("accuracy",),
+        **_alike(text_a=1, text_b=2, label=-1, index=0),
+    ),
+    Task(
+        "ax",
+        labels=_NLI_LABELS,
+        metrics=("matthews_correlation",),
+        test=(TableFile("diagnostic", text_a=1, text_b=2, index=0),),
+    ),
+    Task(
+        "snli",
+        labels=_NLI_LABELS,
+        metrics=("accuracy",),
+        train=(_snli_file("train", label="gold_label"),),
+        dev=(_snli_file("dev", label="gold_label"),),
+        test=(_snli_file("test"),),
+        skips_unlabelled=True,
+    ),
+    Task(
+        "book-reviews",
+        labels=("negative", "neutral", "positive"),
+        metrics=("accuracy",),
+        **_alike(text_a="text", text_b=None, label="label"),
     ),
 )
-TSV_TASK = "tsv"
+TSV_TASK, JSONL_TASK = "tsv", "jsonl"
 
 
 def get_task(
@@ -128,42 +242,70 @@ def get_task(
     text_b: str | None = None,
     label: str | None = None,
     labels: Sequence[str] | None = None,
+    data_source: str = FILES,
 ) -> Task:
     """The task that flags ask for.
 
     Args:
-      task_name: A GLUE task in any spelling of case and hyphens, or `tsv`: tables train.tsv,
-        dev.tsv and test.tsv with a header each.
-      data_dir: Folder with the task's files; read here only for the labels of task `tsv`.
-      text_a: Header name of the (first) text, task `tsv` only.
-      text_b: Header name of the second text, if there is one, task `tsv` only.
-      label: Header name of the label, task `tsv` only; test.tsv need not have it.
-      labels: All labels in order, task `tsv` only; by default those of train.tsv, sorted.
+      task_name: One of `TASKS` in any spelling of case, hyphens and underscores; or `tsv` or `jsonl`:
+        train, dev and test files of that kind, tables with a header each.
+      data_dir: Where the task's sets are; read here only for the labels of `tsv` and `jsonl`.
+      text_a: Column or key of the (first) text, for `tsv` and `jsonl` only, as all that follow.
+      text_b: Column or key of the second text, if there is one.
+      label: Column or key of the label; the test set need not have it.
+      labels: All labels in order; by default those of the training set, sorted.
+      data_source: `files`, or `tfds` for tensorflow-datasets.
 
     Raises:
-      UserError: An unknown task, a flag that the task does not use or lacks, or training labels
-        that cannot be read.
+      UserError: An unknown task, a flag that the task does not use or lacks, a task that
+        tensorflow-datasets does not have, or training labels that cannot be read.
     """
-    key = _spelling(task_name)
-    if key == TSV_TASK:
-        return _tsv_task(data_dir, text_a, text_b, label, labels)
+    kind = _spelling(task_name)
+    if data_source == FILES and kind in (TSV_TASK, JSONL_TASK):
+        return _table_task(kind, data_dir, text_a, text_b, label, labels)
     if text_a or text_b or label or labels:
         raise UserError(
-            f"--task_name={task_name} has fixed columns and labels; --text_a, --text_b, --label "
-            f"and --labels go with --task_name={TSV_TASK} only."
+            f"--task_name={task_name} --data_source={data_source} has fixed columns and labels; "
+            f"--text_a, --text_b, --label and --labels go with --task_name={TSV_TASK} and "
+            f"{JSONL_TASK} only, read from files."
         )
-    for task in GLUE_TASKS:
-        if key == _spelling(task.name):
+    task = _known_task(task_name)
+    return _from_tfds(task) if data_source == TFDS else task
+
+
+def _known_task(task_name: str) -> Task:
+    for task in TASKS:
+        if _spelling(task_name) == _spelling(task.name):
             return task
-    known = ", ".join([*(task.name for task in GLUE_TASKS), TSV_TASK])
+    known = ", ".join([*(task.name for task in TASKS), TSV_TASK, JSONL_TASK])
     raise UserError(f"--task_name={task_name} is unknown; expected one of {known}.")
 
 
 def _spelling(name: str) -> str:
-    return name.lower().replace("-", "")
+    return name.lower().replace("-", "").replace("_", "")
 
 
-def _tsv_task(
+def _from_tfds(task: Task) -> Task:
+    if task.name not in DATASETS:
+        raise UserError(
+            f"--data_source={TFDS}: tensorflow-datasets does not have task {task.name}; it has "
+            f"{', '.join(DATASETS)}. Read files instead (--data_source={FILES})."
+        )
+    dataset = DATASETS[task.name]
+
+    def splits(files: Sequence[TaskFile], has_labels: bool) -> tuple[TaskFile, ...]:
+        return tuple(TfdsSplit(file.name, dataset, has_labels) for file in files)
+
+    return dataclasses.replace(
+        task,
+        train=splits(task.train, has_labels=True),
+        dev=splits(task.dev, has_labels=True),
+        test=splits(task.test, has_labels=False),
+    )
+
+
+def _table_task(
+    kind: str,
     data_dir: str,
     text_a: str | None,
     text_b: str | None,
@@ -172,44 +314,28 @@ def _tsv_task(
 ) -> Task:
     if not text_a or not label:
         raise UserError(
-            f"--task_name={TSV_TASK} needs --text_a and --label, the header names of the columns "
-            f"with the text and the label; found --text_a={text_a or ''} --label={label or ''}."
+            f"--task_name={kind} needs --text_a and --label, the header names (keys, in JSON Lines) "
+            f"of the text and the label; found --text_a={text_a or ''} --label={label or ''}."
         )
+    files = _alike(text_a, text_b, label, ending=f".{kind}")
     return Task(
-        TSV_TASK,
-        labels=tuple(labels or _labels_in(find_table(data_dir, "train", TSV_TASK), label)),
+        kind,
+        labels=tuple(labels or _labels_in(files["train"][0], data_dir, kind)),
         metrics=("accuracy",),
-        train=(TaskFile("train", text_a, text_b, label),),
-        dev=(TaskFile("dev", text_a, text_b, label),),
-        test=(TaskFile("test", text_a, text_b),),
+        **files,
     )
 
 
-def _labels_in(path: str, column: str) -> list[str]:
+def _labels_in(file: TableFile, data_dir: str, kind: str) -> list[str]:
+    path, examples = file.open(data_dir, kind)
     found: set[str] = set()
-    for row in read_table(path, (column,), header=True):
-        (label,) = row.values
-        if not label:
-            raise UserError(f'{row.place}: column "{column}" is empty; expected a label.')
-        found.add(label)
+    for example in examples:
+        if not example.label:
+            raise UserError(f'{example.source}: column "{file.label}" is empty; expected a label.')
+        found.add(example.label)
     if len(found) < 2:
         raise UserError(
-            f'{path}: column "{column}" holds {len(found)} different labels; expected at least 2.'
+            f'{path}: column "{file.label}" holds {len(found)} different labels; expected at least '
+            "2."
         )
     return sorted(found)
-
-
-def find_table(data_dir: str, name: str, task_name: str) -> str:
-    """The path of `<name>.tsv`, `<name>.tsv.gz` or `<name>.tsv.xz`, whichever exists first.
-
-    Raises:
-      UserError: None of them exists.
-    """
-    for compression in COMPRESSIONS:
-        path = os.path.join(data_dir, f"{name}.tsv{compression}")
-        if exists(path):
-            return path
-    raise UserError(
-        f"{os.path.join(data_dir, name)}.tsv (or .tsv.gz, .tsv.xz) is missing; task {task_name} "
-        f"needs it, set --data_dir to the folder that holds it."
-    )

@@ -70,6 +70,8 @@ def select_weights(
         logging.info("The student takes the embeddings of %s.", reader.source)
         names = {name: name for name in reader.shapes if name.startswith("bert/embeddings/")}
         return WeightSelection(reader, names)
+    if strategy == FULL and not layers and not depth:
+        return reader  # of another kind of model: what it holds instead is said where it is loaded
     if not layers:
         layers = _layers(reader.source, strategy, depth, wanted)
     if len(layers) != wanted or not all(0 <= layer < depth for layer in layers):

@@ -1,5 +1,11 @@
 """Text files to an on-disk store of tokens, sentence by sentence and document by document.
 
+Files are read in one of two formats:
+
+    text          a line is a sentence (or a paragraph to be split), blank lines end documents
+    transfer_set  a line is a document: a single text, which is split into sentences, or, in a
+                  table (.tsv), a pair of texts, which are its two sentences
+
 The store is two files: `tokens`, the ids of the whole corpus one after another, and `offsets`, the
 int64 positions in it at which sentences begin, closed by the end of the last sentence. Only the
 boundaries of documents are held in memory.
@@ -22,6 +28,10 @@ from common.files import LineBlock, decode_lines, file_size, read_line_blocks
 from modeling.tokenization import FullTokenizer
 from pretraining.parallel import ordered_map
 from pretraining.sentences import split_sentences
+from training.tables import COMPRESSIONS
+
+TEXT, TRANSFER_SET = "text", "transfer_set"
+_TABLES = tuple(".tsv" + compression for compression in COMPRESSIONS)
 
 # A document is cut into units of about this many tokens, so that work on it needs bounded memory.
 _UNIT_TOKENS = 1 << 18
@@ -87,28 +97,30 @@ def build_token_store(
     folder: str,
     do_sentence_split: bool,
     num_processes: int,
+    input_format: str = TEXT,
 ) -> TokenStore:
     """Tokenizes text files.
 
-    A line is a sentence (or a paragraph, with `do_sentence_split`); blank lines and the ends of
-    files end documents. The original joins the last document of a file to the first of the next,
-    which makes text of two files "next sentences" of each other and the result depend on how a
-    corpus is cut into files. Lines without any token are left out, and so are empty documents.
+    The ends of files end documents. The original joins the last document of a file to the first of
+    the next, which makes text of two files "next sentences" of each other and the result depend on
+    how a corpus is cut into files. Lines without any token are left out, and so are empty documents.
 
     Args:
       input_files: Plain, `.gz` or `.xz` UTF-8 text.
       tokenizer: Makes the ids.
       folder: Where to put the store.
-      do_sentence_split: Whether lines are paragraphs to be split into sentences.
+      do_sentence_split: Whether lines of format `text` are paragraphs to be split into sentences.
       num_processes: How many to use; the result does not depend on it.
+      input_format: `text` or `transfer_set`.
 
     Raises:
-      UserError: A file cannot be read, or there are fewer than two documents.
+      UserError: A file cannot be read, a row of a transfer set has more than two columns, or there
+        are fewer than two documents.
     """
     num_sentences = num_tokens = unit_start = 0
     document_ends: list[np.ndarray] = [np.zeros((1, 2), np.int64)]
     unit_ends: list[tuple[int, int]] = []
-    args = tokenizer, do_sentence_split
+    args = tokenizer, do_sentence_split, input_format
     with (
         # Closed at once on an error, whose message would otherwise run into the progress bar.
         contextlib.closing(_read_blocks(input_files)) as blocks,
@@ -131,12 +143,18 @@ def build_token_store(
                 unit_ends.append((num_sentences, num_tokens))
                 unit_start = num_tokens
     document_ends.append(np.array([(num_sentences, num_tokens)]))
-    # Ends at the same place are those of empty documents.
-    documents = np.unique(np.concatenate(document_ends), axis=0)
-    units = np.unique(np.concatenate([documents, *map(np.atleast_2d, unit_ends)]), axis=0)
+    documents = _distinct_ends(document_ends)
+    units = _distinct_ends([documents, *map(np.atleast_2d, unit_ends)]) if unit_ends else documents
     store = TokenStore(folder, tokenizer.id_typecode, documents, units)
-    _check_documents(store)
+    _check_documents(store, input_format)
     return store
+
+
+def _distinct_ends(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Sorts ends of documents or units; those at the same place are of empty ones."""
+    ends = np.concatenate(parts)
+    _, first = np.unique(ends[:, 1], return_index=True)
+    return ends[first]
 
 
 class TokenBlock(NamedTuple):
@@ -154,23 +172,35 @@ class TokenBlock(NamedTuple):
 class BlockTokenizer:
     """Worker that turns blocks of lines into tokens."""
 
-    def __init__(self, tokenizer: FullTokenizer, do_sentence_split: bool):
+    def __init__(self, tokenizer: FullTokenizer, do_sentence_split: bool, input_format: str = TEXT):
         self._encode = tokenizer.encode_packed
         self._id_bytes = np.dtype(tokenizer.id_typecode).itemsize
-        self._do_sentence_split = do_sentence_split
+        self._is_transfer_set = input_format == TRANSFER_SET
+        self._do_sentence_split = do_sentence_split or self._is_transfer_set
 
     def __call__(self, block: LineBlock) -> TokenBlock:
         packed: list[bytes] = []
         # A file that begins ends the document of the file before.
         lengths = [0] if block.first_line == 1 else []
-        for line in map(str.strip, decode_lines(block)):
-            if not line:
+        for number, line in enumerate(map(str.strip, decode_lines(block)), block.first_line):
+            if not line or self._is_transfer_set:
                 lengths.append(0)
-            for sentence in split_sentences(line) if self._do_sentence_split else [line]:
+            for sentence in self._sentences(line, block.path, number):
                 if ids := self._encode(sentence):
                     packed.append(ids)
                     lengths.append(len(ids) // self._id_bytes)
         return TokenBlock(b"".join(packed), np.array(lengths, np.int64))
+
+    def _sentences(self, line: str, path: str, number: int) -> list[str]:
+        if self._is_transfer_set and "\t" in line and path.endswith(_TABLES):
+            texts = line.split("\t")
+            if len(texts) > 2:
+                raise UserError(
+                    f"{path}, line {number}: found {len(texts)} columns, but a row of a transfer "
+                    "set is a text or a pair of texts; let create_transfer_set.py pick columns."
+                )
+            return texts
+        return split_sentences(line) if self._do_sentence_split else [line]
 
 
 def _read_blocks(input_files: Sequence[str]) -> Generator[LineBlock, None, None]:
@@ -185,7 +215,7 @@ def _read_blocks(input_files: Sequence[str]) -> Generator[LineBlock, None, None]
                 before = block.consumed
 
 
-def _check_documents(store: TokenStore) -> None:
+def _check_documents(store: TokenStore, input_format: str) -> None:
     logging.info(
         "Read %d documents, %d sentences, %d tokens.",
         store.num_documents,
@@ -193,17 +223,24 @@ def _check_documents(store: TokenStore) -> None:
         store.num_tokens,
     )
     if store.num_documents < 2:
+        how = {
+            TEXT: "put a blank line between documents (the end of a file ends a document, too)",
+            TRANSFER_SET: "put each on a line",
+        }
         raise UserError(
             f"The input files hold {store.num_documents} document(s), but next sentence prediction "
-            "needs at least two, to take a sentence from another one; put a blank line between "
-            "documents (the end of a file ends a document, too)."
+            f"needs at least two, to take a sentence from another one; {how[input_format]}."
         )
     num_short = int((np.diff(store.documents[:, 0]) == 1).sum())
     if num_short > store.num_documents / 2:
+        how = {
+            TEXT: ": a document needs one sentence per line and blank lines only between documents. "
+            "For one paragraph per line, add --do_sentence_split",
+            TRANSFER_SET: "",
+        }
         logging.warning(
-            "%d of %d documents have one sentence only, so most pairs can only be random: a "
-            "document needs one sentence per line and blank lines only between documents. For "
-            "one paragraph per line, add --do_sentence_split.",
+            "%d of %d documents have one sentence only, so most pairs can only be random%s.",
             num_short,
             store.num_documents,
+            how[input_format],
         )

@@ -62,7 +62,7 @@ def test_help_answers_at_once_and_names_the_original_flags(folder):
         *("input_file", "output_file", "vocab_file", "do_lower_case", "do_whole_word_mask"),
         *("max_seq_length", "max_predictions_per_seq", "random_seed", "dupe_factor"),
         *("masked_lm_prob", "short_seq_prob"),
-        *("do_sentence_split", "num_processes", "gzip_compress"),
+        *("input_format", "do_sentence_split", "num_processes", "gzip_compress"),
     ):
         assert re.search(rf"--(\[no\])?{flag}:", result.stdout)
     for default in ("'128'", "'20'", "'12345'", "'10'", "'0.15'", "'0.1'"):
@@ -119,6 +119,7 @@ def test_records_and_sidecars(folder):
             "random_seed": -3,
             "do_whole_word_mask": False,
             "do_lower_case": True,
+            "input_format": "text",
             "do_sentence_split": False,
             "vocab_size": len(SPECIALS) + len(WORDS) + 1,
             "input_files": ["text.txt"],
@@ -146,6 +147,31 @@ def test_output_is_the_same_for_any_number_of_processes(folder, gzip_compress):
     assert len(outputs[0]) == 6
     assert outputs[0] == outputs[1] == outputs[2]
     assert len(set(outputs[0].values())) == 6
+
+
+def test_transfer_set_is_the_same_for_any_number_of_processes(folder):
+    rng = random.Random(1)
+    lines = [
+        "\t".join(" ".join(rng.choices(WORDS, k=rng.randint(1, 30))) for _ in range(2))
+        for _ in range(20_000)
+    ]
+    (folder / "pairs.tsv").write_text("\n".join(lines) + "\n")
+    outputs = []
+    for num_processes in (1, 2):
+        result = run(
+            folder,
+            input_format="transfer_set",
+            input_file="pairs.tsv",
+            output_file="out/a",
+            dupe_factor=1,
+            num_processes=num_processes,
+        )
+        assert result.returncode == 0, result.stderr
+        outputs.append(files_below(folder / "out"))
+    assert outputs[0] == outputs[1]
+    info = json.loads(outputs[0]["a.json"])
+    assert (info["num_documents"], info["num_sentences"]) == (20_000, 40_000)
+    assert info["input_format"] == "transfer_set"
 
 
 def test_compressed_marked_and_crlf_text_gives_the_same_records(folder):
@@ -183,6 +209,12 @@ def test_very_long_line(folder):
         ({"vocab_file": "missing.txt"}, "Cannot read the vocabulary missing.txt"),
         ({"vocab_file": "text.txt"}, "text.txt, line"),
         ({"vocab_file": "words.txt"}, "words.txt lacks [PAD], [UNK], [CLS], [SEP], [MASK]"),
+        ({"input_format": "transfer_set", "input_file": "cut.txt.gz"}, "cannot be read to its end"),
+        ({"input_format": "transfer_set", "input_file": "vocab"}, "vocab: cannot tell its format"),
+        (
+            {"input_format": "transfer_set", "do_sentence_split": True},
+            "--do_sentence_split goes with",
+        ),
         ({"masked_lm_prob": 1.5}, "--masked_lm_prob is 1.5"),
         ({"short_seq_prob": -1}, "--short_seq_prob is -1.0"),
         ({"max_predictions_per_seq": 0}, "--max_predictions_per_seq is 0"),
@@ -201,6 +233,7 @@ def test_bad_input_is_one_line_and_changes_nothing(folder, replaced, message):
     (folder / "latin.txt").write_bytes(b"abc\n\ndefg\xe9\n")
     (folder / "one.txt").write_text("abc\ndef\n")
     (folder / "words.txt").write_text("\n".join(WORDS))
+    (folder / "vocab").write_text("\n".join(WORDS))
     (folder / "cut.txt.gz").write_bytes(gzip.compress((folder / "text.txt").read_bytes())[:-20])
     (folder / "out.tfrecord").write_bytes(b"earlier output")
     (folder / "out.tfrecord.json").write_text("{}")

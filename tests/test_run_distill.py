@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from models import random_weights
+from runs import BAD_FLAGS, NO_TRAINED_MODEL, info, metrics, predictions, results
 from scripts import run_script
 
 from common.errors import UserError
@@ -135,24 +136,6 @@ def student(
         evaluate_steps=25,
     )
     return folder
-
-
-def metrics(folder: pathlib.Path, kind: str) -> list[dict[str, float]]:
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [record for record in map(json.loads, lines) if record["kind"] == kind]
-
-
-def results(folder: pathlib.Path) -> dict[str, float]:
-    lines = (folder / "eval_results.txt").read_text().splitlines()
-    return {key: float(value) for key, value in (line.split(" = ") for line in lines)}
-
-
-def predictions(folder: pathlib.Path) -> np.ndarray:
-    return np.loadtxt(folder / "test_results.tsv", delimiter="\t")
-
-
-def info(folder: pathlib.Path) -> dict[str, Any]:
-    return json.loads((folder / "model_info.json").read_text())
 
 
 def test_student_learns_from_the_teacher_alone(student: pathlib.Path) -> None:
@@ -346,7 +329,7 @@ def test_records_of_other_settings(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, "nothing to do"),
+        *BAD_FLAGS,
         ({"do_train": True, "temperature": 0}, "temperature=0.0 must be above 0"),
         ({"do_predict": True}, "--do_predict needs the task"),
         ({"do_train": True, "do_eval": True}, "--do_eval needs --task_name .* or --eval_file"),
@@ -357,11 +340,8 @@ def test_records_of_other_settings(
         ),
         (
             {"do_eval": True, "eval_file": "none*"},
-            r"output_dir=.* holds no trained model; train first \(--do_train\)",
+            NO_TRAINED_MODEL,
         ),
-        ({"do_train": True, "bert_config_file": ""}, "bert_config_file is missing"),
-        ({"do_train": True, "vocab_file": ""}, "vocab_file is missing"),
-        ({"do_train": True, "gradient_accumulation_steps": 3}, "train_batch_size=16"),
     ],
 )
 def test_bad_flags(

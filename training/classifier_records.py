@@ -4,7 +4,8 @@ Source: `convert_single_example`, `_truncate_seq_pair` and `file_based_convert_e
 in `run_classifier.py`. With S = max_seq_length, every record holds
 
     input_ids, input_mask, segment_ids  int64 [S]  [CLS] a [SEP] or [CLS] a [SEP] b [SEP], zeros
-    label_ids                           int64 []   position in the label list, 0 without a label
+    label_ids                           int64 []   position in the label list, 0 without a label;
+                                        float32 [] the score, in regression tasks
     is_real_example                     int64 []   1; rows that only fill up a batch have 0
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,9 @@ _CHUNK_ROWS = 2000
 _LOGGED_EXAMPLES = 5
 
 
-def feature_spec(max_seq_length: int) -> dict[str, tf.io.FixedLenFeature]:
+def feature_spec(
+    max_seq_length: int, is_regression: bool = False
+) -> dict[str, tf.io.FixedLenFeature]:
     """How TensorFlow parses a classifier record."""
     import tensorflow as tf
 
@@ -39,7 +42,7 @@ def feature_spec(max_seq_length: int) -> dict[str, tf.io.FixedLenFeature]:
         "input_ids": sequence,
         "input_mask": sequence,
         "segment_ids": sequence,
-        "label_ids": scalar,
+        "label_ids": tf.io.FixedLenFeature([], tf.float32) if is_regression else scalar,
         "is_real_example": scalar,
     }
 
@@ -53,7 +56,8 @@ class Example:
       source: File and line, for messages.
       text_a: The first text.
       text_b: The second text, None if there is one text only.
-      label: None where the label is unknown (test sets).
+      label: None where the label is unknown (test sets); the score, in regression tasks.
+      index: What the task's own table calls the row, in test sets that do so.
     """
 
     example_id: str
@@ -61,6 +65,7 @@ class Example:
     text_a: str
     text_b: str | None = None
     label: str | None = None
+    index: str | None = None
 
 
 class TokenizedRow(NamedTuple):
@@ -79,7 +84,7 @@ def encode_rows(
     tokenizer: FullTokenizer,
     rows: Sequence[tuple[str, str | None]],
     max_seq_length: int,
-    label_ids: Sequence[int] | None = None,
+    label_ids: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Turns texts into the features of classifier records.
 
@@ -88,10 +93,11 @@ def encode_rows(
       rows: (first text, second text or None), N of them. An empty second text counts as none.
       max_seq_length: S, at least 3. Longer rows are truncated, a pair by taking the last token off
         the longer text, off the second if both are equally long.
-      label_ids: N positions in the label list; zeros if the labels are unknown.
+      label_ids: int32 or float32 [N], as in the records; zeros if the labels are unknown.
 
     Returns:
-      int32 arrays: input_ids, input_mask and segment_ids [N, S], label_ids and is_real_example [N].
+      int32 arrays: input_ids, input_mask and segment_ids [N, S], is_real_example [N]; and label_ids
+      as given.
     """
     return pack_rows(tokenizer, tokenize_rows(tokenizer, rows), max_seq_length, label_ids)
 
@@ -110,7 +116,7 @@ def pack_rows(
     tokenizer: FullTokenizer,
     rows: Sequence[TokenizedRow],
     max_seq_length: int,
-    label_ids: Sequence[int] | None = None,
+    label_ids: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The second half of `encode_rows`."""
     cls, sep = tokenizer.cls_id, tokenizer.sep_id
@@ -134,7 +140,7 @@ def pack_rows(
         "input_ids": input_ids,
         "input_mask": is_token.astype(np.int32),
         "segment_ids": (is_token & (positions >= first_lengths[:, None])).astype(np.int32),
-        "label_ids": np.array([0] * len(rows) if label_ids is None else label_ids, dtype=np.int32),
+        "label_ids": np.zeros(len(rows), np.int32) if label_ids is None else label_ids,
         "is_real_example": np.ones(len(rows), np.int32),
     }
 
@@ -172,7 +178,8 @@ def write_classifier_records(
       path: The record file.
       tokenizer: Of the model that will read the records.
       examples: In the order of the records.
-      labels: All labels; `label_ids` are positions in this list.
+      labels: All labels; `label_ids` are positions in this list. None of them in a regression task:
+        the labels of the examples are numbers then, and so are `label_ids`.
       max_seq_length: S.
 
     Returns:
@@ -182,14 +189,13 @@ def write_classifier_records(
     Raises:
       UserError: Whatever reading `examples` raises; an earlier file stays as it was.
     """
-    label_to_id = {label: i for i, label in enumerate(labels)}
+    label_ids = _label_encoder(labels)
     num_examples = num_truncated = num_empty = 0
     first_empty = None
     with RecordWriter(path) as writer:
         for chunk in _chunks(examples, _CHUNK_ROWS):
             rows = tokenize_rows(tokenizer, ((e.text_a, e.text_b) for e in chunk))
-            label_ids = [0 if e.label is None else label_to_id[e.label] for e in chunk]
-            features = pack_rows(tokenizer, rows, max_seq_length, label_ids)
+            features = pack_rows(tokenizer, rows, max_seq_length, label_ids(chunk))
             writer.write_many(serialize_examples(features))
             if not num_examples:
                 _log_examples(tokenizer, chunk[:_LOGGED_EXAMPLES], features)
@@ -221,6 +227,16 @@ def write_classifier_records(
     return info
 
 
+def _label_encoder(labels: Sequence[str]) -> Callable[[Sequence[Example]], np.ndarray]:
+    """Examples -> their labels as the records hold them, 0 where there is none."""
+    if not labels:
+        return lambda examples: np.array([float(e.label or 0) for e in examples], np.float32)
+    positions = {label: i for i, label in enumerate(labels)}
+    return lambda examples: np.array(
+        [0 if e.label is None else positions[e.label] for e in examples], np.int32
+    )
+
+
 def _chunks(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
     iterator = iter(examples)
     while chunk := list(itertools.islice(iterator, size)):
@@ -238,4 +254,4 @@ def _log_examples(
         logging.info("tokens: %s", " ".join(tokens))
         for name in ("input_ids", "input_mask", "segment_ids"):
             logging.info("%s: %s", name, " ".join(map(str, features[name][i])))
-        logging.info("label: %s (id = %d)", example.label, features["label_ids"][i])
+        logging.info("label: %s (id = %s)", example.label, features["label_ids"][i])

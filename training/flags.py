@@ -7,7 +7,7 @@ values to `device_options` and `run_options`, which say once what the shared fla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -141,16 +141,56 @@ def define_text_flags() -> None:
 
 def define_task_flags() -> None:
     """A labelled task."""
-    flags.DEFINE_string("task_name", None, "cola, sst-2, mrpc, rte, or tsv: tables with a header.")
     flags.DEFINE_string(
-        "data_dir", None, "Folder of the task's train.tsv, dev.tsv and test.tsv (also .gz, .xz)."
+        "task_name",
+        None,
+        "cola, sst-2, mrpc, sts-b, qqp, mnli, qnli, rte, wnli, ax (predictions only), snli, "
+        "book-reviews; or tsv (tables with a header) or jsonl (one object per line).",
     )
-    flags.DEFINE_string("text_a", None, "Header name of the text. Only with --task_name=tsv.")
-    flags.DEFINE_string("text_b", None, "Header name of the second text of pairs. Only with tsv.")
-    flags.DEFINE_string("label", None, "Header name of the label. Only with --task_name=tsv.")
+    flags.DEFINE_enum(
+        "data_source",
+        "files",
+        ["files", "tfds"],
+        "What --data_dir holds: the task's own files, or data sets of tensorflow-datasets, which are "
+        "downloaded to it as needed.",
+    )
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of the task: train.tsv, dev.tsv and test.tsv (also .gz, .xz)."
+    )
+    flags.DEFINE_string(
+        "text_a", None, "Header name or key of the text. Only with --task_name=tsv and jsonl."
+    )
+    flags.DEFINE_string(
+        "text_b", None, "That of the second text of pairs. Only with tsv and jsonl."
+    )
+    flags.DEFINE_string("label", None, "That of the label. Only with tsv and jsonl.")
     flags.DEFINE_list(
-        "labels", None, "Labels in the order of the outputs. Default: those of train.tsv, sorted."
+        "labels",
+        None,
+        "Labels in the order of the outputs. Only with tsv and jsonl. Default: those of the training "
+        "set, sorted.",
     )
+
+
+# All of `define_task_flags`; they are the arguments of `classification.tasks.get_task`.
+TASK_FLAGS = ["task_name", "data_source", "data_dir", "text_a", "text_b", "label", "labels"]
+
+# What decides the weights of every run; it is not continued with other values.
+RUN_FLAGS = [
+    "bert_config_file",
+    "init_checkpoint",
+    "init_strategy",
+    "init_layers",
+    "vocab_file",
+    "max_seq_length",
+    "train_batch_size",
+    "learning_rate",
+    "gradient_accumulation_steps",
+    "random_seed",
+    "precision",
+]
+# What decides, with the data, the weights of fine-tuning and distillation.
+FINE_TUNING_FLAGS = [*RUN_FLAGS, "do_lower_case", "warmup_proportion"]
 
 
 def device_options(values: flags.FlagValues) -> DeviceOptions:
@@ -210,6 +250,6 @@ def _layer_numbers(texts: Sequence[str] | None) -> tuple[int, ...] | None:
         ) from None
 
 
-def flag_values(values: flags.FlagValues, names: Sequence[str]) -> dict[str, object]:
+def flag_values(values: flags.FlagValues, names: Sequence[str]) -> dict[str, Any]:
     """Name -> value, for records of how something was made."""
     return {name: values[name].value for name in names}

@@ -1,12 +1,15 @@
-"""Rows of TSV files and lines of text files, read one at a time.
+"""Rows of TSV and JSON Lines files and lines of text files, read one at a time.
 
 Tables follow GLUE's convention (`_read_tsv` in google-research/bert `run_classifier.py`): columns
 are separated by single tabs and nothing is quoted, so a quotation mark is a letter like any other.
-Files may be plain, `.gz` or `.xz`; memory does not grow with their length.
+JSON Lines have one object per line. Files may be plain, `.gz` or `.xz`; memory does not grow with
+their length.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -20,7 +23,7 @@ _TABLE_SUFFIXES = tuple(".tsv" + compression for compression in COMPRESSIONS)
 
 
 class Row(NamedTuple):
-    """The wanted columns of one row of a table.
+    """The wanted columns of one row of a table, or keys of one object.
 
     Attributes:
       path: The file.
@@ -38,7 +41,12 @@ class Row(NamedTuple):
         return f"{self.path}, line {self.line}"
 
 
-def read_table(path: str, columns: Sequence[int | str | None], header: bool) -> Iterator[Row]:
+def read_table(
+    path: str,
+    columns: Sequence[int | str | None],
+    header: bool,
+    skip_short_rows: bool = False,
+) -> Iterator[Row]:
     """Yields the wanted columns of every row.
 
     Args:
@@ -46,6 +54,7 @@ def read_table(path: str, columns: Sequence[int | str | None], header: bool) -> 
       columns: The wanted columns in the wanted order: a position counted from 0 (negative: from
         the end of the header), a name that stands in the header, or None for no column.
       header: Whether the first line names the columns instead of being a row.
+      skip_short_rows: Leave rows with too few columns out; their number is logged at the end.
 
     Raises:
       UserError: A column that the header does not name, a row with too few columns, or a row with
@@ -63,16 +72,28 @@ def read_table(path: str, columns: Sequence[int | str | None], header: bool) -> 
     needed = max(positions) + 1
     if names is not None and len(names) < needed:
         raise _too_few_columns(path, 1, len(names), needed)
+    short_rows: list[int] = []
     for line, text in lines:
         cells = text.split("\t")
         if len(cells) < needed:
-            raise _too_few_columns(path, line, len(cells), needed)
+            if not skip_short_rows:
+                raise _too_few_columns(path, line, len(cells), needed)
+            short_rows.append(line)
+            continue
         if names is not None and len(cells) > len(names):
             raise UserError(
                 f"{path}, line {line}: found {len(cells)} columns, but the header names "
                 f"{len(names)}; a tab inside a text splits it, replace it by a space."
             )
         yield Row(path, line, tuple(cells[c] if isinstance(c, int) else None for c in columns))
+    if short_rows:
+        logging.info(
+            "%s: %d rows with fewer than %d columns were left out; the first is line %d.",
+            path,
+            len(short_rows),
+            needed,
+            short_rows[0],
+        )
 
 
 def _position(path: str, names: list[str], column: int | str | None) -> int | None:
@@ -92,6 +113,51 @@ def _too_few_columns(path: str, line: int, found: int, needed: int) -> UserError
         f"{path}, line {line}: found {found} column{'s' if found > 1 else ''}, expected at least "
         f"{needed}; columns are separated by tabs."
     )
+
+
+def read_json_lines(path: str, keys: Sequence[str | None]) -> Iterator[Row]:
+    """Yields the wanted values of every object; blank lines are passed over.
+
+    Args:
+      path: A JSON Lines file.
+      keys: The wanted keys in the wanted order; None for no key.
+
+    Raises:
+      UserError: A line that is not a JSON object, an object without a wanted key, or a value that is
+        neither a text, a number nor a boolean (the last two are taken as JSON writes them).
+    """
+    for line, text in read_lines(path):
+        if not text.strip():
+            continue
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{path}, line {line}, column {error.colno}: not valid JSON ({error.msg}); a "
+                ".jsonl file has one object per line."
+            ) from None
+        place = f"{path}, line {line}"
+        if not isinstance(found, dict):
+            raise UserError(f"{place}: found {found!r:.40}, expected a JSON object.")
+        yield Row(path, line, tuple(key and _json_value(place, found, key) for key in keys))
+
+
+def _json_value(place: str, found: dict[str, object], key: str) -> str:
+    if key not in found:
+        raise UserError(f'{place}: no key is called "{key}"; the object has {", ".join(found)}.')
+    value = found[key]
+    if isinstance(value, (bool, int, float)):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        raise UserError(
+            f'{place}: the value of "{key}" is {value!r:.40}, expected a text or a number.'
+        )
+    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        raise UserError(
+            f'{place}: the value of "{key}" holds half a surrogate pair, which is no character; '
+            "correct the line."
+        )
+    return value
 
 
 def read_transfer_texts(

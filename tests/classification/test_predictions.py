@@ -31,3 +31,10 @@ def test_an_interrupted_prediction_leaves_the_earlier_file(tmp_path: Path) -> No
         write_predictions(str(path), failing(), ("only",))
     assert path.read_text() == "1.0\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.txt", "test_results.tsv"]
+
+
+def test_scores_have_no_labels(tmp_path: Path) -> None:
+    path = tmp_path / "test_results.tsv"
+    write_predictions(str(path), np.array([[2.5], [-0.25]], np.float32), ())
+    assert path.read_text() == "2.5\n-0.25\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["test_results.tsv"]

@@ -1,14 +1,18 @@
-"""Tasks: GLUE folders, generic tables, labels."""
+"""Tasks: GLUE folders, SNLI, generic tables and JSON Lines, labels."""
 
 from __future__ import annotations
 
+import json
+import logging
 import lzma
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from classification.metrics import METRICS
-from classification.tasks import GLUE_TASKS, Task, TaskFile, find_table, get_task
+from classification.task_files import TableFile, TaskFile, find_table
+from classification.tasks import TASKS, Task, get_task
 from common.errors import UserError
 from training.classifier_records import Example
 
@@ -35,7 +39,7 @@ def test_cola_has_a_header_in_the_test_file_only(tmp_path: Path) -> None:
     assert read(task, task.dev[0], tmp_path)[1].example_id == "dev-1"
     test = tmp_path / "test.tsv"
     assert read(task, task.test[0], tmp_path) == [
-        Example("test-1", f"{test}, line 2", "The dog sat.", None, None)
+        Example("test-1", f"{test}, line 2", "The dog sat.", None, None, "0")
     ]
     assert (task.labels, task.metrics) == (("0", "1"), ("matthews_correlation",))
 
@@ -66,40 +70,214 @@ def test_mrpc_with_byte_order_mark_and_quotes(tmp_path: Path) -> None:
     assert (example.text_a, example.text_b, example.label) == ("first", "second", None)
 
 
-def test_rte_labels_are_words(tmp_path: Path) -> None:
-    header = "index\tsentence1\tsentence2"
-    write(
-        tmp_path,
-        "dev.tsv",
-        header + "\tlabel",
-        '0\tA "B\tC.\tnot_entailment',
-        "1\tD\tE\tentailment",
-    )
-    write(tmp_path, "test.tsv", header, "0\tF\tG")
-    task = get_task("rte", str(tmp_path))
-    assert task.labels == ("entailment", "not_entailment")
-    dev = read(task, task.dev[0], tmp_path)
-    assert [(e.text_a, e.text_b, e.label) for e in dev] == [
-        ('A "B', "C.", "not_entailment"),
-        ("D", "E", "entailment"),
+def columns(count: int, **cells: str) -> str:
+    """A row whose cells say where they stand, but for the given ones."""
+    return "\t".join(cells.get(f"c{i}", f"cell {i}") for i in range(count))
+
+
+# Task -> labelled set: columns, position of the label, a label; test set: columns; the columns of
+# the texts in both. From the files of the GLUE distribution.
+PAIR_TASKS = {
+    "mrpc": (5, 0, "1", 5, (3, 4), (3, 4)),
+    "sts-b": (10, 9, "3.800", 9, (7, 8), (7, 8)),
+    "qqp": (6, 5, "0", 3, (3, 4), (1, 2)),
+    "qnli": (4, 3, "not_entailment", 3, (1, 2), (1, 2)),
+    "rte": (4, 3, "entailment", 3, (1, 2), (1, 2)),
+    "wnli": (4, 3, "1", 3, (1, 2), (1, 2)),
+}
+
+
+@pytest.mark.parametrize("name", PAIR_TASKS)
+def test_columns_of_pair_tasks(tmp_path: Path, name: str) -> None:
+    count, label_column, label, test_count, texts, test_texts = PAIR_TASKS[name]
+    row = columns(count, **{f"c{label_column}": label})
+    for split in ("train", "dev"):
+        write(tmp_path, f"{split}.tsv", columns(count), row)
+    write(tmp_path, "test.tsv", columns(test_count), columns(test_count, c0="17"))
+    task = get_task(name, str(tmp_path))
+    for file in (*task.train, *task.dev):
+        (example,) = read(task, file, tmp_path)
+        assert (example.text_a, example.text_b) == tuple(f"cell {i}" for i in texts)
+        assert (example.label, example.index) == (label, None)
+        assert example.example_id == f"{file.name}-1"
+    (example,) = read(task, task.test[0], tmp_path)
+    assert (example.text_a, example.text_b) == tuple(f"cell {i}" for i in test_texts)
+    assert (example.label, example.index) == (None, "17")
+
+
+def test_mnli_has_two_dev_and_two_test_sets(tmp_path: Path) -> None:
+    """The label is the last column, whose position differs between training and development sets."""
+    write(tmp_path, "train.tsv", columns(12), columns(12, c11="neutral"))
+    for kind in ("matched", "mismatched"):
+        write(tmp_path, f"dev_{kind}.tsv", columns(16), columns(16, c15="contradiction"))
+        write(tmp_path, f"test_{kind}.tsv", columns(10), columns(10, c0="5"))
+    task = get_task("MNLI", str(tmp_path))
+    assert task.labels == ("contradiction", "entailment", "neutral")
+    found = [
+        (e.example_id, e.text_a, e.text_b, e.label, e.index)
+        for file in (*task.train, *task.dev, *task.test)
+        for e in read(task, file, tmp_path)
     ]
-    assert read(task, task.test[0], tmp_path)[0].label is None
+    texts = ("cell 8", "cell 9")
+    assert found == [
+        ("train-1", *texts, "neutral", None),
+        ("dev_matched-1", *texts, "contradiction", None),
+        ("dev_mismatched-1", *texts, "contradiction", None),
+        ("test_matched-1", *texts, None, "5"),
+        ("test_mismatched-1", *texts, None, "5"),
+    ]
 
 
-def test_every_glue_task_names_known_metrics_and_distinct_labels() -> None:
-    for task in GLUE_TASKS:
+def test_ax_has_nothing_but_a_test_set_and_the_labels_of_mnli(tmp_path: Path) -> None:
+    write(tmp_path, "diagnostic.tsv", "index\tsentence1\tsentence2", "0\tA.\tB.")
+    task = get_task("ax", str(tmp_path))
+    assert task.labels == get_task("mnli", str(tmp_path)).labels
+    (example,) = read(task, task.test[0], tmp_path)
+    assert (example.text_a, example.text_b, example.index) == ("A.", "B.", "0")
+    task.check_has(train=False, dev=False, test=True)
+    with pytest.raises(UserError, match="--do_train: task ax has no training set"):
+        task.check_has(train=True, dev=True, test=True)
+    with pytest.raises(UserError, match="--do_eval: task ax has no development set"):
+        task.check_has(train=False, dev=True, test=False)
+
+
+def test_qqp_leaves_short_rows_out_and_counts_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    rows = [columns(6, c5="0"), columns(4), "the rest\t1", columns(6, c5="1")]
+    write(tmp_path, "train.tsv", columns(6), *rows)
+    task = get_task("qqp", str(tmp_path))
+    examples = read(task, task.train[0], tmp_path)
+    assert [(e.example_id, e.label) for e in examples] == [("train-1", "0"), ("train-4", "1")]
+    path = tmp_path / "train.tsv"
+    assert caplog.messages == [
+        f"{path}: 2 rows with fewer than 6 columns were left out; the first is line 3."
+    ]
+    write(tmp_path, "test.tsv", columns(3), "0\tonly one question")
+    with pytest.raises(UserError, match=r"test\.tsv, line 2: found 2 columns"):
+        read(task, task.test[0], tmp_path)
+
+
+SNLI_ROWS = [
+    ("neutral", "A man sleeps.", "He dreams."),
+    ("-", "A dog.", "A cat."),
+    ("entailment", 'A "boy".', "A child."),
+]
+
+
+def write_snli(folder: Path, name: str, file_name: str) -> None:
+    """The first and the last columns of the distribution, the rest left out."""
+    folder.mkdir(exist_ok=True)
+    if file_name.endswith(".jsonl"):
+        keys = ("gold_label", "sentence1", "sentence2")
+        objects = [dict(zip(keys, row, strict=True)) for row in SNLI_ROWS]
+        lines = [json.dumps({"annotator_labels": ["neutral"], **row}) for row in objects]
+    elif file_name.endswith(".txt"):
+        lines = ["gold_label\tsentence1_parse\tsentence1\tsentence2\tpairID\tlabel1"]
+        lines += [f"{label}\t(S)\t{a}\t{b}\t{name}\tneutral" for label, a, b in SNLI_ROWS]
+    else:
+        lines = ["index\tsentence1\tsentence2\tlabel1\tgold_label"]
+        lines += [f"0\t{a}\t{b}\tneutral\t{label}" for label, a, b in SNLI_ROWS]
+    write(folder, file_name, *lines)
+
+
+@pytest.mark.parametrize("file_name", ["snli_1.0_{}.jsonl", "snli_1.0_{}.txt", "{}.tsv"])
+def test_snli_in_its_formats(
+    tmp_path: Path, file_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for name in ("train", "test"):
+        write_snli(tmp_path, name, file_name.format(name))
+    task = get_task("snli", str(tmp_path))
+    assert task.labels == ("contradiction", "entailment", "neutral")
+    train = read(task, task.train[0], tmp_path)
+    assert [(e.label, e.text_a, e.text_b) for e in train] == [SNLI_ROWS[0], SNLI_ROWS[2]]
+    path = tmp_path / file_name.format("train")
+    assert caplog.messages == [f"{path}: 1 rows without a label (-) were left out."]
+    # No label of the test set is read, and each of its rows is predicted.
+    test = read(task, task.test[0], tmp_path)
+    assert [(e.label, e.text_b) for e in test] == [(None, row[2]) for row in SNLI_ROWS]
+
+
+def test_snli_without_any_of_its_files(tmp_path: Path) -> None:
+    task = get_task("snli", str(tmp_path))
+    message = (
+        r"snli_1\.0_dev\.jsonl \(or snli_1\.0_dev\.jsonl\.gz, snli_1\.0_dev\.jsonl\.xz, "
+        r"snli_1\.0_dev\.txt, dev\.tsv\) is missing; task snli"
+    )
+    with pytest.raises(UserError, match=message):
+        task.read_examples(task.dev[0], str(tmp_path))
+
+
+def test_a_dash_is_a_label_like_any_other_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path, "dev.tsv", "sentence\tlabel", "fine\t-")
+    task = get_task("sst-2", str(tmp_path))
+    with pytest.raises(UserError, match='line 2: unknown label "-"'):
+        read(task, task.dev[0], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["book-reviews", "Book_Reviews"])
+def test_book_reviews(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "train.tsv", "label\ttext", "positive\tA page-turner.", "neutral\tSo so.")
+    write(tmp_path, "test.tsv", "text", "Dull.")
+    task = get_task(name, str(tmp_path))
+    assert task.labels == ("negative", "neutral", "positive")
+    train = read(task, task.train[0], tmp_path)
+    assert [(e.text_a, e.text_b, e.label) for e in train] == [
+        ("A page-turner.", None, "positive"),
+        ("So so.", None, "neutral"),
+    ]
+    assert [e.text_a for e in read(task, task.test[0], tmp_path)] == ["Dull."]
+
+
+@pytest.mark.parametrize("score", ["", "high", "nan", "inf", "1,5"])
+def test_scores_must_be_numbers(tmp_path: Path, score: str) -> None:
+    write(tmp_path, "dev.tsv", columns(10), columns(10, c9="0.000"), columns(10, c9=score))
+    task = get_task("STS-B", str(tmp_path))
+    assert task.is_regression and task.num_outputs == 1
+    with pytest.raises(UserError, match=rf'line 3: found the score "{score}", expected a number'):
+        read(task, task.dev[0], tmp_path)
+
+
+# The order of the outputs, as the original's processors and the facts of GLUE have them.
+LABELS: dict[str, Sequence[str]] = {
+    "cola": ("0", "1"),
+    "sst-2": ("0", "1"),
+    "mrpc": ("0", "1"),
+    "sts-b": (),
+    "qqp": ("0", "1"),
+    "mnli": ("contradiction", "entailment", "neutral"),
+    "qnli": ("entailment", "not_entailment"),
+    "rte": ("entailment", "not_entailment"),
+    "wnli": ("0", "1"),
+    "ax": ("contradiction", "entailment", "neutral"),
+    "snli": ("contradiction", "entailment", "neutral"),
+    "book-reviews": ("negative", "neutral", "positive"),
+}
+METRICS_OF_TASKS = {
+    "cola": ("matthews_correlation",),
+    "mrpc": ("f1", "accuracy"),
+    "sts-b": ("pearson", "spearman"),
+    "qqp": ("f1", "accuracy"),
+    "ax": ("matthews_correlation",),
+}
+
+
+def test_labels_and_official_metrics_of_every_task() -> None:
+    assert {task.name: task.labels for task in TASKS} == LABELS
+    for task in TASKS:
+        assert task.metrics == METRICS_OF_TASKS.get(task.name, ("accuracy",))
         assert set(task.metrics) <= METRICS.keys()
-        assert len(set(task.labels)) == len(task.labels) == 2
-        assert all(file.label is not None for file in task.train + task.dev)
-        assert all(file.label is None for file in task.test)
+        assert task.num_outputs == max(1, len(LABELS[task.name]))
 
 
-def test_a_task_may_have_several_dev_files_and_its_label_last(tmp_path: Path) -> None:
+def test_a_label_may_stand_last(tmp_path: Path) -> None:
     task = Task(
         "nli",
         labels=("no", "maybe", "yes"),
         metrics=("accuracy",),
-        dev=tuple(TaskFile(f"dev_{kind}", 0, 1, -1) for kind in ("matched", "mismatched")),
+        dev=tuple(TableFile(f"dev_{kind}", 0, 1, -1) for kind in ("matched", "mismatched")),
     )
     write(tmp_path, "dev_matched.tsv", "a\tb\tlabel", "x\ty\tmaybe")
     write(tmp_path, "dev_mismatched.tsv", "a\tb\tlabel1\tlabel2\tlabel", "x\ty\tno\tno\tyes")
@@ -135,7 +313,9 @@ def test_missing_file_is_told_before_reading(tmp_path: Path) -> None:
 
 
 def test_unknown_task_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="squad is unknown.*cola, sst-2, mrpc, rte, tsv"):
+    with pytest.raises(
+        UserError, match="squad is unknown.*cola, sst-2, .*, book-reviews, tsv, jsonl"
+    ):
         get_task("squad", str(tmp_path))
 
 
@@ -181,8 +361,41 @@ def test_tsv_task_refuses_unusable_labels(tmp_path: Path) -> None:
         get_task("tsv", str(tmp_path), text_a="text", label="label")
 
 
+def test_jsonl_task(tmp_path: Path) -> None:
+    rows = [
+        {"premise": "a\tb", "hypothesis": "c", "same": True},
+        {"same": False, "hypothesis": "\u00e9", "premise": "d", "more": [1]},
+    ]
+    write(tmp_path, "train.jsonl", *map(json.dumps, rows))
+    write(tmp_path, "test.jsonl", json.dumps({"premise": "e", "hypothesis": "f"}))
+    flags = {"text_a": "premise", "text_b": "hypothesis", "label": "same"}
+    task = get_task("jsonl", str(tmp_path), **flags)
+    assert task.labels == ("false", "true")
+    train = read(task, task.train[0], tmp_path)
+    assert [(e.example_id, e.text_a, e.text_b, e.label) for e in train] == [
+        ("train-0", "a\tb", "c", "true"),
+        ("train-1", "d", "é", "false"),
+    ]
+    (example,) = read(task, task.test[0], tmp_path)
+    assert (example.text_a, example.text_b, example.label) == ("e", "f", None)
+    write(tmp_path, "dev.jsonl", json.dumps(rows[0]), json.dumps({**rows[1], "same": "perhaps"}))
+    with pytest.raises(
+        UserError, match=r'dev\.jsonl, line 2: unknown label "perhaps".*false, true'
+    ):
+        read(task, task.dev[0], tmp_path)
+
+
+def test_jsonl_task_sorts_whole_numbers_as_texts_and_refuses_missing_labels(tmp_path: Path) -> None:
+    write(tmp_path, "train.jsonl", '{"t": "a", "y": 2}', "", '{"t": "b", "y": 10}')
+    assert get_task("jsonl", str(tmp_path), text_a="t", label="y").labels == ("10", "2")
+    write(tmp_path, "train.jsonl", '{"t": "a", "y": 2}', '{"t": "b"}')
+    with pytest.raises(UserError, match=r'train\.jsonl, line 2: no key is called "y"'):
+        get_task("jsonl", str(tmp_path), text_a="t", label="y")
+
+
 def test_column_flags_and_tasks_must_fit(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--task_name=tsv needs --text_a and --label"):
-        get_task("tsv", str(tmp_path), text_a="text")
-    with pytest.raises(UserError, match="sst-2 has fixed columns"):
+    for name in ("tsv", "jsonl"):
+        with pytest.raises(UserError, match=f"--task_name={name} needs --text_a and --label"):
+            get_task(name, str(tmp_path), text_a="text")
+    with pytest.raises(UserError, match="sst-2 .*has fixed columns"):
         get_task("sst-2", str(tmp_path), text_a="sentence")

@@ -33,12 +33,23 @@ def documents_in(store, tokenizer):
     return documents
 
 
-def build(tmp_path, tokenizer, *texts, do_sentence_split=False, num_processes=1):
+def build(
+    tmp_path,
+    tokenizer,
+    *texts,
+    do_sentence_split=False,
+    num_processes=1,
+    input_format="text",
+    suffix="",
+):
     paths = []
     for i, text in enumerate(texts):
-        paths.append(str(tmp_path / f"text{i}"))
-        (tmp_path / f"text{i}").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return build_token_store(paths, tokenizer, str(tmp_path), do_sentence_split, num_processes)
+        path = tmp_path / f"text{i}{suffix}"
+        paths.append(str(path))
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return build_token_store(
+        paths, tokenizer, str(tmp_path), do_sentence_split, num_processes, input_format
+    )
 
 
 def test_lines_are_sentences_and_blank_lines_end_documents(tmp_path, tokenizer):
@@ -59,6 +70,26 @@ def test_paragraphs_are_split_into_sentences_on_request(tmp_path, tokenizer):
     text = "W1 w2. W3 w4.\nW5\n\nW6. W7"
     store = build(tmp_path, tokenizer, text, do_sentence_split=True)
     assert documents_in(store, tokenizer) == [["w1 w2 .", "w3 w4 .", "w5"], ["w6 .", "w7"]]
+
+
+def test_lines_of_a_transfer_set_are_documents(tmp_path, tokenizer):
+    text = "W1 w2. W3 w4.\nw5\tw6\n\n \n\u200b\nW7.\nw8"
+    store = build(tmp_path, tokenizer, text, "w9", input_format="transfer_set", suffix=".txt")
+    assert documents_in(store, tokenizer) == [
+        *(["w1 w2 .", "w3 w4 ."], ["w5 w6"], ["w7 ."], ["w8"], ["w9"])
+    ]
+
+
+def test_pairs_of_a_transfer_set_are_documents_of_two_sentences(tmp_path, tokenizer):
+    text = "W1. W2.\tW3. W4.\r\nW5. W6.\nw7\t\u200b\n\tw8\n"
+    store = build(tmp_path, tokenizer, text, input_format="transfer_set", suffix=".tsv")
+    assert documents_in(store, tokenizer) == [
+        *(["w1 . w2 .", "w3 . w4 ."], ["w5 .", "w6 ."], ["w7"], ["w8"])
+    ]
+    with pytest.raises(UserError, match=r"text1\.tsv, line 2: found 3 columns"):
+        build(
+            tmp_path, tokenizer, "w1", "w1\nw2\tw3\tw4", input_format="transfer_set", suffix=".tsv"
+        )
 
 
 def test_blocks_and_processes_do_not_matter(tmp_path, tokenizer, monkeypatch):
@@ -108,6 +139,16 @@ def test_warning_about_documents_of_one_sentence(tmp_path, tokenizer, caplog):
 def test_invalid_utf8(tmp_path, tokenizer, num_processes):
     with pytest.raises(UserError, match=r"text1, line 2: byte 4 of the text \(0xff\)"):
         build(tmp_path, tokenizer, "w1\n", b"w1\n \xff\n", num_processes=num_processes)
+
+
+def test_messages_about_transfer_sets(tmp_path, tokenizer, caplog):
+    with pytest.raises(UserError, match="hold 1 document.*put each on a line"):
+        build(tmp_path, tokenizer, "w1. W2.", input_format="transfer_set", suffix=".txt")
+    with caplog.at_level(logging.WARNING):
+        build(tmp_path, tokenizer, "w1\nw2", input_format="transfer_set", suffix=".txt")
+    assert (
+        "2 of 2 documents have one sentence only, so most pairs can only be random." in caplog.text
+    )
 
 
 def test_very_long_line(tmp_path, tokenizer):

@@ -12,7 +12,12 @@ import pytest
 
 from common.errors import UserError
 from modeling.tokenization import SPECIAL_TOKENS, FullTokenizer
-from training.classifier_records import Example, encode_rows, write_classifier_records
+from training.classifier_records import (
+    Example,
+    encode_rows,
+    feature_spec,
+    write_classifier_records,
+)
 from training.records import read_sidecar
 
 WORDS = ("red", "green", "blue")
@@ -145,6 +150,25 @@ def test_rows_without_label(
     rows = [Example("test-1", "test.tsv, line 2", "red")]
     assert write_classifier_records(path, tokenizer, rows, ("no", "yes"), 8)["num_examples"] == 1
     assert "label: None (id = 0)" in caplog.messages
+
+
+def test_scores_are_floats(
+    tokenizer: FullTokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without labels the task is a regression."""
+    import tensorflow as tf
+
+    caplog.set_level(logging.INFO)
+    path = str(tmp_path / "train.tf_record")
+    scores = ("3.800", "0", None)
+    rows = [Example(f"train-{i}", "train.tsv", "red", "blue", y) for i, y in enumerate(scores)]
+    assert write_classifier_records(path, tokenizer, rows, (), 8)["labels"] == []
+    assert "label: 3.800 (id = 3.8)" in caplog.messages
+    records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+    parsed = tf.io.parse_example(records, feature_spec(8, is_regression=True))
+    assert parsed["label_ids"].dtype == tf.float32
+    assert parsed["label_ids"].numpy().tolist() == [np.float32(3.8), 0.0, 0.0]
+    assert parsed["input_ids"].numpy()[0].tolist() == [2, 5, 3, 7, 3, 0, 0, 0]
 
 
 def test_bad_row_leaves_earlier_records_alone(tokenizer: FullTokenizer, tmp_path: Path) -> None:

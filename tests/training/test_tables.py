@@ -1,8 +1,9 @@
-"""Reading of TSV tables and transfer texts."""
+"""Reading of TSV tables, JSON Lines and transfer texts."""
 
 from __future__ import annotations
 
 import gzip
+import logging
 import lzma
 import tracemalloc
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from training.tables import read_table, read_transfer_texts
+from training.tables import read_json_lines, read_table, read_transfer_texts
 
 
 def write(path: Path, content: str | bytes) -> str:
@@ -107,6 +108,44 @@ def test_empty_file_has_no_header(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"t\.tsv is empty"):
         values(path, "text")
     assert values(path, 0, header=False) == []
+
+
+def test_short_rows_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    path = write(tmp_path / "t.tsv", "a\tb\n1\n2\t3\n\n4\t5\n")
+    rows = read_table(path, ("b",), header=True, skip_short_rows=True)
+    assert [(row.line, row.values) for row in rows] == [(3, ("3",)), (5, ("5",))]
+    assert caplog.messages == [
+        f"{path}: 2 rows with fewer than 2 columns were left out; the first is line 2."
+    ]
+    with pytest.raises(UserError, match="line 1: found 2 columns, expected at least 4"):
+        list(read_table(path, (3,), header=True, skip_short_rows=True))
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    content = '{"b": "x\\ty", "n": 3.50, "a": "\\u00e9"}\r\n \n{"n": true, "a": "", "b": "2"}'
+    for name in ("t.jsonl", "t.jsonl.gz"):
+        path = write(tmp_path / name, content)
+        rows = list(read_json_lines(path, ("a", None, "b", "n")))
+        assert [row.values for row in rows] == [("é", None, "x\ty", "3.5"), ("", None, "2", "true")]
+        assert [row.place for row in rows] == [f"{path}, line 1", f"{path}, line 3"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"a": "x"', r"t\.jsonl, line 2, column 10: not valid JSON"),
+        ('["x"]', r"t\.jsonl, line 2: found \['x'\], expected a JSON object"),
+        ('{"b": "x", "c": 1}', r'line 2: no key is called "a"; the object has b, c'),
+        ('{"a": null}', r'line 2: the value of "a" is None, expected a text'),
+        ('{"a": {"b": 1}}', r'line 2: the value of "a" is \{.b.: 1\}, expected a text'),
+        ('{"a": "\\ud83d"}', r'line 2: the value of "a" holds half a surrogate pair'),
+    ],
+)
+def test_bad_json_lines(tmp_path: Path, line: str, message: str) -> None:
+    path = write(tmp_path / "t.jsonl", '{"a": "fine"}\n' + line + "\n")
+    with pytest.raises(UserError, match=message):
+        list(read_json_lines(path, ("a",)))
 
 
 def test_reading_streams(tmp_path: Path) -> None:

@@ -1,0 +1,264 @@
+"""Builds a transfer set: unlabelled texts without duplicates, for create_soft_labels.py.
+
+Nested sets of reviews, of which none holds a dev or test sentence of the task:
+
+    python create_transfer_set.py --input_file='reviews*.txt.xz' --output_file=transfer.txt \\
+        --sizes=10k,20k,40k --exclude_task=sst-2:glue/SST-2 --drop_leaks
+
+The sentence pairs of the paper, NLI*:
+
+    python create_transfer_set.py --input_task=mnli:glue/MNLI,snli:SNLI,qqp:glue/QQP \\
+        --output_file=nli.tsv --exclude_task=mnli:glue/MNLI,rte:glue/RTE
+
+Columns of tables and keys of JSON Lines, in one compressed file:
+
+    python create_transfer_set.py --input_file='pairs.tsv,more/*.jsonl.gz' --text_a=premise \\
+        --text_b=hypothesis --output_file=pairs.tsv.gz
+
+Paragraphs of a text with one paragraph per line are texts as they are; with --split=documents, the
+lines between two blank lines are one text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from common.errors import UserError
+from training import cli
+
+if TYPE_CHECKING:
+    from classification.task_files import TaskFile
+    from distillation.text_sources import Text, TextSource
+    from distillation.transfer_set import LeakReport
+
+FLAGS = flags.FLAGS
+
+## Sources
+flags.DEFINE_string(
+    "input_file",
+    None,
+    "Texts: globs, separated by commas. .txt (one text per line), .tsv (one column, or two for "
+    "pairs) or .jsonl, plain or with .gz or .xz.",
+)
+flags.DEFINE_list(
+    "input_task", [], "Training sets without their labels, as TASK:FOLDER: mnli:glue/MNLI,..."
+)
+flags.DEFINE_string(
+    "text_a",
+    None,
+    "The (first) text: its column, for .tsv with a header, or its key in .jsonl. For "
+    "--input_file and --exclude_file.",
+)
+flags.DEFINE_string("text_b", None, "Column or key of the second text, for pairs.")
+flags.DEFINE_enum(
+    "split",
+    "lines",
+    ["lines", "documents"],
+    "What is a text in .txt of --input_file: a line, or the lines between blank lines.",
+)
+
+## Dev and test sets, none of which may stand in the transfer set
+flags.DEFINE_string("exclude_file", None, "Their texts, in the formats of --input_file.")
+flags.DEFINE_list("exclude_task", [], "All dev and test sets of tasks, as TASK:FOLDER.")
+flags.DEFINE_bool("drop_leaks", False, "Leave out the texts that hold a dev or test example.")
+flags.DEFINE_bool("allow_leaks", False, "Keep them.")
+
+## The transfer set
+flags.DEFINE_string(
+    "output_file",
+    None,
+    "A .txt or .tsv file, pairs in .tsv only; written compressed if .gz or .xz follows.",
+)
+flags.DEFINE_list(
+    "sizes",
+    [],
+    "Numbers of texts, such as 100k,1M: writes one file of each size, named like --output_file "
+    "with the size added, each the beginning of the next.",
+)
+flags.DEFINE_integer("random_seed", 12345, "Seed of the order, and so of what smaller sets hold.")
+
+
+# What decides the content of the files.
+SET_FLAGS = [
+    "input_file",
+    "input_task",
+    "text_a",
+    "text_b",
+    "split",
+    "exclude_file",
+    "exclude_task",
+    "drop_leaks",
+    "allow_leaks",
+    "sizes",
+    "random_seed",
+]
+NUM_LOGGED_LEAKS = 10
+
+
+def main(_: Sequence[str]) -> None:
+    if not (FLAGS.input_file or FLAGS.input_task):
+        raise UserError("no source of texts: pass --input_file or --input_task.")
+    if FLAGS.drop_leaks and FLAGS.allow_leaks:
+        raise UserError(
+            "--drop_leaks leaves leaking texts out, --allow_leaks keeps them: pass one."
+        )
+
+    import dataclasses
+    import logging
+
+    from common.files import (
+        expand_globs,
+        file_size,
+        is_remote,
+        make_folder,
+        sha256_file,
+        write_json,
+    )
+    from distillation.leaks import LeakIndex
+    from distillation.text_sources import file_sources
+    from distillation.transfer_set import (
+        TextShuffler,
+        add_sources,
+        all_pairs,
+        manifest_path,
+        subset_paths,
+        write_subsets,
+    )
+    from training.flags import flag_values
+
+    # The sources, and all that can be said against them before reading.
+    input_files = expand_globs(FLAGS.input_file, "input_file") if FLAGS.input_file else []
+    exclude_files = expand_globs(FLAGS.exclude_file, "exclude_file") if FLAGS.exclude_file else []
+    sources = [
+        *file_sources(input_files, FLAGS.text_a, FLAGS.text_b, FLAGS.split),
+        *task_sources(FLAGS.input_task, "input_task", ("train",)),
+    ]
+    excluded = [
+        *file_sources(exclude_files, FLAGS.text_a, FLAGS.text_b),
+        *task_sources(FLAGS.exclude_task, "exclude_task", ("dev", "test")),
+    ]
+    are_pairs = all_pairs(sources)
+    paths = subset_paths(FLAGS.output_file, FLAGS.sizes, are_pairs)
+    check_no_input(paths, [source.name for source in [*sources, *excluded]])
+    leak_index = LeakIndex(excluded)
+    if not excluded:
+        logging.warning("No --exclude_file or --exclude_task, so no search for dev and test texts.")
+
+    # The texts, through temporary files beside the output, to the sets.
+    folder = os.path.dirname(FLAGS.output_file) or "."
+    make_folder(folder)
+    with contextlib.closing(
+        TextShuffler(None if is_remote(folder) else folder, FLAGS.random_seed)
+    ) as shuffler:
+        counts, leaks = add_sources(sources, shuffler, leak_index, FLAGS.drop_leaks)
+        report_leaks(leaks, FLAGS.drop_leaks, FLAGS.allow_leaks)
+        subset_counts, num_different = write_subsets(shuffler, paths, len(sources))
+        num_duplicates = shuffler.num_added - num_different
+
+    for path, num_texts in subset_counts.items():
+        manifest = {
+            "num_texts": int(num_texts.sum()),
+            "are_pairs": are_pairs,
+            "sources": [
+                {"name": source.name, "num_texts": int(n), **dataclasses.asdict(count)}
+                for source, n, count in zip(sources, num_texts, counts, strict=True)
+            ],
+            "num_duplicates": num_duplicates,
+            "excluded": leak_index.num_examples,
+            "leaks": dataclasses.asdict(leaks),
+            "flags": flag_values(FLAGS, SET_FLAGS),
+            "file_size": file_size(path),
+            "sha256": sha256_file(path),
+        }
+        write_json(manifest_path(path), manifest)
+        logging.info("%s: %d texts.", path, manifest["num_texts"])
+    logging.info(
+        "Read %d, of which %d are empty, %d leaking and %d duplicates.",
+        sum(count.num_rows for count in counts),
+        sum(count.num_empty for count in counts),
+        leaks.num_texts,
+        num_duplicates,
+    )
+
+
+def task_sources(tasks: Sequence[str], flag: str, splits: Sequence[str]) -> list[TextSource]:
+    """The texts of tasks, one source for each file.
+
+    Args:
+      tasks: TASK:FOLDER, each.
+      flag: Where they come from, for messages.
+      splits: `train`, `dev`, `test`.
+
+    Raises:
+      UserError: Something else than TASK:FOLDER, an unknown task, or a missing file.
+    """
+    from classification.tasks import get_task
+    from distillation.text_sources import TextSource
+
+    sources = []
+    for name_and_folder in tasks:
+        name, _, folder = name_and_folder.partition(":")
+        if not name or not folder:
+            raise UserError(
+                f'--{flag}: "{name_and_folder}" must be TASK:FOLDER, such as sst-2:glue/SST-2.'
+            )
+        task = get_task(name, folder)
+        files = [file for split in splits for file in getattr(task, split)]
+        if not files:
+            raise UserError(f"--{flag}={name_and_folder}: task {name} has no {splits[0]} set.")
+        for file in files:
+            title, _ = file.open(folder, task.name)
+            sources.append(
+                TextSource(title, functools.partial(_task_texts, file, folder, task.name))
+            )
+    return sources
+
+
+def _task_texts(file: TaskFile, folder: str, task_name: str) -> Iterator[Text]:
+    # Not Task.read_examples, which leaves out rows without a label: here, they are as good.
+    _, examples = file.open(folder, task_name)
+    for example in examples:
+        yield example.source, example.text_a, example.text_b
+
+
+def check_no_input(paths: Iterable[str], source_names: Sequence[str]) -> None:
+    """UserError if an output is the file of a source, or a folder."""
+    inputs = {os.path.realpath(name) for name in source_names}
+    for path in paths:
+        if os.path.realpath(path) in inputs:
+            raise UserError(
+                f'--output_file: "{path}" is an input file as well; choose another name.'
+            )
+        if os.path.isdir(path):
+            raise UserError(f'--output_file: "{path}" is a folder; choose another name.')
+
+
+def report_leaks(leaks: LeakReport, drop_leaks: bool, allow_leaks: bool) -> None:
+    """Names leaks; UserError if there are any and neither flag says what to do with them."""
+    import logging
+
+    if not leaks.num_texts:
+        return
+    for text, example in leaks.first[:NUM_LOGGED_LEAKS]:
+        logging.warning("Leak: %s holds %s", text, example)
+    text, example = leaks.first[0]
+    found = (
+        f"{leaks.num_texts} texts of the transfer set hold {leaks.num_examples} dev or test "
+        f"examples, the first is {text} with {example}"
+    )
+    if not (drop_leaks or allow_leaks):
+        raise UserError(
+            f"{found}; pass --drop_leaks to leave these texts out, or --allow_leaks to keep them."
+        )
+    logging.warning("%s; these texts are %s.", found, "left out" if drop_leaks else "kept")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("output_file")
+    cli.run(main)

@@ -1,0 +1,315 @@
+"""Builds transfer sets: texts without labels or duplicates, in random order, in nested sizes.
+
+Two texts are duplicates if their `normal_form` is the same; the first one read is kept. The order
+is that of a 64-bit hash of the normal form, keyed by the seed. So it is random, the same whatever
+order the sources come in, and a smaller set is the beginning of a larger one. (Among 8 million
+texts, the chance that any two share a hash by accident is 2 in a million.)
+
+Memory does not grow with the number of texts: they go through temporary files, each of which holds
+a range of the hashes and is sorted for itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+import lzma
+import pickle
+import re
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import IO, cast
+
+import numpy as np
+from tqdm import tqdm
+
+from common.errors import UserError
+from common.files import atomic_output, exists, open_binary, remove
+from distillation.leaks import LeakIndex
+from distillation.normalization import normal_form
+from distillation.text_sources import TextSource, first_text
+from training.tables import COMPRESSIONS
+
+# Texts are read in chunks of about this many characters.
+_CHUNK_CHARACTERS = 1 << 20
+# Temporary files; one at a time is held in memory. A power of two.
+_NUM_PARTS = 128
+_NUM_NAMED_LEAKS = 100
+
+
+@dataclasses.dataclass
+class SourceCounts:
+    """What was found in a source.
+
+    Attributes:
+      num_rows: Texts or pairs, except for blank lines.
+      num_empty: Rows with an empty text, which are left out.
+      num_leaking: Rows that hold a dev or test example.
+    """
+
+    num_rows: int = 0
+    num_empty: int = 0
+    num_leaking: int = 0
+
+
+@dataclasses.dataclass
+class LeakReport:
+    """Dev and test examples in the transfer set.
+
+    Attributes:
+      num_texts: Texts that hold an example.
+      num_examples: Examples that were found.
+      first: (place of the text, name of the example) of the first leaks.
+    """
+
+    num_texts: int = 0
+    num_examples: int = 0
+    first: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+
+class TextShuffler:
+    """Removes duplicates and sorts by hash, in flat memory.
+
+    Attributes:
+      num_added: Texts so far, with duplicates.
+    """
+
+    def __init__(self, folder: str | None, random_seed: int):
+        """Temporary files go to `folder`, by default where the system puts them."""
+        self.num_added = 0
+        self._key = str(random_seed).encode()
+        # Without names, so nothing is left behind however the process ends.
+        with contextlib.ExitStack() as stack:
+            self._parts = [
+                stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(_NUM_PARTS)
+            ]
+            self.close = stack.pop_all().close
+
+    def add(self, source: int, lines: Sequence[str], normal_forms: Sequence[bytes]) -> None:
+        """Adds texts, each a line without its end, from the source of that number."""
+        # Texts without a letter or digit are told apart by all of their characters.
+        digests = [
+            hashlib.blake2b(
+                normal if normal.strip() else line.encode(), digest_size=8, key=self._key
+            ).digest()
+            for line, normal in zip(lines, normal_forms, strict=True)
+        ]
+        hashes = np.frombuffer(b"".join(digests), "<u8")
+        parts = (hashes >> np.uint64(64 - _NUM_PARTS.bit_length() + 1)).astype(np.intp)
+        ends = np.cumsum(np.bincount(parts, minlength=_NUM_PARTS))
+        for part, rows in zip(
+            self._parts, np.split(np.argsort(parts, kind="stable"), ends[:-1]), strict=True
+        ):
+            if len(rows):
+                texts = "\n".join([lines[row] for row in rows.tolist()]).encode()
+                pickle.dump((source, hashes[rows].tobytes(), texts), part)
+        self.num_added += len(lines)
+
+    def shuffled(self) -> Iterator[tuple[np.ndarray, list[bytes]]]:
+        """Yields (sources, int [N]; N lines) in the order of the hashes, each text once."""
+        for part in self._parts:
+            part.seek(0)
+            sources, hashes, lines = [np.zeros(0, np.intp)], [], []
+            with contextlib.suppress(EOFError):
+                while True:
+                    source, some_hashes, some_lines = pickle.load(part)
+                    hashes.append(some_hashes)
+                    sources.append(np.full(len(some_hashes) // 8, source))
+                    lines += some_lines.split(b"\n")
+            # The indices are those of first occurrences.
+            _, rows = np.unique(np.frombuffer(b"".join(hashes), "<u8"), return_index=True)
+            yield np.concatenate(sources)[rows], [lines[row] for row in rows.tolist()]
+
+
+def all_pairs(sources: Sequence[TextSource]) -> bool:
+    """Whether the sources hold pairs; looks at the first text of each.
+
+    Raises:
+      UserError: Some hold single texts and some pairs, or one holds nothing.
+    """
+    first: tuple[str, bool] | None = None
+    for source in sources:
+        is_pair = first_text(source)[2] is not None
+        if first is None:
+            first = (source.name, is_pair)
+        elif is_pair != first[1]:
+            kinds = ("single texts", "pairs of texts")
+            raise UserError(
+                f"{source.name} holds {kinds[is_pair]}, but {first[0]} {kinds[not is_pair]}; a "
+                "transfer set is all single texts or all pairs."
+            )
+    return first is not None and first[1]
+
+
+def add_sources(
+    sources: Sequence[TextSource],
+    shuffler: TextShuffler,
+    leak_index: LeakIndex,
+    drop_leaks: bool,
+) -> tuple[list[SourceCounts], LeakReport]:
+    """Reads all sources into the shuffler.
+
+    Tabs and line ends inside texts become spaces, and white space around them is dropped.
+
+    Args:
+      sources: All of single texts or all of pairs.
+      shuffler: Gets the texts.
+      leak_index: The dev and test examples to look for.
+      drop_leaks: Whether texts that hold one are left out.
+
+    Returns:
+      Counts for each source, and the leaks.
+
+    Raises:
+      UserError: Whatever reading the sources raises.
+    """
+    counts = [SourceCounts() for _ in sources]
+    report = LeakReport()
+    found: set[int] = set()
+    with tqdm(desc="Reading", unit=" texts", unit_scale=True, mininterval=1) as progress:
+        for number, (source, count) in enumerate(zip(sources, counts, strict=True)):
+            # Closed at once on an error, whose message would run into the progress bar otherwise.
+            with contextlib.closing(_chunks(source, count)) as chunks:
+                for places, lines in chunks:
+                    joined = "\n".join(lines)
+                    normal = normal_form(joined)
+                    leaks = leak_index.find(joined, normal)
+                    for leak in leaks[: _NUM_NAMED_LEAKS - len(report.first)]:
+                        report.first.append((places[leak.row], leak_index.names[leak.example]))
+                    found.update(leak.example for leak in leaks)
+                    leaking = {leak.row for leak in leaks}
+                    count.num_leaking += len(leaking)
+                    normal_forms = normal.split(b"\n")
+                    if leaking and drop_leaks:
+                        kept = [i for i in range(len(lines)) if i not in leaking]
+                        lines = [lines[i] for i in kept]
+                        normal_forms = [normal_forms[i] for i in kept]
+                    shuffler.add(number, lines, normal_forms)
+                    progress.update(len(places))
+    report.num_texts = sum(count.num_leaking for count in counts)
+    report.num_examples = len(found)
+    return counts, report
+
+
+def _chunks(
+    source: TextSource, count: SourceCounts
+) -> Generator[tuple[list[str], list[str]], None, None]:
+    """Yields (places, lines as they will be written) and counts what it reads."""
+    places: list[str] = []
+    lines: list[str] = []
+    size = 0
+    for place, text_a, text_b in source.read():
+        count.num_rows += 1
+        line = text_a.replace("\t", " ").replace("\n", " ").strip()
+        if text_b is not None:
+            second = text_b.replace("\t", " ").replace("\n", " ").strip()
+            line = f"{line}\t{second}" if line and second else ""
+        if not line:
+            count.num_empty += 1
+            continue
+        places.append(place)
+        lines.append(line)
+        size += len(line)
+        if size > _CHUNK_CHARACTERS:
+            yield places, lines
+            places, lines, size = [], [], 0
+    if lines:
+        yield places, lines
+
+
+def subset_paths(output_file: str, sizes: Sequence[str], are_pairs: bool) -> dict[str, int | None]:
+    """The files of a transfer set and the texts they are to hold.
+
+    Args:
+      output_file: A name that ends in `.txt` (single texts only) or `.tsv`, maybe `.gz` or `.xz`.
+      sizes: Numbers of texts such as `500`, `100k`, `1M`; none for one file of all texts.
+      are_pairs: Whether the texts are pairs.
+
+    Returns:
+      Path -> number of texts, None for all. With sizes, `reviews.txt` becomes `reviews-100k.txt`.
+
+    Raises:
+      UserError: Another ending, or something that is no size.
+    """
+    match = re.fullmatch(
+        rf"(.+)(\.txt|\.tsv)({'|'.join(map(re.escape, COMPRESSIONS))})", output_file
+    )
+    if not match or (are_pairs and match[2] != ".tsv"):
+        expected = ".tsv, because the texts are pairs" if are_pairs else ".txt or .tsv"
+        raise UserError(
+            f'--output_file: "{output_file}" must end in {expected}; .gz or .xz may follow.'
+        )
+    paths: dict[str, int | None] = {}
+    for size in sizes:
+        number = re.fullmatch(r"([1-9]\d*)([kM]?)", size.strip())
+        if not number:
+            raise UserError(
+                f'--sizes: "{size}" is no number of texts; expected one such as 500, 100k or 1M.'
+            )
+        path = f"{match[1]}-{size.strip()}{match[2]}{match[3]}"
+        paths[path] = int(number[1]) * {"": 1, "k": 1000, "M": 1_000_000}[number[2]]
+    return paths or {output_file: None}
+
+
+def write_subsets(
+    shuffler: TextShuffler, paths: Mapping[str, int | None], num_sources: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """Writes the texts in random order, each file as many of the first ones as it is to hold.
+
+    Args:
+      shuffler: Holds the texts.
+      paths: Path -> number of texts, None for all.
+      num_sources: How many sources there are.
+
+    Returns:
+      Path -> number of texts of each source, int [num_sources]; and the number of different texts
+      there are in all.
+
+    Raises:
+      UserError: There are fewer texts than a file is to hold; no file is written then.
+    """
+    _check_sizes(paths, shuffler.num_added)
+    counts = {path: np.zeros(num_sources, np.int64) for path in paths}
+    num_texts = 0
+    with contextlib.ExitStack() as stack:
+        files = {path: stack.enter_context(_text_output(path)) for path in paths}
+        for sources, lines in shuffler.shuffled():
+            for path, size in paths.items():
+                room = len(lines) if size is None else max(0, size - num_texts)
+                files[path].write(b"".join([line + b"\n" for line in lines[:room]]))
+                counts[path] += np.bincount(sources[:room], minlength=num_sources)
+            num_texts += len(lines)
+        _check_sizes(paths, num_texts)
+    return counts, num_texts
+
+
+def _check_sizes(paths: Mapping[str, int | None], num_texts: int) -> None:
+    for path, size in paths.items():
+        if size is not None and size > num_texts:
+            raise UserError(
+                f"--sizes: {path} is to hold {size} texts, but there are {num_texts} only; choose "
+                "smaller sizes or add sources."
+            )
+
+
+@contextlib.contextmanager
+def _text_output(path: str) -> Iterator[IO[bytes]]:
+    with atomic_output(path) as temporary:
+        with open_binary(temporary, "wb") as file, contextlib.ExitStack() as stack:
+            # The fast end of each method; the other is a little smaller and several times slower.
+            if path.endswith(".gz"):
+                stream = gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0)
+                yield cast(IO[bytes], stack.enter_context(stream))
+            elif path.endswith(".xz"):
+                yield stack.enter_context(lzma.open(file, "wb", preset=0))
+            else:
+                yield file
+        if exists(manifest_path(path)):
+            remove(manifest_path(path))
+
+
+def manifest_path(path: str) -> str:
+    """Where it stands how a transfer set was made."""
+    return f"{path}.json"

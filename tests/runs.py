@@ -1,0 +1,42 @@
+"""What fine-tuning and distillation runs leave in their folders, and flags that both refuse."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+NO_TRAINED_MODEL = r"output_dir=.* holds no trained model; train first \(--do_train\)"
+# Changes to flags that make a run from random weights, and what is said of them. The run's batch size
+# is 16.
+BAD_FLAGS: list[tuple[dict[str, Any], str]] = [
+    ({}, "nothing to do"),
+    ({"do_train": True, "gradient_accumulation_steps": 3}, "train_batch_size=16"),
+    ({"do_train": True, "bert_config_file": "nosize"}, "nosize: no such file"),
+    ({"do_train": True, "bert_config_file": ""}, "bert_config_file is missing"),
+    ({"do_train": True, "vocab_file": ""}, "vocab_file is missing"),
+]
+
+
+def metrics(folder: pathlib.Path, kind: str) -> list[dict[str, float]]:
+    """Lines of metrics.jsonl, kind "train" or "eval"."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
+
+
+def results(folder: pathlib.Path, name: str = "eval_results") -> dict[str, float]:
+    """The content of eval_results.txt, in its order."""
+    lines = (folder / f"{name}.txt").read_text().splitlines()
+    return {key: float(value) for key, value in (line.split(" = ") for line in lines)}
+
+
+def predictions(folder: pathlib.Path, name: str = "test_results") -> np.ndarray:
+    """The content of test_results.tsv, [num_examples, num_outputs]."""
+    return np.loadtxt(folder / f"{name}.tsv", delimiter="\t", ndmin=2)
+
+
+def info(folder: pathlib.Path) -> dict[str, Any]:
+    """The content of model_info.json."""
+    return json.loads((folder / "model_info.json").read_text())
