@@ -114,12 +114,14 @@ def make_plan(values: flags.FlagValues) -> Plan:
             f"--dupe_factor={values.lm_dupe_factor}",
         )
         stages.append(Stage("lm_data", lm_data))
-    teacher_start, teacher_needs = values.teacher_checkpoint, ()
+    teacher_needs: tuple[str, ...] = ()
+    teacher_start = values.teacher_checkpoint
     if values.teacher_config:
         steps, rate = values.lm_teacher_steps, values.lm_teacher_learning_rate
         stages.append(pretraining("teacher_lm", values.teacher_config, steps, rate))
         teacher_start, teacher_needs = folder("teacher_lm"), ("teacher_lm",)
-    pretrained, student_needs = values.student_checkpoint, ()
+    student_needs: tuple[str, ...] = ()
+    pretrained = values.student_checkpoint
     if not pretrained:
         steps, rate = values.lm_student_steps, values.lm_learning_rate
         stages.append(pretraining("student_lm", values.student, steps, rate))
@@ -173,7 +175,7 @@ def main(_: Sequence[str]) -> None:
     plan = make_plan(FLAGS)
     seconds = run_stages(plan.stages, os.path.join(FLAGS.output_dir, "stages"), FLAGS.jobs)
     results = collect_results(plan.model_stages, FLAGS.output_dir, task, test_labels)
-    own_flags = [flag.name for flag in FLAGS.get_key_flags_for_module(sys.argv[0])]
+    own_flags = [flag.name for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])]
     settings = flag_values(FLAGS, own_flags)
     metric = " and ".join(task.metrics)
     write_report(FLAGS.output_dir, results, plan.model_stages, seconds, settings, metric)

@@ -119,7 +119,7 @@ def main(_: Sequence[str]) -> None:
     results = collect_results(rows, FLAGS.output_dir, task, test_labels=None)
     scores = {row: values["dev"] for row, values in results.items()}
     metric = f"dev {' and '.join(task.metrics)}"
-    own_flags = [flag.name for flag in FLAGS.get_key_flags_for_module(sys.argv[0])]
+    own_flags = [flag.name for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])]
     content = {
         "metric": metric,
         "rows": rows_as_json(results),
