@@ -595,7 +595,7 @@ def test_bad_checkpoints(
     content[len(content) // 2] ^= 1
     flipped.write_bytes(content)
     cases = [
-        (other, "other/bert_model.ckpt none of its 1 variables is in the model; it has generator/kernel"),
+        (other, "none of its 1 variables is in the model; it has generator/kernel, .* wants bert/"),
         (damaged("half", data_file, 0.5), "half/bert_model.ckpt: variable .* is damaged"),
         (flipped.parent, "flipped/bert_model.ckpt: variable .* is damaged"),
         (damaged("index", "bert_model.ckpt.index", 0.5), "index/bert_model.ckpt: not a readable"),
