@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from common.errors import UserError
+from common.errors import MissingFileError, UserError
 from training import cli
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def main(_: Sequence[str]) -> None:
     ]
     excluded = [
         *file_sources(exclude_files, FLAGS.text_a, FLAGS.text_b),
-        *task_sources(FLAGS.exclude_task, "exclude_task", ("dev", "test")),
+        *task_sources(FLAGS.exclude_task, "exclude_task", ("dev", "test"), some_are_enough=True),
     ]
     are_pairs = all_pairs(sources)
     paths = subset_paths(FLAGS.output_file, FLAGS.sizes, are_pairs)
@@ -187,17 +187,22 @@ def main(_: Sequence[str]) -> None:
     )
 
 
-def task_sources(tasks: Sequence[str], flag: str, splits: Sequence[str]) -> list[TextSource]:
+def task_sources(
+    tasks: Sequence[str], flag: str, splits: Sequence[str], some_are_enough: bool = False
+) -> list[TextSource]:
     """The texts of tasks, one source for each file.
 
     Args:
       tasks: TASK:FOLDER, each.
       flag: Where they come from, for messages.
       splits: `train`, `dev`, `test`.
+      some_are_enough: Whether files of a task may be missing, with a warning, though not all.
 
     Raises:
       UserError: Something else than TASK:FOLDER, an unknown task, or a missing file.
     """
+    import logging
+
     from classification.tasks import get_task
     from distillation.text_sources import TextSource
 
@@ -212,11 +217,19 @@ def task_sources(tasks: Sequence[str], flag: str, splits: Sequence[str]) -> list
         files = [file for split in splits for file in getattr(task, split)]
         if not files:
             raise UserError(f"--{flag}={name_and_folder}: task {name} has no {splits[0]} set.")
+        missing = []
         for file in files:
-            title, _ = file.open(folder, task.name)
-            sources.append(
-                TextSource(title, functools.partial(_task_texts, file, folder, task.name))
-            )
+            try:
+                title, _ = file.open(folder, task.name)
+            except MissingFileError as error:
+                missing.append(error)
+                continue
+            texts = functools.partial(_task_texts, file, folder, task.name)
+            sources.append(TextSource(title, texts))
+        if missing and not (some_are_enough and len(missing) < len(files)):
+            raise missing[0]
+        for error in missing:
+            logging.warning("--%s=%s: not looked for: %s", flag, name_and_folder, error)
     return sources
 
 
