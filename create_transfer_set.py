@@ -228,8 +228,8 @@ def task_sources(
             sources.append(TextSource(title, texts))
         if missing and not (some_are_enough and len(missing) < len(files)):
             raise missing[0]
-        for error in missing:
-            logging.warning("--%s=%s: not looked for: %s", flag, name_and_folder, error)
+        for absence in missing:
+            logging.warning("--%s=%s: not looked for: %s", flag, name_and_folder, absence)
     return sources
 
 

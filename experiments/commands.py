@@ -51,10 +51,11 @@ class TaskCommands:
 
     Args:
       values: Of `define_task_training_flags`.
+      predict: Whether trained models predict the test set.
     """
 
-    def __init__(self, values: flags.FlagValues):
-        self._values = values
+    def __init__(self, values: flags.FlagValues, predict: bool):
+        self._values, self._predict = values, predict
         self.precision = f"--precision={values.precision}"
         self.vocab = f"--vocab_file={values.vocab_file}"
         self._length = f"--max_seq_length={values.max_seq_length}"
@@ -135,7 +136,7 @@ class TaskCommands:
             f"--output_dir={self.folder(name)}",
             "--do_train",
             "--do_eval",
-            "--do_predict",
+            *(["--do_predict"] if self._predict else []),
             f"--train_batch_size={values.batch_size}",
             "--eval_batch_size=64",
             "--predict_batch_size=64",

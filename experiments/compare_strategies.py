@@ -74,7 +74,7 @@ class Plan:
 
 def make_plan(values: flags.FlagValues) -> Plan:
     """The commands that the flag values ask for."""
-    commands = TaskCommands(values)
+    commands = TaskCommands(values, predict=True)
     folder = commands.folder
     stages: list[Stage] = []
 

@@ -60,7 +60,7 @@ def make_plan(
     values: flags.FlagValues, sizes: Sequence[int]
 ) -> tuple[list[Stage], dict[str, list[str]]]:
     """The stages, and row of the table -> the stages whose models it averages."""
-    commands = TaskCommands(values)
+    commands = TaskCommands(values, predict=False)
     largest = f"{commands.folder(TRANSFER_SET)}-{sizes[-1]}.tsv"
     transfer_set = script(
         "create_transfer_set.py",
