@@ -690,12 +690,12 @@ def test_scores_and_labels_do_not_mix(
     cases: list[tuple[str, dict[str, Any], str]] = [
         (
             "create_soft_labels",
-            {"init_checkpoint": score_teacher, **task},
+            {"init_checkpoint": score_teacher, **task, "max_seq_length": LENGTH},
             f"made for {regression}, this run is {labels}",
         ),
         (
             "create_soft_labels",
-            {"init_checkpoint": teacher, **sts_b_task},
+            {"init_checkpoint": teacher, **sts_b_task, "max_seq_length": LENGTH},
             f"made for {labels}, this run is {regression}",
         ),
         (
