@@ -684,8 +684,9 @@ def test_scores_and_labels_do_not_mix(
     classes = {"input_file": f"{soft_labels}/*.tfrecord", "max_seq_length": LENGTH, **new_student}
     regression = r"a regression \(a score, no labels\)"
     labels = "a classification with the labels 0, 1"
-    pairs = {"data_dir": sts_b["data_dir"], "text_a": "column 7", "text_b": "column 8"}
-    as_classes = {"task_name": "tsv", **pairs, "label": "score", "labels": "0,1"}
+    (tmp_path / "dev.tsv").write_text("first\tsecond\tlabel\ngood film\tbad film\t1\n")
+    pairs = {"data_dir": tmp_path, "text_a": "first", "text_b": "second"}
+    as_classes = {"task_name": "tsv", **pairs, "label": "label", "labels": "0,1"}
     sts_b_task = {name: sts_b[name] for name in ("task_name", "data_dir")}
     cases: list[tuple[str, dict[str, Any], str]] = [
         (
