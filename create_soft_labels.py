@@ -79,8 +79,8 @@ def main(_: Sequence[str]) -> None:
     from distillation.patience import parse_layers, teacher_outputs
     from distillation.soft_labels import (
         TransferExample,
-        all_single_or_all_pairs,
         check_earlier_shards,
+        check_pairs,
         is_finished,
         remove_manifest,
         shard_path,
@@ -91,7 +91,7 @@ def main(_: Sequence[str]) -> None:
     from modeling.checkpoints import variable_values, weights_digest
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model
-    from training.classifier_records import encode_rows
+    from training.classifier_records import encode_rows, num_outputs
     from training.input import array_batches
     from training.loop import Predictor
     from training.run import load_trained_weights, software_versions
@@ -112,11 +112,13 @@ def main(_: Sequence[str]) -> None:
             FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
         )
         check_labels(sources.labels, task.labels, f"--init_checkpoint={FLAGS.init_checkpoint}")
-    labels = sources.labels or (task.labels if task else FLAGS.labels)
-    if not labels:
+    labels: Sequence[str] | None = sources.labels
+    if labels is None:
+        labels = task.labels if task else FLAGS.labels
+    if labels is None:
         raise UserError(
             f"--init_checkpoint={FLAGS.init_checkpoint} does not say which labels it predicts; pass "
-            "--labels in the order of its outputs."
+            "--labels in the order of its outputs (an empty list, --labels=, for a regression)."
         )
 
     layers = parse_layers(FLAGS.hidden_state_layers, sources.config.num_hidden_layers)
@@ -125,21 +127,24 @@ def main(_: Sequence[str]) -> None:
     paths = expand_globs(FLAGS.input_file, "input_file") if FLAGS.input_file else []
     columns = (None, None) if task else (FLAGS.text_a, FLAGS.text_b)
 
-    def read_transfer_set() -> Iterator[TransferExample]:
+    def transfer_set() -> Iterator[TransferExample]:
         for file in task.train if task else ():
             assert task
             for example in task.read_examples(file, FLAGS.data_dir):
-                label_id = task.labels.index(example.label or "")
+                label_id = task.label_value(example.label or "")
                 yield TransferExample(example.example_id, example.text_a, example.text_b, label_id)
         for example_id, text_a, text_b in read_transfer_texts(paths, *columns):
             yield TransferExample(example_id, text_a, text_b)
 
-    def transfer_set() -> Iterator[TransferExample]:
-        return all_single_or_all_pairs(read_transfer_set())
-
     # A first pass over the text finds every error in it before any labelling.
     num_examples = num_labelled = 0
+    are_pairs = False
     for example in transfer_set():
+        is_pair = example.text_b is not None
+        if num_examples:
+            # Files alone are of one kind, or `read_transfer_texts` refuses them.
+            check_pairs(is_pair, are_pairs, f"--input_file, {example.example_id}", "the task")
+        are_pairs = is_pair
         num_examples += 1
         num_labelled += example.label_id is not None
     if not num_examples:
@@ -148,7 +153,7 @@ def main(_: Sequence[str]) -> None:
     strategy = create_strategy(device_options(FLAGS))
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
     with strategy.scope():
-        teacher = ClassifierModel(sources.config, len(labels), FLAGS.precision)
+        teacher = ClassifierModel(sources.config, num_outputs(labels), FLAGS.precision)
     load_trained_weights(teacher, FLAGS.init_checkpoint)
 
     make_folder(FLAGS.output_dir)
@@ -177,7 +182,9 @@ def main(_: Sequence[str]) -> None:
                 write_shard(path, examples, features, outputs, description)
             counts.append(len(examples))
             progress.update(len(examples))
-    write_manifest(FLAGS.output_dir, counts, num_labelled, description, software_versions())
+    write_manifest(
+        FLAGS.output_dir, counts, num_labelled, are_pairs, description, software_versions()
+    )
     logging.info("%d examples in %d shards in %s.", num_examples, len(counts), FLAGS.output_dir)
 
 

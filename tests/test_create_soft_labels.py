@@ -99,7 +99,7 @@ def soft_labels(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactor
 def read_set(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """The records of all shards in order, as TensorFlow parses them."""
     paths = sorted(map(str, folder.glob("*.tfrecord")))
-    spec = {**feature_spec(LENGTH, 2), "example_id": tf.io.FixedLenFeature([], tf.string)}
+    spec = {**feature_spec(LENGTH, ["0", "1"]), "example_id": tf.io.FixedLenFeature([], tf.string)}
     serialized = list(tf.data.TFRecordDataset(paths).as_numpy_iterator())
     return {k: v.numpy() for k, v in tf.io.parse_example(serialized, spec).items()}
 
@@ -284,7 +284,7 @@ def test_pairs_beside_a_task_of_single_texts_are_refused_before_labelling(
     pairs, out = tmp_path / "pairs.tsv", tmp_path / "out"
     pairs.write_text("good film\tbad film\n")
     task = {"task_name": "SST-2", "data_dir": task_dir, "input_file": pairs}
-    with pytest.raises(UserError, match="train-1 and pairs.tsv:1: one is a single text"):
+    with pytest.raises(UserError, match="pairs.tsv:1 holds pairs of texts, the task single texts"):
         run_script("create_soft_labels", **{**options, **task}, output_dir=out)
     assert not list(out.glob("*.tfrecord"))
 
