@@ -309,7 +309,7 @@ def test_records_of_other_settings(
         ),
         (
             {"input_file": f"{soft_labels}/*.tfrecord,{other_teacher}/*.tfrecord"},
-            "has teacher_weights_sha256 .*distill from one teacher at a time",
+            "has teacher_weights_sha256 .*distill from sets that one teacher labelled",
         ),
         (
             {"input_file": f"{held_out}/*.tfrecord", "hard_label_weight": 0.5},
