@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import math
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -154,11 +155,13 @@ def search(grid: Grid, num_jobs: int) -> GridResults:
       num_jobs: Runs at a time.
 
     Raises:
-      UserError: A run failed, or one of the same name has been made by another command.
+      UserError: The script does not know a flag; a run failed; or one of the same name has been made
+        by another command.
     """
     log_folder = os.path.join(grid.output_dir, "stages")
     cells = grid.cells()
     stages = [grid.training(cell) for cell in cells]
+    _check_flags(stages[0].command)
     seconds = run_stages(stages, log_folder, num_jobs)
     scores = {cell: best_evaluation(grid.folder(cell))["score"] for cell in cells}
     best = max(cells, key=lambda cell: scores[cell])
@@ -187,6 +190,13 @@ def search(grid: Grid, num_jobs: int) -> GridResults:
             for run in chosen
         ]
     return GridResults([result(cell) for cell in cells], chosen)
+
+
+def _check_flags(command: Sequence[str]) -> None:
+    check = subprocess.run([*command, "--only_check_args"], capture_output=True, text=True)
+    if check.returncode:
+        lines = [line.strip() for line in check.stderr.splitlines() if "--helpfull" not in line]
+        raise UserError(f"flags of {os.path.basename(command[1])}: {' '.join(lines)}")
 
 
 def parse_values(
