@@ -23,6 +23,7 @@ from training import cli
 from training.flags import (
     FINE_TUNING_FLAGS,
     TASK_FLAGS,
+    check_early_stopping,
     define_device_flags,
     define_epoch_flags,
     define_initialization_flags,
@@ -109,6 +110,7 @@ def main(_: Sequence[str]) -> None:
         raise UserError("--do_eval needs --task_name with --data_dir, or --eval_file.")
     if FLAGS.task_name and not FLAGS.data_dir:
         raise UserError(f"--task_name={FLAGS.task_name} needs --data_dir.")
+    check_early_stopping(FLAGS)
 
     import functools
     import os
@@ -251,13 +253,18 @@ def main(_: Sequence[str]) -> None:
     first_dev_set = sets.dev[0] if sets.dev else None
     final = None
     if FLAGS.do_train:
-        step = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
-        final = run_training(
+        num_steps = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
+        step, final = run_training(
             objective,
             strategy,
             records,
             spec,
-            run_options(FLAGS, step, int(step * FLAGS.warmup_proportion)),
+            run_options(
+                FLAGS,
+                num_steps,
+                int(num_steps * FLAGS.warmup_proportion),
+                FLAGS.early_stopping_patience,
+            ),
             write_model,
             functools.partial(evaluate_student, first_dev_set) if FLAGS.do_eval else None,
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.stages import Stage
+from common.stages import Stage
 from training.flags import define_task_flags
 
 # Flags that are defined here belong to the script that asks for them.

@@ -30,8 +30,8 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 
 from common.errors import UserError
+from common.stages import Stage, run_stages
 from experiments.commands import SOFT_LABELS, TaskCommands, define_task_training_flags, script
-from experiments.stages import Stage, run_stages
 from training import cli
 
 FLAGS = flags.FLAGS

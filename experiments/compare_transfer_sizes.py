@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from common.errors import UserError
+from common.stages import Stage, run_stages
 from experiments.commands import SOFT_LABELS, TaskCommands, define_task_training_flags, script
-from experiments.stages import Stage, run_stages
 from training import cli
 
 if TYPE_CHECKING:

@@ -244,6 +244,32 @@ def test_pretrained_student_with_temperature_and_true_labels(
     assert info(out / "best")["global_step"] == best["step"]
 
 
+def test_early_stopping(
+    options: dict[str, Any],
+    new_student: dict[str, Any],
+    held_out: pathlib.Path,
+    tmp_path: pathlib.Path,
+) -> None:
+    """A student that does not learn is measured twice."""
+    run_script(
+        "run_distill",
+        **{**options, "learning_rate": 1e-30},
+        **new_student,
+        eval_file=f"{held_out}/*.tfrecord",
+        output_dir=tmp_path,
+        do_train=True,
+        do_eval=True,
+        num_train_epochs=1,
+        evaluate_steps=5,
+        early_stopping_patience=1,
+    )
+    evaluations = metrics(tmp_path, "eval")
+    assert [record["step"] for record in evaluations] == [5, 10]
+    assert [record["score"] for record in evaluations] == [-evaluations[0]["teacher_kl"]] * 2
+    assert results(tmp_path)["global_step"] == 10
+    assert info(tmp_path / "best")["global_step"] == 5
+
+
 def test_records_of_other_settings(
     soft_labels: pathlib.Path,
     held_out: pathlib.Path,

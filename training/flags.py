@@ -83,6 +83,13 @@ def define_epoch_flags() -> None:
     flags.DEFINE_integer("eval_batch_size", 8, "Examples per evaluation batch.", lower_bound=1)
     flags.DEFINE_integer("predict_batch_size", 8, "Examples per prediction batch.", lower_bound=1)
     flags.DEFINE_float("num_train_epochs", 3.0, "Passes over the training set.", lower_bound=0.0)
+    flags.DEFINE_integer(
+        "early_stopping_patience",
+        0,
+        "Stop after so many evaluations in a row without a new best (with --do_eval and "
+        "--evaluate_steps). 0 trains to the end.",
+        lower_bound=0,
+    )
     flags.DEFINE_float(
         "warmup_proportion",
         0.1,
@@ -207,10 +214,22 @@ def device_options(values: flags.FlagValues) -> DeviceOptions:
     )
 
 
+def check_early_stopping(values: flags.FlagValues) -> None:
+    """Raises a UserError when early stopping has no evaluations to go by."""
+    patience = values.early_stopping_patience
+    if patience and values.do_train and not (values.do_eval and values.evaluate_steps):
+        raise UserError(
+            f"--early_stopping_patience={patience} counts evaluations while training, but this run "
+            f"has --do_eval={values.do_eval} and --evaluate_steps={values.evaluate_steps}; pass "
+            "--do_eval and --evaluate_steps with the updates between evaluations."
+        )
+
+
 def run_options(
     values: flags.FlagValues,
     num_train_steps: int,
     num_warmup_steps: int,
+    early_stopping_patience: int = 0,
 ) -> RunOptions:
     """The values of `define_optimization_flags` and of a script's own length of training."""
     from training.loop import TrainOptions
@@ -233,6 +252,7 @@ def run_options(
             steps_per_call=values.iterations_per_loop if values.use_tpu else 1,
             save_checkpoints_steps=values.save_checkpoints_steps,
             evaluate_steps=values.evaluate_steps,
+            early_stopping_patience=early_stopping_patience,
             log_steps=values.log_steps,
             random_seed=values.random_seed,
         ),

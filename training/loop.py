@@ -55,6 +55,7 @@ class TrainOptions:
       steps_per_call: Updates per call of the compiled function.
       save_checkpoints_steps: Updates between saved states.
       evaluate_steps: Updates between evaluations; 0 for none before the end.
+      early_stopping_patience: Evaluations in a row without a new best that end the run; 0 for none.
       log_steps: Updates between lines of metrics.
       random_seed: Seed of dropout.
     """
@@ -64,6 +65,7 @@ class TrainOptions:
     steps_per_call: int = 1
     save_checkpoints_steps: int = 1000
     evaluate_steps: int = 0
+    early_stopping_patience: int = 0
     log_steps: int = 100
     random_seed: int = 0
 
@@ -78,7 +80,7 @@ def train(
     reporter: Reporter,
     evaluate: Callable[[], object],
 ) -> None:
-    """Trains from the state's step to the end.
+    """Trains from the state's step to the last one, or until early stopping.
 
     Args:
       objective: What to minimize.
@@ -88,19 +90,21 @@ def train(
       options: See `TrainOptions`.
       state: Saved on the way and at the end.
       reporter: Receives the mean losses and the learning rate.
-      evaluate: Called every `evaluate_steps` updates, but not after the last one.
+      evaluate: Called every `evaluate_steps` updates and after the last one, before the state of that
+        step is saved; it tells the state the result.
 
     Raises:
       UserError: The loss is not finite. Nothing is saved after the last finite step.
     """
-    if state.step >= options.num_train_steps:
-        logging.info("Training has already reached step %d.", state.step)
+    if state.step >= options.num_train_steps or stops_early(state, options):
+        logging.info("Training has already ended at step %d.", state.step)
         return
     train_steps = compiled_steps(objective, optimizer, strategy, options)
     iterator = iter(strategy.experimental_distribute_dataset(batches_from(state.step)))
     interval: dict[str, float] = {}
     interval_start = step = state.step
-    while step < options.num_train_steps:
+    ended = False
+    while not ended:
         until = min(
             [options.num_train_steps, step + options.steps_per_call]
             + [
@@ -123,8 +127,11 @@ def train(
             interval[name] = interval.get(name, 0.0) + float(value)
         reporter.progress(until, float(losses["loss"]) / (until - step))
         step = until
-        last = step == options.num_train_steps
-        saving = last or step % options.save_checkpoints_steps == 0
+        ended = step == options.num_train_steps
+        if ended or (options.evaluate_steps and step % options.evaluate_steps == 0):
+            evaluate()
+            ended = ended or stops_early(state, options)
+        saving = ended or step % options.save_checkpoints_steps == 0
         # A saved state also ends an interval: a resumed run then logs the same means.
         if saving or step % options.log_steps == 0:
             means = {name: total / (step - interval_start) for name, total in interval.items()}
@@ -132,10 +139,22 @@ def train(
             means["learning_rate"] = float(optimizer.schedule(tf.constant(step - 1)))
             reporter.scalars(step, means)
             interval, interval_start = {}, step
-        if not last and options.evaluate_steps and step % options.evaluate_steps == 0:
-            evaluate()
         if saving:
             state.save()
+
+
+def stops_early(state: RunState, options: TrainOptions) -> bool:
+    """Whether the evaluations so far end the run, and if so, says why."""
+    patience = options.early_stopping_patience
+    if not patience or state.evaluations_since_best(options.evaluate_steps) < patience:
+        return False
+    logging.info(
+        "Early stopping at step %d: the last %d evaluations were no better than that of step %d.",
+        state.step,
+        state.evaluations_since_best(options.evaluate_steps),
+        state.best_step.numpy(),
+    )
+    return True
 
 
 def compiled_steps(

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from common.files import exists, read_lines, write_text
+from common.files import exists, write_text
+from training.metrics_log import METRICS_FILE, read_metrics
 
 # A terminal's line is redrawn this often; a log file gets a line this often (seconds).
 TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 15.0
@@ -30,9 +31,11 @@ class Reporter:
 
     def __init__(self, output_dir: str, num_steps: int, batch_size: int, start_step: int):
         self.num_steps, self.batch_size = num_steps, batch_size
-        self._path = os.path.join(output_dir, "metrics.jsonl")
-        kept = _lines_up_to(self._path, start_step) if exists(self._path) else []
-        write_text(self._path, "".join(line + "\n" for line in kept))
+        self._path = os.path.join(output_dir, METRICS_FILE)
+        before = read_metrics(output_dir) if exists(self._path) else []
+        kept = [record for record in before if record["step"] <= start_step]
+        write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+        self._recorded = {(record["step"], record["kind"]) for record in kept}
         self._writers = {
             "train": tf.summary.create_file_writer(output_dir),
             "eval": tf.summary.create_file_writer(os.path.join(output_dir, "eval")),
@@ -64,11 +67,15 @@ class Reporter:
     def scalars(self, step: int, values: Mapping[str, float], kind: str = "train") -> None:
         """Appends a line to `metrics.jsonl` and scalars to TensorBoard.
 
+        What an interrupted or finished run has on record is not written again.
+
         Args:
           step: Updates done.
           values: Name -> value.
           kind: "train" or "eval".
         """
+        if (step, kind) in self._recorded:
+            return
         record = {"step": step, "kind": kind, **{k: float(v) for k, v in values.items()}}
         with tf.io.gfile.GFile(self._path, "a") as f:
             f.write(json.dumps(record) + "\n")
@@ -76,18 +83,6 @@ class Reporter:
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
         self._writers[kind].flush()
-
-
-def _lines_up_to(path: str, last_step: int) -> list[str]:
-    kept = []
-    for _, line in read_lines(path):
-        try:
-            if json.loads(line)["step"] > last_step:
-                continue
-        except (ValueError, KeyError, TypeError):
-            continue  # The line a killed run was writing.
-        kept.append(line)
-    return kept
 
 
 def _clock(seconds: float) -> str:

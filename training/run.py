@@ -44,6 +44,18 @@ class Evaluation(NamedTuple):
     score: float
 
 
+class Trained(NamedTuple):
+    """What a run has come to.
+
+    Attributes:
+      step: Updates done; fewer than planned where training stopped early.
+      evaluation: Of the final model; None where nothing was to be evaluated.
+    """
+
+    step: int
+    evaluation: Evaluation | None
+
+
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
     """The flags of a training run.
@@ -80,8 +92,11 @@ def run_training(
     write_model: Callable[[str, int], None],
     evaluate: Callable[[], Evaluation] | None = None,
     group_by_length: bool = True,
-) -> Evaluation | None:
+) -> Trained:
     """Trains to the end, or finishes a run that was interrupted.
+
+    The final model is that of the last update, also where training stops early; the best one is kept
+    in `output_dir/best`.
 
     Args:
       objective: Its model was made in the strategy's scope.
@@ -91,11 +106,8 @@ def run_training(
       options: See `RunOptions`.
       write_model: Writes a model folder, given its path and the number of updates.
       evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
-        with the highest score is kept in `output_dir/best`.
+        with the highest score, the first of equal ones, is the best.
       group_by_length: See `training_batches`; off where all records are full.
-
-    Returns:
-      The evaluation of the final model; None without `evaluate`.
 
     Raises:
       UserError: There is less than one batch, it cannot be divided, the checkpoint does not fit, a
@@ -125,11 +137,13 @@ def run_training(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step
     )
 
-    def evaluate_and_keep_best() -> Evaluation | None:
+    evaluations: dict[int, Evaluation] = {}
+
+    def evaluate_and_keep_best() -> None:
         if evaluate is None:
-            return None
-        result = evaluate()
-        reporter.scalars(state.step, result.metrics, kind="eval")
+            return
+        result = evaluations[state.step] = evaluate()
+        reporter.scalars(state.step, {**result.metrics, "score": result.score}, kind="eval")
         logging.info(
             "Evaluation at step %d: %s",
             state.step,
@@ -137,7 +151,6 @@ def run_training(
         )
         if state.is_best(result.score):
             write_model(os.path.join(options.output_dir, BEST_FOLDER), state.step)
-        return result
 
     def batches_from(step: int) -> tf.data.Dataset:
         return training_batches(
@@ -156,7 +169,9 @@ def run_training(
             evaluate_and_keep_best,
         )
     write_model(options.output_dir, state.step)
-    return evaluate_and_keep_best()
+    if state.step not in evaluations:  # Nothing was left to train.
+        evaluate_and_keep_best()
+    return Trained(state.step, evaluations.get(state.step))
 
 
 def initialize(model: tf_keras.Model, options: RunOptions) -> None:
