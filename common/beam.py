@@ -6,10 +6,13 @@ import contextlib
 import dataclasses
 import importlib.util
 import io
+import logging
 import os
 import re
 import shlex
+import sys
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +20,13 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import is_remote, make_folder, open_binary, remove_folder
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_LOG_LEVELS = {
+    "typehints": logging.WARNING,
+    "runners.common": logging.CRITICAL,
+    "runners.worker": logging.CRITICAL,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +51,11 @@ class BeamOptions:
                 "install -r requirements-beam.lock` in an environment of its own, or leave the flag "
                 "out to use the processes of this machine."
             )
-        from apache_beam.runners.runner import create_runner
-
         try:
-            create_runner(self.runner)
+            with _quiet():
+                from apache_beam.runners.runner import create_runner
+
+                create_runner(self.runner)
         except (ValueError, ImportError, AttributeError) as error:
             raise UserError(f"--beam_runner={self.runner}: {_first_line(error)}") from None
         # Beam prints its usage and ends the process.
@@ -60,7 +71,9 @@ class BeamOptions:
         """The options as Beam takes them."""
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        return PipelineOptions([f"--runner={self.runner}", *self.arguments])
+        # Beam's own choice for this machine is a program that it downloads, unless it is offline.
+        runner = "FnApiRunner" if self.runner == "DirectRunner" else self.runner
+        return PipelineOptions([f"--runner={runner}", *self.arguments])
 
 
 def parse_options(runner: str, arguments: str) -> BeamOptions:
@@ -94,6 +107,10 @@ def run_pipeline(build: Callable[[Any], None], options: BeamOptions) -> None:
     """
     import apache_beam as beam
 
+    # Workers that are other processes of this machine find our modules, and errors are told once.
+    os.environ["PYTHONPATH"] = os.pathsep.join([_ROOT, *filter(None, sys.path)])
+    for name, level in _LOG_LEVELS.items():
+        logging.getLogger(f"apache_beam.{name}").setLevel(level)
     try:
         with beam.Pipeline(options=options.pipeline_options()) as pipeline:
             build(pipeline)
@@ -139,6 +156,18 @@ def read_arrays(path: str) -> list[np.ndarray]:
     with open_binary(path) as file:
         count = int(np.lib.format.read_array(file, allow_pickle=False))
         return [np.lib.format.read_array(file, allow_pickle=False) for _ in range(count)]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Beam says, when it is imported, about services that are not installed."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _first_line(error: Exception) -> str:
