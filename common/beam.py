@@ -103,7 +103,7 @@ def run_pipeline(build: Callable[[Any], None], options: BeamOptions) -> None:
       options: Where to run.
 
     Raises:
-      UserError: A worker raised one.
+      UserError: A worker raised one, or the runner cannot be used in this way.
     """
     import apache_beam as beam
 
@@ -119,6 +119,10 @@ def run_pipeline(build: Callable[[Any], None], options: BeamOptions) -> None:
         text = f"UserError: {error}" if isinstance(error, UserError) else str(error)
         if match := re.search(r"UserError: (.+?)(?: \[while running .*)?$", text, re.MULTILINE):
             raise UserError(match[1]) from None
+        is_from_stage = "[while running " in text or "Traceback" in text
+        if isinstance(error, (OSError, RuntimeError, ValueError)) and not is_from_stage:
+            message = " ".join(text.split()).rstrip(".")
+            raise UserError(f"--beam_runner={options.runner}: {message}.") from None
         raise
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
 from scripts import run_script
 
-from common.beam import parse_options, read_arrays, work_folder, write_arrays
+from common.beam import (
+    BeamOptions,
+    parse_options,
+    read_arrays,
+    run_pipeline,
+    work_folder,
+    write_arrays,
+)
 from common.errors import UserError
 
 HAS_BEAM = importlib.util.find_spec("apache_beam") is not None
@@ -41,7 +49,8 @@ def test_options_are_quoted_like_a_command() -> None:
     assert options.arguments == ("--project=a b", "--direct_num_workers", "2")
     found = options.pipeline_options().get_all_options()
     assert (found["project"], found["direct_num_workers"]) == ("a b", 2)
-    assert found["runner"] == "DirectRunner"
+    # Not the one that Beam would download.
+    assert found["runner"] == "FnApiRunner"
 
 
 @needs_beam
@@ -61,6 +70,25 @@ def test_bad_options(
     with pytest.raises(UserError, match=message):
         parse_options(runner, arguments)
     assert capsys.readouterr().err == ""
+
+
+@needs_beam
+def test_what_a_runner_needs_is_one_line() -> None:
+    message = "^--beam_runner=DataflowRunner: .*Missing required option: region.*$"
+    with pytest.raises(UserError, match=message):
+        run_pipeline(_divide_by_zero, BeamOptions("DataflowRunner"))
+
+
+@needs_beam
+def test_a_fault_of_a_stage_is_not_taken_for_one_of_the_user() -> None:
+    with pytest.raises(ZeroDivisionError, match="while running 'Divide'"):
+        run_pipeline(_divide_by_zero, BeamOptions("DirectRunner"))
+
+
+def _divide_by_zero(pipeline: Any) -> None:
+    import apache_beam as beam
+
+    _ = pipeline | beam.Create([1]) | "Divide" >> beam.Map(lambda number: number / 0)
 
 
 def test_arrays(tmp_path: pathlib.Path) -> None:
