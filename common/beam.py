@@ -72,7 +72,8 @@ class BeamOptions:
         from apache_beam.options.pipeline_options import PipelineOptions
 
         # Beam's own choice for this machine is a program that it downloads, unless it is offline.
-        runner = "FnApiRunner" if self.runner == "DirectRunner" else self.runner
+        is_direct = self.runner.lower() in ("direct", "directrunner")
+        runner = "FnApiRunner" if is_direct else self.runner
         return PipelineOptions([f"--runner={runner}", *self.arguments])
 
 
@@ -115,6 +116,12 @@ def run_pipeline(build: Callable[[Any], None], options: BeamOptions) -> None:
         with beam.Pipeline(options=options.pipeline_options()) as pipeline:
             build(pipeline)
     except Exception as error:
+        # What a signal raises in a stage in this process comes out as another exception.
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, (KeyboardInterrupt, SystemExit)):
+                raise cause from None
+            cause = cause.__context__
         # The error itself or, from another process, text that holds it; behind it, the stage's name.
         text = f"UserError: {error}" if isinstance(error, UserError) else str(error)
         if match := re.search(r"UserError: (.+?)(?: \[while running .*)?$", text, re.MULTILINE):

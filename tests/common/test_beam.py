@@ -85,6 +85,22 @@ def test_a_fault_of_a_stage_is_not_taken_for_one_of_the_user() -> None:
         run_pipeline(_divide_by_zero, BeamOptions("DirectRunner"))
 
 
+@needs_beam
+@pytest.mark.parametrize("interruption", [SystemExit(143), KeyboardInterrupt()])
+def test_signals_end_the_run_as_they_do_elsewhere(interruption: BaseException) -> None:
+    import apache_beam as beam
+
+    def interrupt(_: int) -> None:
+        raise interruption
+
+    def build(pipeline: Any) -> None:
+        _ = pipeline | beam.Create([1]) | beam.Map(interrupt)
+
+    with pytest.raises(type(interruption)) as found:
+        run_pipeline(build, BeamOptions("DirectRunner"))
+    assert found.value.args == interruption.args
+
+
 def _divide_by_zero(pipeline: Any) -> None:
     import apache_beam as beam
 
