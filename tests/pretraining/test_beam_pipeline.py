@@ -38,14 +38,20 @@ def text(seed: int, num_documents: int) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """Three texts, and sizes that make many blocks, units, tasks and files of them."""
+def texts(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder with three texts and a vocabulary."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##a"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     (tmp_path / "a.txt").write_text(text(1, 40))
     (tmp_path / "b.txt.xz").write_bytes(lzma.compress(text(2, 30).encode()))
     # One long document, which is cut into units, at the front of a file.
     (tmp_path / "c.txt").write_text(text(3, 40).replace("\n\n", "\n") + "\n\n" + text(4, 5))
+    return tmp_path
+
+
+@pytest.fixture
+def folder(texts: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """`texts`, and sizes that make many blocks, units, tasks and files of them."""
     small_blocks = functools.partial(files.read_line_blocks, block_bytes=1500)
     monkeypatch.setattr(corpus, "read_line_blocks", small_blocks)
     monkeypatch.setattr(beam_pipeline, "read_line_blocks", small_blocks)
@@ -53,7 +59,7 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     monkeypatch.setattr(records, "_TASK_TOKENS", 2000)
     monkeypatch.setattr(beam_pipeline, "_BLOCKS_PER_FILE", 3)
     monkeypatch.setattr(beam_pipeline, "_TASKS_PER_RUN", 2)
-    return tmp_path
+    return texts
 
 
 def create(folder: pathlib.Path, output: str, **flags: Any) -> dict[str, bytes]:
@@ -189,3 +195,11 @@ def test_parts_come_in_any_order(folder: pathlib.Path) -> None:
         return pathlib.Path(path).read_bytes()
 
     assert all(gather(output) == gather(output) for output in range(3))
+
+
+@pytest.mark.slow
+def test_workers_in_processes_of_their_own(texts: pathlib.Path) -> None:
+    """What a stage needs can be pickled, and our modules are found."""
+    local = create(texts, "local", num_processes=1)
+    options = "--direct_running_mode=multi_processing --direct_num_workers=2"
+    assert create(texts, "beam", beam_runner="DirectRunner", beam_options=options) == local
