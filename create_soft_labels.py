@@ -9,6 +9,9 @@ Pairs from a table with a header:
 The labelled training set itself (its labels are kept for --hard_label_weight), with more text:
   python create_soft_labels.py --init_checkpoint=teacher --task_name=SST-2 --data_dir=glue/SST-2 \
     --input_file=reviews.txt --output_dir=soft_labels
+On four machines that share a file system, this is the first; whichever ends last completes the set:
+  python create_soft_labels.py --init_checkpoint=teacher --input_file=reviews.txt \
+    --output_dir=soft_labels --num_shards=4 --shard_index=0
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,6 +52,14 @@ flags.DEFINE_list(
 flags.DEFINE_integer("predict_batch_size", 32, "Examples per teacher batch.", lower_bound=1)
 
 ## Devices
+flags.DEFINE_integer(
+    "num_shards", 1, "Processes that share the work, on one machine or on many.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "shard_index",
+    None,
+    "Which of --num_shards this one is, from 0. It labels every --num_shards-th output file.",
+)
 define_device_flags()
 
 # What decides the content of the shards; a set is not continued with other values.
@@ -70,6 +81,8 @@ def main(_: Sequence[str]) -> None:
     if FLAGS.task_name and not FLAGS.data_dir:
         raise UserError(f"--task_name={FLAGS.task_name} needs --data_dir.")
 
+    shard_index = parse_shard_index(FLAGS.shard_index, FLAGS.num_shards)
+
     import logging
 
     from tqdm import tqdm
@@ -81,10 +94,12 @@ def main(_: Sequence[str]) -> None:
         TransferExample,
         check_earlier_shards,
         check_pairs,
+        examples_digest,
         is_finished,
         remove_manifest,
         shard_path,
         shards_of,
+        unfinished_shards,
         write_manifest,
         write_shard,
     )
@@ -169,11 +184,11 @@ def main(_: Sequence[str]) -> None:
     }
     check_earlier_shards(FLAGS.output_dir, description)
     predictor = Predictor(teacher_outputs(teacher, layers), strategy)
-    counts = []
+    counts, digests = [], []
     with tqdm(total=num_examples, unit=" examples", desc="Soft labels") as progress:
         for index, examples in enumerate(shards_of(transfer_set(), FLAGS.examples_per_shard)):
             path = shard_path(FLAGS.output_dir, index)
-            if not is_finished(path, examples):
+            if index % FLAGS.num_shards == shard_index and not is_finished(path, examples):
                 remove_manifest(FLAGS.output_dir)
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features = encode_rows(sources.tokenizer, rows, FLAGS.max_seq_length)
@@ -181,11 +196,44 @@ def main(_: Sequence[str]) -> None:
                 outputs = predictor(batches, len(examples))
                 write_shard(path, examples, features, outputs, description)
             counts.append(len(examples))
+            digests.append(examples_digest(examples))
             progress.update(len(examples))
+
+    # Others may have begun after this process looked for shards made in another way.
+    check_earlier_shards(FLAGS.output_dir, description)
+    if missing := unfinished_shards(FLAGS.output_dir, digests):
+        logging.info(
+            "%d of %d shards are missing or hold other texts, first of all %s, the work of "
+            "--shard_index=%d; the process that ends last completes the set.",
+            len(missing),
+            len(counts),
+            shard_path(FLAGS.output_dir, missing[0]),
+            missing[0] % FLAGS.num_shards,
+        )
+        return
     write_manifest(
         FLAGS.output_dir, counts, num_labelled, are_pairs, description, software_versions()
     )
     logging.info("%d examples in %d shards in %s.", num_examples, len(counts), FLAGS.output_dir)
+
+
+def parse_shard_index(shard_index: int | None, num_shards: int) -> int:
+    """The position of this process among those that share the work.
+
+    Raises:
+      UserError: It is out of range, or missing where there are several.
+    """
+    if shard_index is None and num_shards > 1:
+        raise UserError(
+            f"--num_shards={num_shards} needs --shard_index, from 0 to {num_shards - 1}: a different "
+            "one for each process."
+        )
+    if shard_index is not None and not 0 <= shard_index < num_shards:
+        raise UserError(
+            f"--shard_index is {shard_index}; with --num_shards={num_shards}, it must be from 0 to "
+            f"{num_shards - 1}."
+        )
+    return shard_index or 0
 
 
 if __name__ == "__main__":

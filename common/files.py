@@ -179,16 +179,21 @@ def atomic_output(path: str) -> Iterator[str]:
     make_folder(folder or ".")
     try:
         yield temporary
-        if is_remote(path):
-            _gfile().rename(temporary, path, overwrite=True)
-        else:
-            try:
-                os.replace(temporary, path)
-            except OSError as error:
-                raise UserError(f"Cannot write {path}: {_reason(error)}.") from None
+        move(temporary, path)
     finally:
         if exists(temporary):
             remove(temporary)
+
+
+def move(source: str, target: str) -> None:
+    """Renames a file, over another one if there is one; UserError if that is impossible."""
+    if is_remote(target):
+        _gfile().rename(source, target, overwrite=True)
+        return
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        raise UserError(f"Cannot write {target}: {_reason(error)}.") from None
 
 
 def copy_file(source: str, target: str) -> None:
@@ -228,7 +233,12 @@ def new_folder(path: str) -> Iterator[str]:
                 raise UserError(f"Cannot write {path}: {_reason(error)}.") from None
     finally:
         if exists(temporary):
-            _gfile().rmtree(temporary) if is_remote(path) else shutil.rmtree(temporary)
+            remove_folder(temporary)
+
+
+def remove_folder(path: str) -> None:
+    """Deletes a folder and all that is in it."""
+    _gfile().rmtree(path) if is_remote(path) else shutil.rmtree(path)
 
 
 def list_folder(path: str) -> list[str]:

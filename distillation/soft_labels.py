@@ -142,12 +142,12 @@ def write_shard(
     info = {
         "num_examples": len(examples),
         "num_labelled": sum(e.label_id is not None for e in examples),
-        "examples_sha256": _digest(examples),
+        "examples_sha256": examples_digest(examples),
     }
     write_sidecar(path, {**description, **info})
 
 
-def _digest(examples: Sequence[TransferExample]) -> str:
+def examples_digest(examples: Sequence[TransferExample]) -> str:
     """Tells texts, ids and labels apart from any others."""
     digest = hashlib.sha256()
     for example in examples:
@@ -175,11 +175,20 @@ def check_earlier_shards(output_dir: str, description: Mapping[str, Any]) -> Non
 
 def is_finished(path: str, examples: Sequence[TransferExample]) -> bool:
     """Whether a shard of an earlier run is complete and of exactly these examples."""
+    return _holds(path, examples_digest(examples))
+
+
+def unfinished_shards(output_dir: str, digests: Sequence[str]) -> list[int]:
+    """Which shards of a set are missing, given the `examples_digest` of each."""
+    return [i for i, d in enumerate(digests) if not _holds(shard_path(output_dir, i), d)]
+
+
+def _holds(path: str, digest: str) -> bool:
     info = read_sidecar(path) if exists(path) else None
     return (
         info is not None
         and info.get("file_size") == file_size(path)
-        and info.get("examples_sha256") == _digest(examples)
+        and info.get("examples_sha256") == digest
     )
 
 

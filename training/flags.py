@@ -14,6 +14,7 @@ from absl import flags
 from common.errors import UserError
 
 if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
+    from common.beam import BeamOptions
     from training.run import RunOptions
     from training.strategy import DeviceOptions
 
@@ -179,6 +180,23 @@ def define_task_flags() -> None:
     )
 
 
+def define_beam_flags() -> None:
+    """Many machines, for scripts that prepare data."""
+    flags.DEFINE_string(
+        "beam_runner",
+        None,
+        "Run on Apache Beam: DirectRunner (this machine), DataflowRunner, FlinkRunner, SparkRunner "
+        "or another runner of Beam. Workers must reach all files by the names given here. The output "
+        "is the same as without.",
+    )
+    flags.DEFINE_string(
+        "beam_options",
+        "",
+        "Options of Beam and of the runner, as on a command line: '--project=name --region=here "
+        "--temp_location=gs://bucket/tmp'. Only with --beam_runner.",
+    )
+
+
 # All of `define_task_flags`; they are the arguments of `classification.tasks.get_task`.
 TASK_FLAGS = ["task_name", "data_source", "data_dir", "text_a", "text_b", "label", "labels"]
 
@@ -198,6 +216,17 @@ RUN_FLAGS = [
 ]
 # What decides, with the data, the weights of fine-tuning and distillation.
 FINE_TUNING_FLAGS = [*RUN_FLAGS, "do_lower_case", "warmup_proportion"]
+
+
+def beam_options(values: flags.FlagValues) -> BeamOptions | None:
+    """The values of `define_beam_flags`; None without a runner."""
+    from common.beam import parse_options
+
+    if values.beam_runner:
+        return parse_options(values.beam_runner, values.beam_options)
+    if values.beam_options:
+        raise UserError(f"--beam_options={values.beam_options} needs --beam_runner.")
+    return None
 
 
 def device_options(values: flags.FlagValues) -> DeviceOptions:
