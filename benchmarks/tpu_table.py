@@ -159,9 +159,9 @@ def write_table(
         "# Estimates of the TPU compiler",
         "",
         "**Nothing here was measured on a TPU, except the last column of each table**, which is "
-        "Table 1(b) of Turc et al. (2019). Memory is what the compiler allots on one device; time is the "
-        "sum of its cycle estimates for the scheduled operations at the device's clock rate, without "
-        "input, start of the program and communication between devices.",
+        "Table 1(b) of Turc et al. (2019). Memory is what the compiler allots on one device; time is "
+        "the sum of its cycle estimates for the scheduled operations at the device's clock rate, "
+        "without input, start of the program and communication between devices.",
         "",
         f"Inference: the encoder, batch {setting.inference_batch_size}, length "
         f"{setting.inference_seq_length}. "

@@ -26,7 +26,7 @@ BATCH_SIZE, LENGTH, PREDICTIONS, LABELS = 4, 24, 3, 3
 CONFIG = BertConfig(
     vocab_size=99,
     hidden_size=32,
-    num_hidden_layers=2,
+    num_hidden_layers=1,
     num_attention_heads=2,
     intermediate_size=40,
     max_position_embeddings=LENGTH,
@@ -39,16 +39,17 @@ def _objective(kind: str, precision: str) -> Objective:
         model = PretrainingModel(CONFIG, precision)
         if kind == "pre-training":
             return PretrainingObjective(model)
-        teacher = PretrainingModel(dataclasses.replace(CONFIG, num_hidden_layers=1), precision)
+        teacher = PretrainingModel(CONFIG, precision)
         return MaskedLmDistillationObjective(model, teacher, TripleLoss())
     if kind == "regression":
         return RegressionObjective(ClassifierModel(CONFIG, 1, precision))
-    model = ClassifierModel(CONFIG, LABELS, precision)
-    if kind == "fine-tuning":
-        return ClassificationObjective(model)
-    if kind == "distillation":
-        return DistillationObjective(model)
-    return DistillationObjective(model, 2.0, hard_label_weight=0.5, patience=PATIENCE)
+    if kind == "distillation with patience":
+        deeper = ClassifierModel(
+            dataclasses.replace(CONFIG, num_hidden_layers=2), LABELS, precision
+        )
+        return DistillationObjective(deeper, 2.0, hard_label_weight=0.5, patience=PATIENCE)
+    objective = {"fine-tuning": ClassificationObjective, "distillation": DistillationObjective}
+    return objective[kind](ClassifierModel(CONFIG, LABELS, precision))
 
 
 def _features(kind: str, length: int) -> FeatureSpec:
