@@ -75,7 +75,7 @@ def main(_: Sequence[str]) -> None:
         FLAGS.max_predictions_per_seq,
     )
     estimates = estimate(configs, FLAGS.generations, setting, FLAGS.output_dir)
-    print(write_table(FLAGS.output_dir, configs, estimates, setting))
+    print(write_table(FLAGS.output_dir, estimates, setting))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from benchmarks.tpu_compiler import (
 from benchmarks.xla_programs import inference_program, pretraining_program
 from common.errors import UserError
 from common.files import exists, read_json, write_json, write_text
-from modeling.config import BertConfig
+from modeling.config import BertConfig, named_config
 
 JSON_NAME, MARKDOWN_NAME = "tpu_estimate.json", "tpu_estimate.md"
 INFERENCE, TRAINING = "inference", "training"
@@ -32,6 +33,7 @@ MEASURED_SPEEDUPS = {
     256: {2: 31.25, 4: 15.96, 6: 10.67, 8: 8.01, 10: 6.37, 12: 5.35},
     512: {2: 14.44, 4: 7.27, 6: 4.85, 8: 3.64, 10: 2.90, 12: 2.43},
     768: {2: 7.46, 4: 3.75, 6: 2.50, 8: 1.88, 10: 1.50, 12: 1.25},
+    1024: {24: 1.0},
 }
 
 
@@ -143,7 +145,6 @@ def _as_dicts(estimates: Estimates) -> dict[str, Any]:
 
 def write_table(
     output_dir: str,
-    configs: Mapping[str, BertConfig],
     estimates: Estimates,
     setting: Setting,
 ) -> str:
@@ -151,8 +152,7 @@ def write_table(
 
     Args:
       output_dir: The folder.
-      configs: Models by name, Large among them.
-      estimates: From `estimate`; models that a generation lacks have no row.
+      estimates: From `estimate`; they may hold models of earlier runs.
       setting: What was compiled.
     """
     lines = [
@@ -176,42 +176,52 @@ def write_table(
         + ".",
     ]
     for generation in filter(estimates.__contains__, GENERATIONS):
-        lines += ["", *_generation_table(generation, configs, estimates[generation])]
+        lines += ["", *_generation_table(generation, estimates[generation])]
     text = "\n".join(lines) + "\n"
     write_text(os.path.join(output_dir, MARKDOWN_NAME), text)
     return text
 
 
 def _generation_table(
-    generation: str,
-    configs: Mapping[str, BertConfig],
-    models: Mapping[str, Mapping[str, CompiledProgram]],
+    generation: str, models: Mapping[str, Mapping[str, CompiledProgram]]
 ) -> list[str]:
-    facts = GENERATIONS[generation]
+    device, megahertz = GENERATIONS[generation].device, GENERATIONS[generation].megahertz
     columns = ["Model", "training: MiB", "training: ms", "inference: MiB", "inference: ms"]
     columns += ["speed-up, estimated", "speed-up, measured by the paper"]
     lines = [
-        f"## TPU {generation} (one {facts.device}, {facts.megahertz} MHz)",
+        f"## TPU {generation} (one {device}, {megahertz} MHz)",
         "",
         "| " + " | ".join(columns) + " |",
         "|" + "---|" * len(columns),
     ]
-    reference = models.get(REFERENCE, {}).get(INFERENCE)
-    for name, config in configs.items():
-        if name not in models:
-            continue
+    reference = models[REFERENCE][INFERENCE].cycles if REFERENCE in models else None
+    ratios = []
+    for name in sorted(models, key=_size):
+        programs = models[name]
         cells = [name]
         for kind in (TRAINING, INFERENCE):
-            cells += _memory_and_time(models[name].get(kind), facts.megahertz)
-        inference = models[name].get(INFERENCE)
-        if inference and reference and inference.cycles and reference.cycles:
-            cells.append(f"{reference.cycles / inference.cycles:.2f}")
-        else:
-            cells.append("")
-        measured = MEASURED_SPEEDUPS.get(config.hidden_size, {}).get(config.num_hidden_layers)
-        cells.append(f"{measured:.2f}" if measured else "1.00" if name == REFERENCE else "")
+            cells += _memory_and_time(programs.get(kind), megahertz)
+        depth, width = _size(name)
+        cycles, measured = programs[INFERENCE].cycles, MEASURED_SPEEDUPS[width][depth]
+        estimated = reference / cycles if reference and cycles else None
+        cells += [f"{estimated:.2f}" if estimated else "", f"{measured:.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
+        if estimated and name != REFERENCE:
+            ratios.append(estimated / measured)
+    if ratios:
+        lines += [
+            "",
+            f"Estimated over measured speed-up: {min(ratios):.2f} to {max(ratios):.2f}, median "
+            f"{statistics.median(ratios):.2f}.",
+        ]
     return lines
+
+
+def _size(name: str) -> tuple[int, int]:
+    """Depth and width of a model by its name."""
+    config = named_config(name)
+    assert config
+    return config.num_hidden_layers, config.hidden_size
 
 
 def _memory_and_time(compiled: CompiledProgram | None, megahertz: int) -> list[str]:
