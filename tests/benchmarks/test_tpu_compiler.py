@@ -184,7 +184,8 @@ def test_memory() -> None:
     result = compile_for_tpu(PRODUCT.format(n=1024), "v2")
     assert result.flops == pytest.approx(2 * 1024**3, rel=0.01)
     assert result.memory_bytes and 8 << 20 <= result.memory_bytes < 16 << 20
-    assert "hbm" in (compile_for_tpu(PRODUCT.format(n=40960), "v2").refusal or "")
+    refusal = compile_for_tpu(PRODUCT.format(n=40960), "v2").refusal
+    assert refusal and "exceeds available HBM (7.48G)" in refusal
 
 
 @needs_compiler
