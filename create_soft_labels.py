@@ -110,7 +110,7 @@ def main(_: Sequence[str]) -> None:
     from training.input import array_batches
     from training.loop import Predictor
     from training.run import load_trained_weights, software_versions
-    from training.strategy import check_batch_size, create_strategy
+    from training.strategy import check_batch_size, create_strategy, lengths_may_vary
     from training.tables import read_transfer_texts
 
     # The teacher.
@@ -192,7 +192,9 @@ def main(_: Sequence[str]) -> None:
                 remove_manifest(FLAGS.output_dir)
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features = encode_rows(sources.tokenizer, rows, FLAGS.max_seq_length)
-                batches = array_batches(features, FLAGS.predict_batch_size)
+                batches = array_batches(
+                    features, FLAGS.predict_batch_size, lengths_may_vary(strategy)
+                )
                 outputs = predictor(batches, len(examples))
                 write_shard(path, examples, features, outputs, description)
             counts.append(len(examples))

@@ -143,7 +143,7 @@ def main(_: Sequence[str]) -> None:
         trained_checkpoint,
     )
     from training.run_state import check_run_config
-    from training.strategy import check_batch_size, create_strategy
+    from training.strategy import check_batch_size, create_strategy, lengths_may_vary
 
     # The soft labels, the student and the task.
     manifest = read_manifest(expand_globs(FLAGS.input_file, "input_file"))
@@ -226,7 +226,9 @@ def main(_: Sequence[str]) -> None:
         """On a labelled set, and on held-out soft labels where there are any."""
         metrics: dict[str, float] = {}
         if eval_records:
-            batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size, True)
+            batches = evaluation_batches(
+                eval_records, spec, FLAGS.eval_batch_size, lengths_may_vary(strategy)
+            )
             with damage_named(eval_records):
                 metrics = objective.agreement(
                     read_feature(eval_records, spec, "teacher_logits"),

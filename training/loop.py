@@ -21,6 +21,7 @@ from common.errors import UserError
 from modeling.optimization import AdamWeightDecay
 from training.reporting import Reporter
 from training.run_state import RunState
+from training.strategy import lengths_may_vary
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -168,6 +169,31 @@ def compiled_steps(
     It returns the sums of the losses over these steps and the first step whose loss was not finite
     (-1 for none).
     """
+    step_of_replica = replica_step(objective, optimizer, options)
+
+    @tf.function
+    def train_steps(iterator: tf.data.Iterator, count: tf.Tensor) -> tuple:
+        totals = {k: tf.constant(0.0) for k in ("loss", *objective.loss_weights)}
+        bad_step = tf.constant(-1, tf.int64)
+        for _ in tf.range(count):
+            step = tf.identity(optimizer.iterations)
+            per_replica = strategy.run(step_of_replica, args=(next(iterator),))
+            losses = {k: strategy.experimental_local_results(v)[0] for k, v in per_replica.items()}
+            totals = {k: total + losses[k] for k, total in totals.items()}
+            is_first = tf.logical_and(bad_step < 0, ~tf.math.is_finite(losses["loss"]))
+            bad_step = tf.where(is_first, step, bad_step)
+        return totals, bad_step
+
+    return train_steps
+
+
+def replica_step(
+    objective: Objective, optimizer: AdamWeightDecay, options: TrainOptions
+) -> Callable[[Batch], dict[str, tf.Tensor]]:
+    """One update as each replica computes it: its part of the batch -> the losses of the whole batch.
+
+    On a TPU this is what the compiler sees; it must have static shapes and run on the device alone.
+    """
     variables = objective.model.trainable_variables
     parts = options.gradient_accumulation_steps
 
@@ -180,7 +206,7 @@ def compiled_steps(
         grads = [tf.convert_to_tensor(g) for g in tape.gradient(losses["loss"], variables)]
         return grads, losses
 
-    def replica_step(batch: Batch) -> dict[str, tf.Tensor]:
+    def step(batch: Batch) -> dict[str, tf.Tensor]:
         context = tf.distribute.get_replica_context()
         counts = context.all_reduce(tf.distribute.ReduceOp.SUM, objective.counts(batch))
         seed = tf.stack([tf.constant(options.random_seed), tf.cast(optimizer.iterations, tf.int32)])
@@ -206,20 +232,7 @@ def compiled_steps(
         )
         return losses
 
-    @tf.function
-    def train_steps(iterator: tf.data.Iterator, count: tf.Tensor) -> tuple:
-        totals = {k: tf.constant(0.0) for k in ("loss", *objective.loss_weights)}
-        bad_step = tf.constant(-1, tf.int64)
-        for _ in tf.range(count):
-            step = tf.identity(optimizer.iterations)
-            per_replica = strategy.run(replica_step, args=(next(iterator),))
-            losses = {k: strategy.experimental_local_results(v)[0] for k, v in per_replica.items()}
-            totals = {k: total + losses[k] for k, total in totals.items()}
-            is_first = tf.logical_and(bad_step < 0, ~tf.math.is_finite(losses["loss"]))
-            bad_step = tf.where(is_first, step, bad_step)
-        return totals, bad_step
-
-    return train_steps
+    return step
 
 
 def _split_shape(x: tf.Tensor, parts: int) -> tf.Tensor:
@@ -260,6 +273,9 @@ def evaluate(
 class Predictor:
     """A model's logits for data sets, traced once however often it is called.
 
+    Attributes:
+      lengths_may_vary: Whether its batches may be grouped by length.
+
     Args:
       model: Maps a batch to logits [batch_size, num_labels].
       strategy: Where to compute.
@@ -267,6 +283,7 @@ class Predictor:
 
     def __init__(self, model: tf_keras.Model, strategy: tf.distribute.Strategy):
         self._model, self._strategy = model, strategy
+        self.lengths_may_vary = lengths_may_vary(strategy)
         self._traced: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, batches: tf.data.Dataset, num_examples: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from training.input import FeatureSpec, RecordSet, damage_named, training_batche
 from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
 from training.run_state import RunState, remove_leftovers
-from training.strategy import check_batch_size
+from training.strategy import check_batch_size, lengths_may_vary
 
 BEST_FOLDER = "best"
 
@@ -152,9 +152,11 @@ def run_training(
         if state.is_best(result.score):
             write_model(os.path.join(options.output_dir, BEST_FOLDER), state.step)
 
+    by_length = group_by_length and lengths_may_vary(strategy)
+
     def batches_from(step: int) -> tf.data.Dataset:
         return training_batches(
-            records, spec, options.train_batch_size, loop.random_seed, step, group_by_length
+            records, spec, options.train_batch_size, loop.random_seed, step, by_length
         )
 
     with damage_named(records):
