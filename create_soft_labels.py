@@ -95,8 +95,11 @@ def main(_: Sequence[str]) -> None:
     from training.input import array_batches
     from training.loop import Predictor
     from training.run import load_trained_weights, software_versions
-    from training.strategy import check_batch_size, create_strategy
+    from training.strategy import check_batch_size, chief_value, create_strategy, is_chief
     from training.tables import read_transfer_texts
+
+    strategy = create_strategy(device_options(FLAGS))
+    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
 
     # The teacher.
     sources = resolve_text_model(
@@ -145,13 +148,13 @@ def main(_: Sequence[str]) -> None:
     if not num_examples:
         raise UserError(f"--input_file={FLAGS.input_file}: no text in these files.")
 
-    strategy = create_strategy(device_options(FLAGS))
-    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
     with strategy.scope():
         teacher = ClassifierModel(sources.config, len(labels), FLAGS.precision)
     load_trained_weights(teacher, FLAGS.init_checkpoint)
 
-    make_folder(FLAGS.output_dir)
+    chief = is_chief(strategy)
+    if chief:
+        make_folder(FLAGS.output_dir)
     description = {
         "labels": list(labels),
         "hidden_state_layers": layers,
@@ -168,16 +171,20 @@ def main(_: Sequence[str]) -> None:
     with tqdm(total=num_examples, unit=" examples", desc="Soft labels") as progress:
         for index, examples in enumerate(shards_of(transfer_set(), FLAGS.examples_per_shard)):
             path = shard_path(FLAGS.output_dir, index)
-            if not is_finished(path, examples):
-                remove_manifest(FLAGS.output_dir)
+            # Asked of the chief: another worker may see a file that the chief has just finished.
+            if not chief_value(strategy, is_finished(path, examples)):
+                if chief:
+                    remove_manifest(FLAGS.output_dir)
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features = encode_rows(sources.tokenizer, rows, FLAGS.max_seq_length)
                 batches = array_batches(features, FLAGS.predict_batch_size)
                 outputs = predictor(batches, len(examples))
-                write_shard(path, examples, features, outputs, description)
+                if chief:
+                    write_shard(path, examples, features, outputs, description)
             counts.append(len(examples))
             progress.update(len(examples))
-    write_manifest(FLAGS.output_dir, counts, num_labelled, description, software_versions())
+    if chief:
+        write_manifest(FLAGS.output_dir, counts, num_labelled, description, software_versions())
     logging.info("%d examples in %d shards in %s.", num_examples, len(counts), FLAGS.output_dir)
 
 

@@ -27,7 +27,7 @@ from training.input import FeatureSpec, RecordSet, damage_named, training_batche
 from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
 from training.run_state import RunState, remove_leftovers
-from training.strategy import check_batch_size
+from training.strategy import check_batch_size, is_chief
 
 BEST_FOLDER = "best"
 
@@ -89,7 +89,8 @@ def run_training(
       records: The training set.
       spec: Features of its records.
       options: See `RunOptions`.
-      write_model: Writes a model folder, given its path and the number of updates.
+      write_model: Writes a model folder, given its path and the number of updates; called on the
+        chief alone.
       evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
         with the highest score is kept in `output_dir/best`.
       group_by_length: See `training_batches`; off where all records are full.
@@ -110,7 +111,9 @@ def run_training(
             f"{records.num_examples} training examples in batches of --train_batch_size="
             f"{options.train_batch_size} make no step; lower it, or raise --num_train_epochs."
         )
-    remove_leftovers(options.output_dir)
+    chief = is_chief(strategy)
+    if chief:
+        remove_leftovers(options.output_dir)
     variables = objective.model.trainable_variables
     with strategy.scope():
         optimizer = AdamWeightDecay(
@@ -122,7 +125,7 @@ def run_training(
         initialize(objective.model, options)
     log_start(objective, options)
     reporter = Reporter(
-        options.output_dir, loop.num_train_steps, options.train_batch_size, state.step
+        options.output_dir, loop.num_train_steps, options.train_batch_size, state.step, chief
     )
 
     def evaluate_and_keep_best() -> Evaluation | None:
@@ -135,7 +138,7 @@ def run_training(
             state.step,
             ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.metrics.items())),
         )
-        if state.is_best(result.score):
+        if state.is_best(result.score) and chief:
             write_model(os.path.join(options.output_dir, BEST_FOLDER), state.step)
         return result
 
@@ -155,7 +158,8 @@ def run_training(
             reporter,
             evaluate_and_keep_best,
         )
-    write_model(options.output_dir, state.step)
+    if chief:
+        write_model(options.output_dir, state.step)
     return evaluate_and_keep_best()
 
 
