@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from common.errors import UserError
+from common.files import is_folder
 from training import cli
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def check_no_input(paths: Iterable[str], source_names: Sequence[str]) -> None:
             raise UserError(
                 f'--output_file: "{path}" is an input file as well; choose another name.'
             )
-        if os.path.isdir(path):
+        if is_folder(path):
             raise UserError(f'--output_file: "{path}" is a folder; choose another name.')
 
 
