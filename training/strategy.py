@@ -179,8 +179,8 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
         raise UserError(
-            "another worker of the job has ended or cannot be reached. Look at its log, then start all "
-            "workers again with the same command; training continues from the last saved state."
+            "another worker of the job has ended or cannot be reached; look at its log, then "
+            "start all workers again with the same command, and training goes on from the last state."
         ) from error
 
 
