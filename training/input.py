@@ -194,7 +194,8 @@ def training_batches(
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         dataset = dataset.unbatch().skip(first_batch).map(_cut_padding)
-    return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return dataset.apply(endless).with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
 
 def read_feature(records: RecordSet, spec: FeatureSpec, name: str) -> np.ndarray:
@@ -257,7 +258,8 @@ def _full_batches(
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    # `training.strategy.distribute` has divided the rows when TensorFlow gets the data set.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
 
 

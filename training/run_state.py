@@ -20,12 +20,16 @@ from common.errors import UserError
 from common.files import exists, read_json, write_json
 from modeling.checkpoints import variable_name
 from modeling.optimization import AdamWeightDecay
+from training.strategy import chief_first, chief_value, is_chief
 
 RUN_CONFIG_FILE = "run_config.json"
 
 
 class RunState:
     """Weights, moments, step and best evaluation of one run.
+
+    Made in the scope of a strategy; of its workers only the chief saves, and it decides which state
+    is restored.
 
     Args:
       output_dir: Folder of the run.
@@ -59,21 +63,42 @@ class RunState:
             step_counter=self.step_variable,
         )
         self._output_dir = output_dir
+        self._strategy = tf.distribute.get_strategy()
 
     @property
     def step(self) -> int:
         return int(self.step_variable.numpy())
 
     def save(self) -> None:
+        if not is_chief(self._strategy):
+            return
         path = self._manager.save(checkpoint_number=self.step)
         logging.info("Saved the state of the run: %s", path)
 
     def restore(self) -> bool:
         """Restores the newest readable state; returns False when the folder holds none.
 
+        Every worker restores the state that the chief could read.
+
         Raises:
-          UserError: There are states, but none can be read.
+          UserError: There are states, but none can be read; or this worker cannot read the chief's.
         """
+        with chief_first(self._strategy) as chief:
+            restored = self._restore_newest() if chief else False
+        step = chief_value(self._strategy, self.step if restored else -1)
+        if chief or step < 0:
+            return step >= 0
+        path = os.path.join(self._output_dir, f"model.ckpt-{step}")
+        try:
+            self._checkpoint.restore(path).assert_existing_objects_matched()
+        except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
+            raise UserError(
+                f"The chief goes on from {path}, which this worker cannot restore ({error}); all "
+                "workers need the same --output_dir, on a file system that they share."
+            ) from error
+        return True
+
+    def _restore_newest(self) -> bool:
         damaged = []
         # The manager's own list leaves out states whose times it does not know or trust.
         saved = tf.train.get_checkpoint_state(self._output_dir)
@@ -118,22 +143,35 @@ def has_state(output_dir: str) -> bool:
     return tf.train.latest_checkpoint(output_dir) is not None
 
 
-def check_run_config(output_dir: str, values: Mapping[str, Any]) -> None:
-    """Keeps a run from being continued as another one.
+def check_run_config(
+    output_dir: str, values: Mapping[str, Any], strategy: tf.distribute.Strategy
+) -> None:
+    """Keeps a run from being continued as another one, and workers from running different ones.
 
     Args:
       output_dir: Folder of the run.
       values: Everything that changes what is computed. Written when the folder has no saved state,
         else compared with what was written then.
+      strategy: Of whose workers only the chief writes; the others compare theirs with it.
 
     Raises:
       UserError: A value differs from that of the run in the folder.
     """
+    with chief_first(strategy) as chief:
+        _check_run_config(output_dir, values, chief)
+
+
+def _check_run_config(output_dir: str, values: Mapping[str, Any], chief: bool) -> None:
     path = os.path.join(output_dir, RUN_CONFIG_FILE)
     values = json.loads(json.dumps(values))
-    if not (has_state(output_dir) and exists(path)):
+    if chief and not (has_state(output_dir) and exists(path)):
         write_json(path, values)
         return
+    if not exists(path):
+        raise UserError(
+            f"--output_dir={output_dir}: the chief has written {RUN_CONFIG_FILE}, this worker does "
+            "not find it; all workers need the same --output_dir, on a file system that they share."
+        )
     before = read_json(path)
     for name in sorted({*values, *before}):
         if before.get(name) != values.get(name):
