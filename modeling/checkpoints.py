@@ -74,7 +74,7 @@ def checkpoint_shapes(prefix: str) -> dict[str, tuple[int, ...]]:
       UserError: The files are not a checkpoint.
     """
     try:
-        shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+        shapes = tf.compat.v1.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
     except Exception as error:  # The reader raises errors of many kinds for damaged files.
         raise UserError(f"{prefix}: not a readable checkpoint ({error}).") from error
     return {key: tuple(shape) for key, shape in shapes.items()}
@@ -118,7 +118,7 @@ class CheckpointReader:
         if not self._keys:
             raise UserError(f"{prefix}: this checkpoint holds no model weights.")
         self.shapes = {name: shapes[key] for name, key in self._keys.items()}
-        self._reader = tf.train.load_checkpoint(prefix)
+        self._reader = tf.compat.v1.train.NewCheckpointReader(prefix)
 
     def read(self, name: str) -> np.ndarray:
         """The value of one variable.

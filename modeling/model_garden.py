@@ -270,7 +270,7 @@ class ModelGardenReader:
     def __init__(self, prefix: str):
         self.source = prefix
         stored = checkpoint_shapes(prefix)
-        self._reader = tf.train.load_checkpoint(prefix)
+        self._reader = tf.compat.v1.train.NewCheckpointReader(prefix)
         try:
             graph = ObjectGraph(self._get(OBJECT_GRAPH_KEY, OBJECT_GRAPH_KEY))
         except DecodeError as error:

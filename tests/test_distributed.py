@@ -161,6 +161,7 @@ def assert_same_outputs(found: pathlib.Path, expected: pathlib.Path) -> None:
             lines, others = metrics(expected / run, kind), metrics(found / run, kind)
             assert len(others) == len(lines) > 0
             for line, other in zip(lines, others, strict=True):
+                assert line.pop("kind") == other.pop("kind")
                 assert other == pytest.approx(line, rel=1e-4, abs=1e-5)
         assert results(found / run) == pytest.approx(results(expected / run), rel=1e-4, abs=1e-5)
     for run in ("c", "d"):
