@@ -26,36 +26,25 @@ needs_compiler = pytest.mark.skipif(
     reason="no TPU compiler: pip install -r requirements-tpu.lock",
 )
 
-# Two operations with an estimate, one without, and a loop of 3 turns over one of 100 cycles.
+# Two operations with an estimate and one without.
 SCHEDULED = """\
 HloModule step, is_scheduled=true, entry_computation_layout={(f32[8]{0})->f32[8]{0}}
 
-%inside_fusion (p: f32[8]) -> f32[8] {
+%inside (p: f32[8]) -> f32[8] {
   ROOT %add.1 = f32[8]{0} add(%p, %p), backend_config={"estimated_cycles":"999"}
-}
-
-%body (p: (s32[], f32[8])) -> (s32[], f32[8]) {
-  %fusion.1 = f32[8]{0} fusion(%x), calls=%inside_fusion, backend_config={"estimated_cycles":"100"}
-}
-
-%condition (p: (s32[], f32[8])) -> pred[] {
-  ROOT %less = pred[] compare(%i, %n), direction=LT
 }
 
 ENTRY %main (x: f32[8]) -> f32[8] {
   %copy = f32[8]{0} copy(%x), backend_config={"window_config":{"estimated_cycles":"20"}}
-  %while = (s32[], f32[8]) while(%t), condition=%condition, body=%body, \
-backend_config={"known_trip_count":{"n":"3"}}
   %negate = f32[8]{0} negate(%copy)
-  ROOT %fusion = f32[8]{0} fusion(%n), calls=%inside_fusion, backend_config={"estimated_cycles":"7"}
+  ROOT %fusion = f32[8]{0} fusion(%negate), calls=%inside, backend_config={"estimated_cycles":"7"}
 }
 """
 
 
 def test_scheduled_cycles() -> None:
-    assert scheduled_cycles(SCHEDULED) == 20 + 3 * 100 + 7
-    with pytest.raises(ValueError, match="a loop of unknown length: %while = "):
-        scheduled_cycles(SCHEDULED.replace("known_trip_count", "hint"))
+    assert scheduled_cycles(SCHEDULED) == 20 + 7
+    assert scheduled_cycles(SCHEDULED.replace(" negate(", " while(")) is None
 
 
 def test_without_copies() -> None:
@@ -150,7 +139,8 @@ def test_errors_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Pa
 def test_training_compiles(kind: str) -> None:
     for precision, parts in (("float32", 1), ("bfloat16", 2)):
         result = compile_for_tpu(training_program(kind, precision, parts), "v2")
-        assert result.refusal is None and result.cycles and result.memory_bytes
+        assert result.refusal is None and result.memory_bytes
+        assert result.cycles or parts > 1  # which is a loop
 
 
 @needs_compiler
