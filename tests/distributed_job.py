@@ -70,9 +70,12 @@ def main(job: dict[str, Any]) -> None:
     from scripts import run_script
 
     import training.strategy
+    from modeling import heads
     from training.cli import configure_logging
 
     configure_logging()
+    # Each replica draws its own, so nothing could be compared.
+    heads.CLASSIFIER_DROPOUT = 0.0
     if job["replicas"] > 1:
         (cpu,) = tf.config.list_physical_devices("CPU")
         parts = [tf.config.LogicalDeviceConfiguration()] * job["replicas"]
@@ -81,6 +84,9 @@ def main(job: dict[str, Any]) -> None:
     training.strategy.create_strategy = functools.cache(training.strategy.create_strategy)
     for name, values in job["scripts"]:
         run_script(name, **values)
+        # The next script reads what the chief has written.
+        strategy = training.strategy.create_strategy(training.strategy.DeviceOptions())
+        training.strategy.chief_value(strategy, 0)
 
 
 if __name__ == "__main__":
