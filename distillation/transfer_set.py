@@ -16,15 +16,14 @@ import dataclasses
 import gzip
 import hashlib
 import lzma
-import pickle
 import re
-import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import IO, cast
 
 import numpy as np
 from tqdm import tqdm
 
+from common.block_file import BlockFile
 from common.errors import UserError
 from common.files import atomic_output, exists, open_binary, remove
 from distillation.leaks import LeakIndex
@@ -80,10 +79,10 @@ class TextShuffler:
         """Temporary files go to `folder`, by default where the system puts them."""
         self.num_added = 0
         self._key = str(random_seed).encode()
-        # Without names, so nothing is left behind however the process ends.
         with contextlib.ExitStack() as stack:
             self._parts = [
-                stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(_NUM_PARTS)
+                stack.enter_context(contextlib.closing(BlockFile(3, folder)))
+                for _ in range(_NUM_PARTS)
             ]
             self.close = stack.pop_all().close
 
@@ -104,20 +103,17 @@ class TextShuffler:
         ):
             if len(rows):
                 texts = "\n".join([lines[row] for row in rows.tolist()]).encode()
-                pickle.dump((source, hashes[rows].tobytes(), texts), part)
+                part.append(str(source).encode(), hashes[rows].tobytes(), texts)
         self.num_added += len(lines)
 
     def shuffled(self) -> Iterator[tuple[np.ndarray, list[bytes]]]:
         """Yields (sources, int [N]; N lines) in the order of the hashes, each text once."""
         for part in self._parts:
-            part.seek(0)
             sources, hashes, lines = [np.zeros(0, np.intp)], [], []
-            with contextlib.suppress(EOFError):
-                while True:
-                    source, some_hashes, some_lines = pickle.load(part)
-                    hashes.append(some_hashes)
-                    sources.append(np.full(len(some_hashes) // 8, source))
-                    lines += some_lines.split(b"\n")
+            for source, some_hashes, some_lines in part:
+                hashes.append(some_hashes)
+                sources.append(np.full(len(some_hashes) // 8, int(source)))
+                lines += some_lines.split(b"\n")
             # The indices are those of first occurrences.
             _, rows = np.unique(np.frombuffer(b"".join(hashes), "<u8"), return_index=True)
             yield np.concatenate(sources)[rows], [lines[row] for row in rows.tolist()]

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.files import LineBlock, decode_lines, file_size, read_line_blocks
+from common.files import LineBlock, decode_lines, file_size, open_binary, read_line_blocks
 from modeling.tokenization import FullTokenizer
 from pretraining.parallel import ordered_map
 from pretraining.sentences import split_sentences
@@ -124,8 +124,8 @@ def build_token_store(
     with (
         # Closed at once on an error, whose message would otherwise run into the progress bar.
         contextlib.closing(_read_blocks(input_files)) as blocks,
-        open(os.path.join(folder, "tokens"), "wb") as tokens_file,
-        open(os.path.join(folder, "offsets"), "wb") as offsets_file,
+        open_binary(os.path.join(folder, "tokens"), "wb") as tokens_file,
+        open_binary(os.path.join(folder, "offsets"), "wb") as offsets_file,
     ):
         offsets_file.write(bytes(8))
         for block in ordered_map(BlockTokenizer, args, blocks, num_processes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -11,7 +12,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from common.files import exists, read_lines, write_text
+from common.files import exists, is_folder, list_folder, open_binary, read_lines, write_text
+from training.records import RecordWriter
 
 # A terminal's line is redrawn this often; a log file gets a line this often (seconds).
 TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 15.0
@@ -33,10 +35,11 @@ class Reporter:
         self._path = os.path.join(output_dir, "metrics.jsonl")
         kept = _lines_up_to(self._path, start_step) if exists(self._path) else []
         write_text(self._path, "".join(line + "\n" for line in kept))
-        self._writers = {
-            "train": tf.summary.create_file_writer(output_dir),
-            "eval": tf.summary.create_file_writer(os.path.join(output_dir, "eval")),
-        }
+        self._recorded = {(record["step"], record["kind"]) for record in map(json.loads, kept)}
+        folders = {"train": output_dir, "eval": os.path.join(output_dir, "eval")}
+        for folder in folders.values():
+            _drop_events_after(folder, start_step)
+        self._writers = {kind: tf.summary.create_file_writer(f) for kind, f in folders.items()}
         self._start_time, self._start_step = time.monotonic(), start_step
         self._shown_at = 0.0
         self._terminal = sys.stderr.isatty()
@@ -64,14 +67,18 @@ class Reporter:
     def scalars(self, step: int, values: Mapping[str, float], kind: str = "train") -> None:
         """Appends a line to `metrics.jsonl` and scalars to TensorBoard.
 
+        What an interrupted or finished run has on record is not written again.
+
         Args:
           step: Updates done.
           values: Name -> value.
           kind: "train" or "eval".
         """
+        if (step, kind) in self._recorded:
+            return
         record = {"step": step, "kind": kind, **{k: float(v) for k, v in values.items()}}
-        with tf.io.gfile.GFile(self._path, "a") as f:
-            f.write(json.dumps(record) + "\n")
+        with open_binary(self._path, "ab") as f:
+            f.write((json.dumps(record) + "\n").encode())
         with self._writers[kind].as_default():
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
@@ -82,12 +89,26 @@ def _lines_up_to(path: str, last_step: int) -> list[str]:
     kept = []
     for _, line in read_lines(path):
         try:
-            if json.loads(line)["step"] > last_step:
-                continue
+            record = json.loads(line)
+            if record["kind"] and record["step"] <= last_step:
+                kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue  # The line a killed run was writing.
-        kept.append(line)
     return kept
+
+
+def _drop_events_after(folder: str, last_step: int) -> None:
+    """Takes from TensorBoard files the scalars of steps that are about to be repeated."""
+    for name in list_folder(folder) if is_folder(folder) else []:
+        if not name.startswith("events.out.tfevents."):
+            continue
+        path = os.path.join(folder, name)
+        with RecordWriter(path) as writer, contextlib.suppress(tf.errors.DataLossError):
+            # The event a killed run was writing is cut off; it is the last one.
+            for record in tf.data.TFRecordDataset(path):
+                event = tf.compat.v1.Event.FromString(record.numpy())
+                if event.step <= last_step:
+                    writer.write(record.numpy())
 
 
 def _clock(seconds: float) -> str:

@@ -28,6 +28,7 @@ from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
 from training.run_state import RunState, remove_leftovers
 from training.strategy import check_batch_size
+from training.termination import sigterm_noted
 
 BEST_FOLDER = "best"
 
@@ -98,8 +99,9 @@ def run_training(
       The evaluation of the final model; None without `evaluate`.
 
     Raises:
-      UserError: There is less than one batch, it cannot be divided, the checkpoint does not fit, a
-        record is damaged, or the loss is not finite.
+      UserError: There is less than one batch, it cannot be divided, the checkpoint does not fit, the
+        folder holds another run, a record is damaged, or the loss is not finite.
+      SystemExit: SIGTERM arrived while training; the state is saved.
     """
     loop = options.loop
     check_batch_size(
@@ -116,19 +118,25 @@ def run_training(
         optimizer = AdamWeightDecay(
             WarmupLinearDecay(options.learning_rate, loop.num_train_steps, options.num_warmup_steps)
         )
-        state = RunState(options.output_dir, variables, optimizer, options.keep_checkpoint_max)
+        loss_names = ("loss", *objective.loss_weights)
+        state = RunState(
+            options.output_dir, variables, optimizer, options.keep_checkpoint_max, loss_names
+        )
     # 1. the run's own newest state, 2. --init_checkpoint, 3. random weights
     if not state.restore():
         initialize(objective.model, options)
+    state.plan(loop.num_train_steps, records.num_examples)
     log_start(objective, options)
     reporter = Reporter(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step
     )
 
-    def evaluate_and_keep_best() -> Evaluation | None:
+    evaluations: dict[int, Evaluation] = {}
+
+    def evaluate_and_keep_best() -> None:
         if evaluate is None:
-            return None
-        result = evaluate()
+            return
+        result = evaluations[state.step] = evaluate()
         reporter.scalars(state.step, result.metrics, kind="eval")
         logging.info(
             "Evaluation at step %d: %s",
@@ -137,14 +145,13 @@ def run_training(
         )
         if state.is_best(result.score):
             write_model(os.path.join(options.output_dir, BEST_FOLDER), state.step)
-        return result
 
     def batches_from(step: int) -> tf.data.Dataset:
         return training_batches(
             records, spec, options.train_batch_size, loop.random_seed, step, group_by_length
         )
 
-    with damage_named(records):
+    with damage_named(records), sigterm_noted() as is_terminated:
         train(
             objective,
             optimizer,
@@ -154,9 +161,12 @@ def run_training(
             state,
             reporter,
             evaluate_and_keep_best,
+            is_terminated,
         )
     write_model(options.output_dir, state.step)
-    return evaluate_and_keep_best()
+    if state.step not in evaluations:  # Nothing was left to train.
+        evaluate_and_keep_best()
+    return evaluations.get(state.step)
 
 
 def initialize(model: tf_keras.Model, options: RunOptions) -> None:
