@@ -28,8 +28,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
-import tempfile
 from collections.abc import Sequence
 
 from absl import flags
@@ -95,11 +95,11 @@ flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> None:
     del argv
     # NumPy and all that needs it are imported here so that --help answers at once.
-    from common.files import expand_globs, is_remote
+    from common.files import expand_globs, scratch_folder, sha256_file
     from modeling.tokenization import FullTokenizer
     from pretraining.corpus import TEXT, TRANSFER_SET, build_token_store
     from pretraining.records import InstanceOptions, write_records
-    from training.records import RecordWriter, write_sidecar
+    from training.records import RecordWriter, is_finished, write_sidecar
     from training.tables import read_transfer_texts
 
     options = InstanceOptions(
@@ -122,14 +122,30 @@ def main(argv: Sequence[str]) -> None:
     output_files = parse_output_files(FLAGS.output_file, input_files)
     tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
     num_processes = FLAGS.num_processes or os.cpu_count() or 1
+    made_from = {
+        "gzip_compress": FLAGS.gzip_compress,
+        **dataclasses.asdict(options),
+        "do_lower_case": FLAGS.do_lower_case,
+        "input_format": FLAGS.input_format,
+        "do_sentence_split": FLAGS.do_sentence_split,
+        "vocab_size": tokenizer.vocab_size,
+        "vocab_sha256": tokenizer.sha256,
+        "input_files": input_files,
+        "input_sha256": list(map(sha256_file, input_files)),
+        "num_output_files": len(output_files),
+    }
+    if all(
+        is_finished(path, {**made_from, "output_file": i}) for i, path in enumerate(output_files)
+    ):
+        logging.info("%s: finished already and not damaged.", ", ".join(output_files))
+        return
 
     with contextlib.ExitStack() as stack:
         writers = [
             stack.enter_context(RecordWriter(path, FLAGS.gzip_compress)) for path in output_files
         ]
-        # Beside the output, where there must be room for more than this, unless that is remote.
-        parent = None if is_remote(output_files[0]) else os.path.dirname(output_files[0]) or "."
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".tokens-", dir=parent))
+        # Beside the output, where there must be room for more than this.
+        folder = stack.enter_context(scratch_folder(f"{output_files[0]}.tokens"))
         store = build_token_store(
             input_files,
             tokenizer,
@@ -140,17 +156,11 @@ def main(argv: Sequence[str]) -> None:
         )
         write_records(store, tokenizer, options, writers, num_processes)
 
-    for writer in writers:
+    for i, writer in enumerate(writers):
         info = {
             "num_examples": writer.num_records,
-            "gzip_compress": FLAGS.gzip_compress,
-            **dataclasses.asdict(options),
-            "do_lower_case": FLAGS.do_lower_case,
-            "input_format": FLAGS.input_format,
-            "do_sentence_split": FLAGS.do_sentence_split,
-            "vocab_size": tokenizer.vocab_size,
-            "vocab_sha256": tokenizer.sha256,
-            "input_files": input_files,
+            **made_from,
+            "output_file": i,
             "num_documents": store.num_documents,
             "num_sentences": store.num_sentences,
             "num_tokens": store.num_tokens,

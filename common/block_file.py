@@ -28,7 +28,7 @@ class BlockFile:
         self._parts_per_block = parts_per_block
         try:
             self._folder = folder or tempfile.gettempdir()
-            self._file = tempfile.TemporaryFile(dir=self._folder)
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
         except OSError as error:
             place = folder or "the folder for temporary files (variable TMPDIR)"
             raise UserError(

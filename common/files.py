@@ -213,7 +213,7 @@ def atomic_files(folder: str, last: str) -> Iterator[str]:
     make_folder(folder)
     with _temporary(os.path.join(folder, "files"), is_folder=True) as temporary:
         yield temporary
-        names = sorted(list_folder(temporary), key=lambda name: name == last)
+        names = sorted(list_folder(temporary), key=lambda name: (name == last, name))
         if exists(os.path.join(folder, last)):
             remove(os.path.join(folder, last))
         for name in names:

@@ -23,7 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import exists, file_size, read_json, remove, write_json
+from common.files import exists, read_json, remove, write_json
+from training import records
 from training.classifier_records import feature_spec as classifier_feature_spec
 from training.records import RecordWriter, read_sidecar, serialize_examples, write_sidecar
 
@@ -167,12 +168,7 @@ def check_earlier_shards(output_dir: str, description: Mapping[str, Any]) -> Non
 
 def is_finished(path: str, examples: Sequence[TransferExample]) -> bool:
     """Whether a shard of an earlier run is complete and of exactly these examples."""
-    info = read_sidecar(path) if exists(path) else None
-    return (
-        info is not None
-        and info.get("file_size") == file_size(path)
-        and info.get("examples_sha256") == _digest(examples)
-    )
+    return records.is_finished(path, {"examples_sha256": _digest(examples)})
 
 
 def remove_manifest(output_dir: str) -> None:

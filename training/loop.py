@@ -93,8 +93,8 @@ def train(
       reporter: Receives the mean losses and the learning rate.
       evaluate: Called every `evaluate_steps` updates and after the last one, before the state of that
         step is saved; it tells the state the result.
-      is_terminated: Asked after every call of the compiled function and the evaluation that may follow
-        it; if so, the state is saved and the process ends with status 143.
+      is_terminated: Asked after every call of the compiled function and the evaluation that may
+        follow it; if so, the state is saved and the process ends with status 143.
 
     Raises:
       UserError: The loss is not finite. Nothing is saved after the last finite step.

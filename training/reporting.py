@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -100,7 +101,8 @@ def _lines_up_to(path: str, last_step: int) -> list[str]:
 def _drop_events_after(folder: str, last_step: int) -> None:
     """Takes from TensorBoard files the scalars of steps that are about to be repeated."""
     for name in list_folder(folder) if is_folder(folder) else []:
-        if not name.startswith("events.out.tfevents."):
+        # Those of TensorFlow 1 have another ending, and are not ours.
+        if not re.fullmatch(r"events\.out\.tfevents\..*\.v2", name):
             continue
         path = os.path.join(folder, name)
         with RecordWriter(path) as writer, contextlib.suppress(tf.errors.DataLossError):

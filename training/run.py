@@ -26,7 +26,7 @@ from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.input import FeatureSpec, RecordSet, damage_named, training_batches
 from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
-from training.run_state import RunState, remove_leftovers
+from training.run_state import RunState
 from training.strategy import check_batch_size
 from training.termination import sigterm_noted
 
@@ -112,7 +112,6 @@ def run_training(
             f"{records.num_examples} training examples in batches of --train_batch_size="
             f"{options.train_batch_size} make no step; lower it, or raise --num_train_epochs."
         )
-    remove_leftovers(options.output_dir)
     variables = objective.model.trainable_variables
     with strategy.scope():
         optimizer = AdamWeightDecay(

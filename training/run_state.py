@@ -19,7 +19,16 @@ from typing import Any
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import atomic_files, exists, is_folder, list_folder, read_json, remove, write_json
+from common.files import (
+    atomic_files,
+    exists,
+    is_folder,
+    list_folder,
+    read_json,
+    remove,
+    write_json,
+    write_text,
+)
 from modeling.checkpoints import variable_name
 from modeling.optimization import AdamWeightDecay
 
@@ -85,17 +94,19 @@ class RunState:
         try:
             with atomic_files(self._output_dir, last=f"{name}.index") as folder:
                 self._checkpoint.write(os.path.join(folder, name))
-            # Newer ones are damaged: this run went on from an older state.
-            older = [step for step in saved_steps(self._output_dir) if step < self.step]
-            kept = [*older, self.step][-self._keep :]
-            tf.compat.v1.train.update_checkpoint_state(
-                self._output_dir, name, [f"model.ckpt-{step}" for step in kept]
-            )
         except tf.errors.OpError as error:
             raise UserError(
                 f"Cannot save the state of the run as {path}: {error.message}; make room or mend the "
                 "disk, and run the same command again to continue from the state before."
             ) from error
+        # Newer ones are damaged: this run went on from an older state.
+        older = [step for step in saved_steps(self._output_dir) if step < self.step]
+        kept = [*older, self.step][-self._keep :]
+        # What `tf.train.latest_checkpoint` reads.
+        listed = tf.compat.v1.train.generate_checkpoint_state_proto(
+            self._output_dir, name, [f"model.ckpt-{step}" for step in kept]
+        )
+        write_text(os.path.join(self._output_dir, "checkpoint"), str(listed))
         for file, step in _state_files(self._output_dir):
             if step not in kept:
                 remove(os.path.join(self._output_dir, file))
@@ -232,10 +243,3 @@ def check_run_config(output_dir: str, values: Mapping[str, Any]) -> None:
                 f"--output_dir={output_dir} holds a run with {name}={before.get(name)}, this command "
                 f"has {name}={values.get(name)}; continue with the same value or use another folder."
             )
-
-
-def remove_leftovers(output_dir: str) -> None:
-    """Removes what a killed run left of naming its newest state."""
-    for name in list_folder(output_dir) if is_folder(output_dir) else []:
-        if re.fullmatch(r"checkpoint\.tmp[0-9a-f]+", name):
-            remove(os.path.join(output_dir, name))
