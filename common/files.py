@@ -184,7 +184,7 @@ def atomic_output(path: str) -> Iterator[str]:
       UserError: The folder cannot be created, or the file not be renamed.
     """
     make_folder(os.path.dirname(path) or ".")
-    with _temporary(path, is_folder=False) as temporary:
+    with _temporary(path, as_folder=False) as temporary:
         yield temporary
         move(temporary, path)
 
@@ -211,7 +211,7 @@ def atomic_files(folder: str, last: str) -> Iterator[str]:
       UserError: The folder cannot be created, or a file not be moved.
     """
     make_folder(folder)
-    with _temporary(os.path.join(folder, "files"), is_folder=True) as temporary:
+    with _temporary(os.path.join(folder, "files"), as_folder=True) as temporary:
         yield temporary
         names = sorted(list_folder(temporary), key=lambda name: (name == last, name))
         if exists(os.path.join(folder, last)):
@@ -244,7 +244,7 @@ def new_folder(path: str) -> Iterator[str]:
     if exists(path) and (not is_folder(path) or list_folder(path)):
         raise UserError(f"{path} exists already and is not empty; remove it or choose another.")
     make_folder(os.path.dirname(path) or ".")
-    with _temporary(path, is_folder=True) as temporary:
+    with _temporary(path, as_folder=True) as temporary:
         yield temporary
         if is_remote(path):
             _gfile().rename(temporary, path)
@@ -260,12 +260,12 @@ def scratch_folder(path: str) -> Iterator[str]:
             yield folder
         return
     make_folder(os.path.dirname(path) or ".")
-    with _temporary(path, is_folder=True) as folder:
+    with _temporary(path, as_folder=True) as folder:
         yield folder
 
 
 @contextlib.contextmanager
-def _temporary(path: str, is_folder: bool) -> Iterator[str]:
+def _temporary(path: str, as_folder: bool) -> Iterator[str]:
     """Yields a hidden name beside `path`; what is under it afterwards is removed.
 
     What killed processes left under such names is removed first. A living one holds a lock on its
@@ -276,7 +276,7 @@ def _temporary(path: str, is_folder: bool) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_any, temporary)
         if is_remote(path):
-            if is_folder:
+            if as_folder:
                 make_folder(temporary)
         else:
             pattern = os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.tmp")
@@ -284,7 +284,10 @@ def _temporary(path: str, is_folder: bool) -> Iterator[str]:
                 with contextlib.suppress(OSError), _locked(leftover):
                     _remove_any(leftover)
             try:
-                os.mkdir(temporary) if is_folder else open(temporary, "wb").close()
+                if as_folder:
+                    os.mkdir(temporary)
+                else:
+                    open(temporary, "wb").close()
                 stack.enter_context(_locked(temporary))
             except OSError as error:
                 raise UserError(f"Cannot write {path}: {_reason(error)}.") from None
@@ -356,12 +359,22 @@ def read_json(path: str) -> Any:
     """
     text = "\n".join(line for _, line in read_lines(path))
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); "
             "correct the file."
         ) from None
+
+
+def parse_json(text: str) -> Any:
+    """`json.loads` for text from anywhere: what it cannot take is a `json.JSONDecodeError`."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (RecursionError, ValueError) as error:  # Thousands of brackets, or of digits.
+        raise json.JSONDecodeError(str(error), text, 0) from None
 
 
 def sha256_file(path: str) -> str:

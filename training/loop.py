@@ -135,9 +135,10 @@ def train(
             reporter.scalars(step, means)
         if last or (options.evaluate_steps and step % options.evaluate_steps == 0):
             evaluate()
-        if last or is_terminated() or step % options.save_checkpoints_steps == 0:
+        terminated = is_terminated()
+        if last or terminated or step % options.save_checkpoints_steps == 0:
             state.save()
-        if is_terminated() and not last:
+        if terminated and not last:
             logging.info("Terminated; run the same command again to continue.")
             sys.exit(EXIT_TERMINATED)
 

@@ -13,11 +13,20 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from common.files import exists, is_folder, list_folder, open_binary, read_lines, write_text
+from common.files import (
+    exists,
+    is_folder,
+    list_folder,
+    open_binary,
+    parse_json,
+    read_lines,
+    write_text,
+)
 from training.records import RecordWriter
 
 # A terminal's line is redrawn this often; a log file gets a line this often (seconds).
 TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 15.0
+KINDS = ("train", "eval")
 
 
 class Reporter:
@@ -90,8 +99,8 @@ def _lines_up_to(path: str, last_step: int) -> list[str]:
     kept = []
     for _, line in read_lines(path):
         try:
-            record = json.loads(line)
-            if record["kind"] and record["step"] <= last_step:
+            record = parse_json(line)
+            if record["kind"] in KINDS and record["step"] <= last_step:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue  # The line a killed run was writing.

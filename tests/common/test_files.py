@@ -214,6 +214,14 @@ def test_json_round_trip_and_error_position(tmp_path):
         files.read_json(path)
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000])
+def test_json_that_python_cannot_take(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="a.json, line 1, column 1: not valid JSON"):
+        files.read_json(str(path))
+
+
 def test_size_digest_and_existence(tmp_path):
     path = compress(tmp_path / "a.gz", b"content")
     with open(path, "rb") as file:

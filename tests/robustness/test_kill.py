@@ -1,6 +1,6 @@
 """Runs that are killed again and again end as those that were left alone.
 
-KILLS in the environment is the number of SIGKILLs per run (2 without it), KILL_SEED draws the times.
+KILLS in the environment is the number of SIGKILLs per run (1 without it), KILL_SEED draws the times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from modeling.config import load_config
 from modeling.heads import ClassifierModel
 from modeling.model_folder import write_model_folder
 
-KILLS = int(os.environ.get("KILLS", "2"))
+KILLS = int(os.environ.get("KILLS", "1"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
 # Longer than any run here on a busy machine (seconds).
 _DEADLINE = 900

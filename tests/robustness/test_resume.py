@@ -19,7 +19,7 @@ from scripts import run_script
 from common.errors import UserError
 from training.loop import TrainOptions
 from training.reporting import Reporter
-from training.run_state import RunState
+from training.run_state import RunState, saved_steps
 
 
 @pytest.fixture(scope="module")
@@ -52,29 +52,28 @@ def whole(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-@pytest.mark.parametrize("step", [3, 5, 11])
 def test_sigterm_saves_and_the_run_goes_on(
     options: dict[str, Any],
     whole: pathlib.Path,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
-    step: int,
 ) -> None:
-    """Between log lines, at an evaluation, and just before the end."""
     progress = Reporter.progress
-
-    def terminated(self: Reporter, done: int, loss: float) -> None:
-        progress(self, done, loss)
-        if done == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     before = signal.getsignal(signal.SIGTERM)
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit_info:
-        patch.setattr(Reporter, "progress", terminated)
-        run_script("run_pretraining", **options, output_dir=tmp_path)
-    assert exit_info.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) == before
-    assert (tmp_path / f"model.ckpt-{step}.index").exists()
+    # Between two lines of the log, at an evaluation, and just before the end.
+    for step in (3, 5, 11):
+
+        def terminated(self: Reporter, done: int, loss: float, step: int = step) -> None:
+            progress(self, done, loss)
+            if done == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit_info:
+            patch.setattr(Reporter, "progress", terminated)
+            run_script("run_pretraining", **options, output_dir=tmp_path)
+        assert exit_info.value.code == 143
+        assert signal.getsignal(signal.SIGTERM) == before
+        assert saved_steps(str(tmp_path)) == [step]
     run_script("run_pretraining", **options, output_dir=tmp_path)
     assert_same_folders(whole, tmp_path)
 
@@ -155,8 +154,6 @@ def test_more_steps_follow_the_longer_schedule(
     ("changes", "message"),
     [
         ({"random_seed": 2}, "random_seed=12345, .*random_seed=2"),
-        ({"gradient_accumulation_steps": 1}, "steps=2, .*gradient_accumulation_steps=1"),
-        ({"precision": "bfloat16"}, "precision=float32, .*precision=bfloat16"),
         ({"num_warmup_steps": 3}, "num_warmup_steps=2, .*num_warmup_steps=3"),
     ],
 )
