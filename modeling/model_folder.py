@@ -21,11 +21,11 @@ from common.files import (
     atomic_files,
     copy_file,
     exists,
-    read_json,
     sha256_file,
     write_json,
     write_text,
 )
+from common.json_objects import BOOLEAN, COUNT, TEXT, TEXTS, read_object
 from modeling.checkpoints import MODEL_CHECKPOINT, weights_digest, write_checkpoint
 from modeling.config import ACTIVATION_FUNCTIONS, BertConfig, load_config
 from modeling.forms import HUGGINGFACE, StoredWeights, find_weights
@@ -35,6 +35,13 @@ from modeling.tokenization import FullTokenizer
 CONFIG_FILE = "bert_config.json"
 VOCAB_FILE = "vocab.txt"
 INFO_FILE = "model_info.json"
+# What is read of it.
+_INFO_KINDS = {
+    "labels": TEXTS,
+    "do_lower_case": BOOLEAN,
+    "vocab_sha256": TEXT,
+    "global_step": COUNT,
+}
 # An uncased vocabulary has no entries with capitals; a cased one has them by the thousand.
 MAX_CAPITALS_SHARE = 0.02
 
@@ -74,7 +81,7 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
     vocab_path = os.path.join(folder, VOCAB_FILE)
     vocab_file = vocab_path if exists(vocab_path) else None
     info_path = os.path.join(folder, INFO_FILE)
-    info = read_json(info_path) if exists(info_path) else {}
+    info = read_object(info_path, _INFO_KINDS) if exists(info_path) else {}
     if weights.form == HUGGINGFACE:
         description = read_huggingface_config(folder)
         config, labels = description.config, description.labels
@@ -92,7 +99,7 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
         vocab_sha256=info.get("vocab_sha256") or (sha256_file(vocab_file) if vocab_file else None),
         do_lower_case=do_lower_case,
         labels=labels,
-        global_step=int(info.get("global_step", 0)),
+        global_step=info.get("global_step") or 0,
     )
 
 

@@ -34,11 +34,11 @@ from common.files import (
     exists,
     file_size,
     open_binary,
-    read_json,
     remove,
     sha256_file,
     write_json,
 )
+from common.json_objects import COUNT, read_object
 
 # Fields of `Feature` in TensorFlow's feature.proto.
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
@@ -142,16 +142,7 @@ def read_sidecar(record_path: str) -> dict[str, Any] | None:
     path = _sidecar_path(record_path)
     if not exists(path):
         return None
-    info = read_json(path)
-    if not isinstance(info, dict):
-        raise UserError(f"{path}: expected a JSON object; create {record_path} again.")
-    count = info.get("num_examples", 0)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise UserError(
-            f"{path}: num_examples is {count!r}, expected a number of records; create {record_path} "
-            "again."
-        )
-    return info
+    return read_object(path, {"num_examples": COUNT}, remedy=f"create {record_path} again")
 
 
 def is_finished(record_path: str, info: Mapping[str, Any]) -> bool:

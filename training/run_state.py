@@ -24,11 +24,11 @@ from common.files import (
     exists,
     is_folder,
     list_folder,
-    read_json,
     remove,
     write_json,
     write_text,
 )
+from common.json_objects import read_object
 from modeling.checkpoints import variable_name
 from modeling.optimization import AdamWeightDecay
 
@@ -234,9 +234,7 @@ def check_run_config(output_dir: str, values: Mapping[str, Any]) -> None:
             f"{path} is missing, so it is not known with which flags the run in --output_dir="
             f"{output_dir} was started; put it back or use another folder."
         )
-    before = read_json(path)
-    if not isinstance(before, dict):
-        raise UserError(f"{path}: expected a JSON object of flags; put it back as it was.")
+    before = read_object(path, {}, remedy="put it back as it was")
     for name in sorted({*values, *before}):
         if before.get(name) != values.get(name):
             raise UserError(

@@ -18,6 +18,7 @@ import shutil
 import signal
 import traceback
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -367,6 +368,33 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     return data
 
 
+_VALUES = [None, True, 0, -1, 3, 1.5, 10**30, "", "text", "0", [], [1], ["a"], {}, {"a": 1}]
+
+
+def mutated_json(data: bytes, rng: random.Random) -> bytes:
+    """Valid JSON in which a value is missing, called otherwise or another one."""
+    value = json.loads(data)
+    places = list(_places(value))
+    container, key = rng.choice(places) if places else (None, None)
+    kind = rng.randrange(4)
+    if container is None or rng.random() < 0.02:
+        value = rng.choice(_VALUES)
+    elif kind == 0:
+        del container[key]
+    elif kind == 1 and isinstance(container, dict):
+        container[rng.choice(["x", f"{key}s", ""])] = container.pop(key)
+    else:
+        container[key] = rng.choice(_VALUES)
+    return json.dumps(value).encode()
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from _places(value[key])
+
+
 def _hangs(*_: object) -> None:
     raise TimeoutError("the reader hangs")
 
@@ -376,7 +404,8 @@ def run_case(target: Target, good: pathlib.Path, folder: pathlib.Path, seed: str
     rng = random.Random(seed)
     shutil.copytree(good, folder)
     path = rng.choice(sorted(p for p in folder.iterdir() if p.is_file()))
-    path.write_bytes(mutated(path.read_bytes(), rng))
+    is_json = path.suffix == ".json" and rng.random() < 2 / 3
+    path.write_bytes((mutated_json if is_json else mutated)(path.read_bytes(), rng))
     signal.alarm(_HANG)
     try:
         target.read(folder)
