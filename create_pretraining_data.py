@@ -22,6 +22,13 @@ The text of a transfer set, to pre-train on what the student is distilled on:
 
     python create_pretraining_data.py --input_format=transfer_set --input_file=nli.tsv \\
         --output_file=nli.tfrecord --vocab_file=vocab.txt
+
+The same on many machines, by Apache Beam:
+
+    python create_pretraining_data.py --input_file='gs://bucket/text/*.txt' \\
+        --output_file=gs://bucket/a.tfrecord,gs://bucket/b.tfrecord --vocab_file=vocab.txt \\
+        --beam_runner=DataflowRunner \\
+        --beam_options='--project=name --region=us-central1 --temp_location=gs://bucket/tmp'
 """
 
 from __future__ import annotations
@@ -36,6 +43,7 @@ from absl import flags
 
 from common.errors import UserError
 from training import cli
+from training.flags import beam_options, define_beam_flags
 
 FLAGS = flags.FLAGS
 
@@ -90,6 +98,7 @@ flags.DEFINE_integer(
     "Processes to use, by default one per CPU. The output does not depend on it.",
     lower_bound=1,
 )
+define_beam_flags()
 
 
 def main(argv: Sequence[str]) -> None:
@@ -102,6 +111,12 @@ def main(argv: Sequence[str]) -> None:
     from training.records import RecordWriter, is_finished, write_sidecar
     from training.tables import read_transfer_texts
 
+    beam = beam_options(FLAGS)
+    if beam and FLAGS.num_processes:
+        raise UserError(
+            f"--num_processes={FLAGS.num_processes} is for this machine alone; with --beam_runner, "
+            "--beam_options says how many workers there are."
+        )
     options = InstanceOptions(
         max_seq_length=FLAGS.max_seq_length,
         max_predictions_per_seq=FLAGS.max_predictions_per_seq,
@@ -121,7 +136,6 @@ def main(argv: Sequence[str]) -> None:
         read_transfer_texts(input_files)  # Says at once if a name is not that of a transfer set.
     output_files = parse_output_files(FLAGS.output_file, input_files)
     tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
-    num_processes = FLAGS.num_processes or os.cpu_count() or 1
     made_from = {
         "gzip_compress": FLAGS.gzip_compress,
         **dataclasses.asdict(options),
@@ -140,32 +154,49 @@ def main(argv: Sequence[str]) -> None:
         logging.info("%s: finished already and not damaged.", ", ".join(output_files))
         return
 
-    with contextlib.ExitStack() as stack:
-        writers = [
-            stack.enter_context(RecordWriter(path, FLAGS.gzip_compress)) for path in output_files
-        ]
-        # Beside the output, where there must be room for more than this.
-        folder = stack.enter_context(scratch_folder(f"{output_files[0]}.tokens"))
-        store = build_token_store(
-            input_files,
-            tokenizer,
-            folder,
-            FLAGS.do_sentence_split,
-            num_processes,
-            FLAGS.input_format,
-        )
-        write_records(store, tokenizer, options, writers, num_processes)
+    if beam:
+        from pretraining import beam_pipeline
 
-    for i, writer in enumerate(writers):
+        store, counts = beam_pipeline.write_records(
+            input_files,
+            output_files,
+            tokenizer,
+            options,
+            FLAGS.do_sentence_split,
+            FLAGS.input_format,
+            FLAGS.gzip_compress,
+            beam,
+        )
+    else:
+        num_processes = FLAGS.num_processes or os.cpu_count() or 1
+        with contextlib.ExitStack() as stack:
+            writers = [
+                stack.enter_context(RecordWriter(path, FLAGS.gzip_compress))
+                for path in output_files
+            ]
+            # Beside the output, where there must be room for more than this.
+            folder = stack.enter_context(scratch_folder(f"{output_files[0]}.tokens"))
+            store = build_token_store(
+                input_files,
+                tokenizer,
+                folder,
+                FLAGS.do_sentence_split,
+                num_processes,
+                FLAGS.input_format,
+            )
+            write_records(store, tokenizer, options, writers, num_processes)
+        counts = [writer.num_records for writer in writers]
+
+    for i, (path, num_records) in enumerate(zip(output_files, counts, strict=True)):
         info = {
-            "num_examples": writer.num_records,
+            "num_examples": num_records,
             **made_from,
             "output_file": i,
             "num_documents": store.num_documents,
             "num_sentences": store.num_sentences,
             "num_tokens": store.num_tokens,
         }
-        write_sidecar(writer.path, info)
+        write_sidecar(path, info)
 
 
 def parse_output_files(paths: str, input_files: Sequence[str]) -> list[str]:

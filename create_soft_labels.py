@@ -9,6 +9,9 @@ Pairs from a table with a header:
 The labelled training set itself (its labels are kept for --hard_label_weight), with more text:
   python create_soft_labels.py --init_checkpoint=teacher --task_name=SST-2 --data_dir=glue/SST-2 \
     --input_file=reviews.txt --output_dir=soft_labels
+On four machines that share a file system, this is the first; whichever ends last completes the set:
+  python create_soft_labels.py --init_checkpoint=teacher --input_file=reviews.txt \
+    --output_dir=soft_labels --num_shards=4 --shard_index=0
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,6 +52,14 @@ flags.DEFINE_list(
 flags.DEFINE_integer("predict_batch_size", 32, "Examples per teacher batch.", lower_bound=1)
 
 ## Devices
+flags.DEFINE_integer(
+    "num_shards", 1, "Processes that share the work, on one machine or on many.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "shard_index",
+    None,
+    "Which of --num_shards this one is, from 0. It labels every --num_shards-th output file.",
+)
 define_device_flags()
 
 # What decides the content of the shards; a set is not continued with other values.
@@ -70,6 +81,8 @@ def main(_: Sequence[str]) -> None:
     if FLAGS.task_name and not FLAGS.data_dir:
         raise UserError(f"--task_name={FLAGS.task_name} needs --data_dir.")
 
+    shard_index = parse_shard_index(FLAGS.shard_index, FLAGS.num_shards)
+
     import logging
 
     from tqdm import tqdm
@@ -79,23 +92,25 @@ def main(_: Sequence[str]) -> None:
     from distillation.patience import parse_layers, teacher_outputs
     from distillation.soft_labels import (
         TransferExample,
-        all_single_or_all_pairs,
         check_earlier_shards,
+        check_pairs,
+        examples_digest,
         is_finished,
         remove_manifest,
         shard_path,
         shards_of,
+        unfinished_shards,
         write_manifest,
         write_shard,
     )
     from modeling.checkpoints import variable_values, weights_digest
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model
-    from training.classifier_records import encode_rows
+    from training.classifier_records import encode_rows, num_outputs
     from training.input import array_batches
     from training.loop import Predictor
     from training.run import load_trained_weights, software_versions
-    from training.strategy import check_batch_size, create_strategy
+    from training.strategy import check_batch_size, create_strategy, lengths_may_vary
     from training.tables import read_transfer_texts
 
     # The teacher.
@@ -112,11 +127,13 @@ def main(_: Sequence[str]) -> None:
             FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
         )
         check_labels(sources.labels, task.labels, f"--init_checkpoint={FLAGS.init_checkpoint}")
-    labels = sources.labels or (task.labels if task else FLAGS.labels)
-    if not labels:
+    labels: Sequence[str] | None = sources.labels
+    if labels is None:
+        labels = task.labels if task else FLAGS.labels
+    if labels is None:
         raise UserError(
             f"--init_checkpoint={FLAGS.init_checkpoint} does not say which labels it predicts; pass "
-            "--labels in the order of its outputs."
+            "--labels in the order of its outputs (an empty list, --labels=, for a regression)."
         )
 
     layers = parse_layers(FLAGS.hidden_state_layers, sources.config.num_hidden_layers)
@@ -125,21 +142,24 @@ def main(_: Sequence[str]) -> None:
     paths = expand_globs(FLAGS.input_file, "input_file") if FLAGS.input_file else []
     columns = (None, None) if task else (FLAGS.text_a, FLAGS.text_b)
 
-    def read_transfer_set() -> Iterator[TransferExample]:
+    def transfer_set() -> Iterator[TransferExample]:
         for file in task.train if task else ():
             assert task
             for example in task.read_examples(file, FLAGS.data_dir):
-                label_id = task.labels.index(example.label or "")
+                label_id = task.label_value(example.label or "")
                 yield TransferExample(example.example_id, example.text_a, example.text_b, label_id)
         for example_id, text_a, text_b in read_transfer_texts(paths, *columns):
             yield TransferExample(example_id, text_a, text_b)
 
-    def transfer_set() -> Iterator[TransferExample]:
-        return all_single_or_all_pairs(read_transfer_set())
-
     # A first pass over the text finds every error in it before any labelling.
     num_examples = num_labelled = 0
+    are_pairs = False
     for example in transfer_set():
+        is_pair = example.text_b is not None
+        if num_examples:
+            # Files alone are of one kind, or `read_transfer_texts` refuses them.
+            check_pairs(is_pair, are_pairs, f"--input_file, {example.example_id}", "the task")
+        are_pairs = is_pair
         num_examples += 1
         num_labelled += example.label_id is not None
     if not num_examples:
@@ -148,7 +168,7 @@ def main(_: Sequence[str]) -> None:
     strategy = create_strategy(device_options(FLAGS))
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
     with strategy.scope():
-        teacher = ClassifierModel(sources.config, len(labels), FLAGS.precision)
+        teacher = ClassifierModel(sources.config, num_outputs(labels), FLAGS.precision)
     load_trained_weights(teacher, FLAGS.init_checkpoint)
 
     make_folder(FLAGS.output_dir)
@@ -164,21 +184,58 @@ def main(_: Sequence[str]) -> None:
     }
     check_earlier_shards(FLAGS.output_dir, description)
     predictor = Predictor(teacher_outputs(teacher, layers), strategy)
-    counts = []
+    counts, digests = [], []
     with tqdm(total=num_examples, unit=" examples", desc="Soft labels") as progress:
         for index, examples in enumerate(shards_of(transfer_set(), FLAGS.examples_per_shard)):
             path = shard_path(FLAGS.output_dir, index)
-            if not is_finished(path, examples):
+            if index % FLAGS.num_shards == shard_index and not is_finished(path, examples):
                 remove_manifest(FLAGS.output_dir)
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features = encode_rows(sources.tokenizer, rows, FLAGS.max_seq_length)
-                batches = array_batches(features, FLAGS.predict_batch_size)
+                batches = array_batches(
+                    features, FLAGS.predict_batch_size, lengths_may_vary(strategy)
+                )
                 outputs = predictor(batches, len(examples))
                 write_shard(path, examples, features, outputs, description)
             counts.append(len(examples))
+            digests.append(examples_digest(examples))
             progress.update(len(examples))
-    write_manifest(FLAGS.output_dir, counts, num_labelled, description, software_versions())
+
+    # Others may have begun after this process looked for shards made in another way.
+    check_earlier_shards(FLAGS.output_dir, description)
+    if missing := unfinished_shards(FLAGS.output_dir, digests):
+        logging.info(
+            "%d of %d shards are missing or hold other texts, first of all %s, the work of "
+            "--shard_index=%d; the process that ends last completes the set.",
+            len(missing),
+            len(counts),
+            shard_path(FLAGS.output_dir, missing[0]),
+            missing[0] % FLAGS.num_shards,
+        )
+        return
+    write_manifest(
+        FLAGS.output_dir, counts, num_labelled, are_pairs, description, software_versions()
+    )
     logging.info("%d examples in %d shards in %s.", num_examples, len(counts), FLAGS.output_dir)
+
+
+def parse_shard_index(shard_index: int | None, num_shards: int) -> int:
+    """The position of this process among those that share the work.
+
+    Raises:
+      UserError: It is out of range, or missing where there are several.
+    """
+    if shard_index is None and num_shards > 1:
+        raise UserError(
+            f"--num_shards={num_shards} needs --shard_index, from 0 to {num_shards - 1}: a different "
+            "one for each process."
+        )
+    if shard_index is not None and not 0 <= shard_index < num_shards:
+        raise UserError(
+            f"--shard_index is {shard_index}; with --num_shards={num_shards}, it must be from 0 to "
+            f"{num_shards - 1}."
+        )
+    return shard_index or 0
 
 
 if __name__ == "__main__":

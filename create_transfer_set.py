@@ -16,7 +16,8 @@ Columns of tables and keys of JSON Lines, in one compressed file:
         --text_b=hypothesis --output_file=pairs.tsv.gz
 
 Paragraphs of a text with one paragraph per line are texts as they are; with --split=documents, the
-lines between two blank lines are one text.
+lines between two blank lines are one text. With --beam_runner, a pipeline of Apache Beam does the
+same on many machines.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from common.errors import UserError
+from common.errors import MissingFileError, UserError
 from training import cli
+from training.flags import beam_options, define_beam_flags, flag_values
 
 if TYPE_CHECKING:
     from classification.task_files import TaskFile
     from distillation.text_sources import Text, TextSource
-    from distillation.transfer_set import LeakReport
+    from distillation.transfer_set import LeakReport, ShuffledTexts
 
 FLAGS = flags.FLAGS
 
@@ -83,6 +85,8 @@ flags.DEFINE_list(
 )
 flags.DEFINE_integer("random_seed", 12345, "Seed of the order, and so of what smaller sets hold.")
 
+## Speed
+define_beam_flags()
 
 # What decides the content of the files.
 SET_FLAGS = [
@@ -130,8 +134,8 @@ def main(_: Sequence[str]) -> None:
         subset_paths,
         write_subsets,
     )
-    from training.flags import flag_values
 
+    beam = beam_options(FLAGS)
     # The sources, and all that can be said against them before reading.
     input_files = expand_globs(FLAGS.input_file, "input_file") if FLAGS.input_file else []
     exclude_files = expand_globs(FLAGS.exclude_file, "exclude_file") if FLAGS.exclude_file else []
@@ -141,7 +145,7 @@ def main(_: Sequence[str]) -> None:
     ]
     excluded = [
         *file_sources(exclude_files, FLAGS.text_a, FLAGS.text_b),
-        *task_sources(FLAGS.exclude_task, "exclude_task", ("dev", "test")),
+        *task_sources(FLAGS.exclude_task, "exclude_task", ("dev", "test"), some_are_enough=True),
     ]
     are_pairs = all_pairs(sources)
     paths = subset_paths(FLAGS.output_file, FLAGS.sizes, are_pairs)
@@ -153,13 +157,21 @@ def main(_: Sequence[str]) -> None:
     # The texts, through temporary files beside the output, to the sets.
     folder = os.path.dirname(FLAGS.output_file) or "."
     make_folder(folder)
-    with contextlib.closing(
-        TextShuffler(None if is_remote(folder) else folder, FLAGS.random_seed)
-    ) as shuffler:
-        counts, leaks = add_sources(sources, shuffler, leak_index, FLAGS.drop_leaks)
+    with contextlib.ExitStack() as stack:
+        texts: ShuffledTexts
+        if beam:
+            from distillation.beam_pipeline import sorted_texts
+
+            texts, counts, leaks = stack.enter_context(
+                sorted_texts(sources, excluded, FLAGS.drop_leaks, FLAGS.random_seed, folder, beam)
+            )
+        else:
+            shuffler = TextShuffler(None if is_remote(folder) else folder, FLAGS.random_seed)
+            texts = stack.enter_context(contextlib.closing(shuffler))
+            counts, leaks = add_sources(sources, shuffler, leak_index, FLAGS.drop_leaks)
         report_leaks(leaks, FLAGS.drop_leaks, FLAGS.allow_leaks)
-        subset_counts, num_different = write_subsets(shuffler, paths, len(sources))
-        num_duplicates = shuffler.num_added - num_different
+        subset_counts, num_different = write_subsets(texts, paths, len(sources))
+        num_duplicates = texts.num_added - num_different
 
     for path, num_texts in subset_counts.items():
         manifest = {
@@ -187,17 +199,22 @@ def main(_: Sequence[str]) -> None:
     )
 
 
-def task_sources(tasks: Sequence[str], flag: str, splits: Sequence[str]) -> list[TextSource]:
+def task_sources(
+    tasks: Sequence[str], flag: str, splits: Sequence[str], some_are_enough: bool = False
+) -> list[TextSource]:
     """The texts of tasks, one source for each file.
 
     Args:
       tasks: TASK:FOLDER, each.
       flag: Where they come from, for messages.
       splits: `train`, `dev`, `test`.
+      some_are_enough: Whether files of a task may be missing, with a warning, though not all.
 
     Raises:
       UserError: Something else than TASK:FOLDER, an unknown task, or a missing file.
     """
+    import logging
+
     from classification.tasks import get_task
     from distillation.text_sources import TextSource
 
@@ -212,11 +229,19 @@ def task_sources(tasks: Sequence[str], flag: str, splits: Sequence[str]) -> list
         files = [file for split in splits for file in getattr(task, split)]
         if not files:
             raise UserError(f"--{flag}={name_and_folder}: task {name} has no {splits[0]} set.")
+        missing = []
         for file in files:
-            title, _ = file.open(folder, task.name)
-            sources.append(
-                TextSource(title, functools.partial(_task_texts, file, folder, task.name))
-            )
+            try:
+                title, _ = file.open(folder, task.name)
+            except MissingFileError as error:
+                missing.append(error)
+                continue
+            texts = functools.partial(_task_texts, file, folder, task.name)
+            sources.append(TextSource(title, texts))
+        if missing and not (some_are_enough and len(missing) < len(files)):
+            raise missing[0]
+        for absence in missing:
+            logging.warning("--%s=%s: not looked for: %s", flag, name_and_folder, absence)
     return sources
 
 

@@ -1,6 +1,7 @@
 # Sourced by quickstart.sh and run_tests.sh: makes .venv with the locked versions, or re-uses it.
 # Afterwards $PYTHON is its interpreter. Set PYTHON beforehand to use an environment of your own, or
-# PARITY=1 to have Hugging Face and PyTorch in it too (Python 3.11 or later).
+# PARITY=1 to have Hugging Face and PyTorch in it too, or TPU=1 the TPU compiler (both Python 3.11 or
+# later).
 
 if [ -z "${PYTHON:-}" ]; then
   if [ ! -x .venv/bin/python ]; then
@@ -20,12 +21,13 @@ if [ -z "${PYTHON:-}" ]; then
   fi
   locks=(requirements.lock)
   if [ -n "${PARITY:-}" ]; then locks+=(requirements-parity.lock); fi
+  if [ -n "${TPU:-}" ]; then locks+=(requirements-tpu.lock); fi
   # The stamp is written last, so an installation that was cut off is repeated.
   if ! cat "${locks[@]}" | cmp -s - .venv/installed.lock; then
     echo "Installing the locked packages into .venv (about 2 GB, some minutes) ..." >&2
     # --use-pep517: the pip that comes with Python 3.10 builds two packages in a way that fails.
     if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 \
-      -r "${locks[-1]}"; then
+      "${locks[@]/#/-r}"; then
       echo "ERROR: the locked packages could not be installed; see the message of pip above." >&2
       exit 1
     fi

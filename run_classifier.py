@@ -22,6 +22,7 @@ from training import cli
 from training.flags import (
     FINE_TUNING_FLAGS,
     TASK_FLAGS,
+    check_early_stopping,
     define_device_flags,
     define_epoch_flags,
     define_initialization_flags,
@@ -75,6 +76,7 @@ def main(_: Sequence[str]) -> None:
             "--make_glue_submission needs --do_predict, and --submission_dir for the files of all "
             "tasks."
         )
+    check_early_stopping(FLAGS)
 
     import functools
 
@@ -158,14 +160,19 @@ def main(_: Sequence[str]) -> None:
     if FLAGS.do_train:
         (train_set,) = sets.train
         num_examples = train_set.records.num_examples
-        step = int(num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
+        num_steps = int(num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
         objective = RegressionObjective if task.is_regression else ClassificationObjective
-        final = run_training(
+        step, final = run_training(
             objective(model),
             strategy,
             train_set.records,
             train_set.spec,
-            run_options(FLAGS, step, int(step * FLAGS.warmup_proportion)),
+            run_options(
+                FLAGS,
+                num_steps,
+                int(num_steps * FLAGS.warmup_proportion),
+                FLAGS.early_stopping_patience,
+            ),
             write_model,
             functools.partial(evaluate, sets.dev[0]) if FLAGS.do_eval else None,
         )

@@ -23,6 +23,7 @@ from training import cli
 from training.flags import (
     FINE_TUNING_FLAGS,
     TASK_FLAGS,
+    check_early_stopping,
     define_device_flags,
     define_epoch_flags,
     define_initialization_flags,
@@ -109,6 +110,7 @@ def main(_: Sequence[str]) -> None:
         raise UserError("--do_eval needs --task_name with --data_dir, or --eval_file.")
     if FLAGS.task_name and not FLAGS.data_dir:
         raise UserError(f"--task_name={FLAGS.task_name} needs --data_dir.")
+    check_early_stopping(FLAGS)
 
     import functools
     import os
@@ -123,14 +125,15 @@ def main(_: Sequence[str]) -> None:
     )
     from classification.tasks import get_task
     from common.files import expand_globs
-    from distillation.objective import DistillationObjective
+    from distillation.objective import DistillationObjective, RegressionDistillationObjective
     from distillation.patience import make_patience
-    from distillation.soft_labels import feature_spec, read_manifest
+    from distillation.soft_labels import check_pairs, feature_spec, read_manifest
     from modeling.checkpoints import variable_values
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
-    from training.input import damage_named, evaluation_batches, open_records
-    from training.loop import Predictor, evaluate
+    from training.classifier_records import num_outputs
+    from training.input import damage_named, evaluation_batches, open_records, read_feature
+    from training.loop import Predictor
     from training.reporting import write_results
     from training.run import (
         Evaluation,
@@ -140,11 +143,16 @@ def main(_: Sequence[str]) -> None:
         trained_checkpoint,
     )
     from training.run_state import check_run_config
-    from training.strategy import check_batch_size, create_strategy
+    from training.strategy import check_batch_size, create_strategy, lengths_may_vary
 
     # The soft labels, the student and the task.
     manifest = read_manifest(expand_globs(FLAGS.input_file, "input_file"))
     labels = manifest["labels"]
+    if not labels and FLAGS.temperature != 1:
+        raise UserError(
+            f"--temperature={FLAGS.temperature}, but --input_file={FLAGS.input_file} has scores of a "
+            "regression, which are no distribution that a temperature could smooth; leave it out."
+        )
     if FLAGS.hard_label_weight and not manifest["num_labelled"]:
         raise UserError(
             f"--hard_label_weight={FLAGS.hard_label_weight}, but --input_file={FLAGS.input_file} has "
@@ -162,7 +170,7 @@ def main(_: Sequence[str]) -> None:
         patience, states_shape = make_patience(
             FLAGS.patience_weight, FLAGS.patience_layers, manifest, sources.config
         )
-    spec = feature_spec(FLAGS.max_seq_length, len(labels), states_shape)
+    spec = feature_spec(FLAGS.max_seq_length, labels, states_shape)
     expected = {
         "labels": labels,
         "max_seq_length": FLAGS.max_seq_length,
@@ -179,14 +187,25 @@ def main(_: Sequence[str]) -> None:
     check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
     with strategy.scope():
-        student = ClassifierModel(sources.config, len(labels), FLAGS.precision, FLAGS.random_seed)
+        student = ClassifierModel(
+            sources.config, num_outputs(labels), FLAGS.precision, FLAGS.random_seed
+        )
     predictor = Predictor(student, strategy)
-    objective = DistillationObjective(student, FLAGS.temperature, FLAGS.hard_label_weight, patience)
+    weights = FLAGS.hard_label_weight, patience
+    objective = (
+        DistillationObjective(student, FLAGS.temperature, *weights)
+        if labels
+        else RegressionDistillationObjective(student, *weights)
+    )
 
     task = None
     if FLAGS.task_name:
         task = get_task(**flag_values(FLAGS, TASK_FLAGS))
-        check_labels(labels, task.labels, f"--input_file={FLAGS.input_file}")
+        soft_labels = f"--input_file={FLAGS.input_file}"
+        check_labels(labels, task.labels, soft_labels)
+        for file in (*task.dev * FLAGS.do_eval, *task.test * FLAGS.do_predict):
+            pairs = task.has_pairs(file, FLAGS.data_dir)
+            check_pairs(manifest.get("are_pairs"), pairs, soft_labels, f"task {task.name}")
     if FLAGS.do_train:
         identity = flag_values(FLAGS, IDENTITY_FLAGS)
         teacher = manifest["teacher_weights_sha256"]
@@ -207,11 +226,16 @@ def main(_: Sequence[str]) -> None:
         """On a labelled set, and on held-out soft labels where there are any."""
         metrics: dict[str, float] = {}
         if eval_records:
-            batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size, True)
+            batches = evaluation_batches(
+                eval_records, spec, FLAGS.eval_batch_size, lengths_may_vary(strategy)
+            )
             with damage_named(eval_records):
-                metrics = evaluate(objective.metrics, strategy, batches)
+                metrics = objective.agreement(
+                    read_feature(eval_records, spec, "teacher_logits"),
+                    predictor(batches, eval_records.num_examples),
+                )
         if task is None or dev_set is None:
-            return Evaluation(metrics, score=-metrics["teacher_kl"])
+            return Evaluation(metrics, score=-metrics[objective.distance])
         on_task = evaluate_task(predictor, task, dev_set, FLAGS.eval_batch_size)
         return Evaluation({**on_task.metrics, **metrics}, on_task.score)
 
@@ -231,13 +255,18 @@ def main(_: Sequence[str]) -> None:
     first_dev_set = sets.dev[0] if sets.dev else None
     final = None
     if FLAGS.do_train:
-        step = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
-        final = run_training(
+        num_steps = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
+        step, final = run_training(
             objective,
             strategy,
             records,
             spec,
-            run_options(FLAGS, step, int(step * FLAGS.warmup_proportion)),
+            run_options(
+                FLAGS,
+                num_steps,
+                int(num_steps * FLAGS.warmup_proportion),
+                FLAGS.early_stopping_patience,
+            ),
             write_model,
             functools.partial(evaluate_student, first_dev_set) if FLAGS.do_eval else None,
         )

@@ -207,7 +207,7 @@ def main(_: Sequence[str]) -> None:
     final = None
     if FLAGS.do_train:
         check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS))
-        final = run_training(
+        step, final = run_training(
             objective,
             strategy,
             records,
@@ -217,7 +217,6 @@ def main(_: Sequence[str]) -> None:
             evaluate_model if FLAGS.do_eval else None,
             group_by_length=False,
         )
-        step = FLAGS.num_train_steps
     else:
         step = load_trained_weights(model, start)
     if FLAGS.do_eval:

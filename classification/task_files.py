@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from common.errors import UserError
+from common.errors import MissingFileError
 from common.files import exists
 from training.classifier_records import Example
 from training.tables import COMPRESSIONS, Row, read_json_lines, read_table
@@ -86,7 +86,7 @@ def find_table(data_dir: str, name: str, task_name: str) -> str:
     """The path of `<name>.tsv`, `<name>.tsv.gz` or `<name>.tsv.xz`, whichever exists first.
 
     Raises:
-      UserError: None of them exists.
+      MissingFileError: None of them exists.
     """
     return find_file(data_dir, (f"{name}.tsv",), task_name)
 
@@ -95,7 +95,7 @@ def find_file(data_dir: str, names: Sequence[str], task_name: str) -> str:
     """The path of the first of the files that exists, plain or with .gz or .xz behind its name.
 
     Raises:
-      UserError: None of them exists.
+      MissingFileError: None of them exists.
     """
     for name in names:
         for compression in COMPRESSIONS:
@@ -104,7 +104,7 @@ def find_file(data_dir: str, names: Sequence[str], task_name: str) -> str:
                 return path
     first, *others = names
     alternatives = [first + compression for compression in COMPRESSIONS[1:]] + others
-    raise UserError(
+    raise MissingFileError(
         f"{os.path.join(data_dir, first)} (or {', '.join(alternatives)}) is missing; task "
         f"{task_name} needs it, set --data_dir to the folder that holds it."
     )

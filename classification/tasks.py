@@ -16,7 +16,7 @@ from classification.task_files import NO_LABEL, TableFile, TaskFile
 from classification.task_files import find_table as find_table
 from classification.tfds_source import DATASETS, TfdsSplit
 from common.errors import UserError
-from training.classifier_records import Example
+from training.classifier_records import Example, num_outputs
 
 FILES, TFDS = "files", "tfds"
 
@@ -52,7 +52,19 @@ class Task:
     @property
     def num_outputs(self) -> int:
         """Of a model for the task."""
-        return len(self.labels) or 1
+        return num_outputs(self.labels)
+
+    def label_value(self, label: str) -> int | float:
+        """A label as records hold it: its position in `labels`, or the score of a regression."""
+        return float(label) if self.is_regression else self.labels.index(label)
+
+    def has_pairs(self, file: TaskFile, data_dir: str) -> bool:
+        """Whether the examples of one of the task's files are pairs of texts.
+
+        Raises:
+          UserError: As `read_examples`, for the first example.
+        """
+        return next(self.read_examples(file, data_dir)).text_b is not None
 
     def check_has(self, train: bool, dev: bool, test: bool) -> None:
         """Raises a UserError for a wanted set that the task lacks (AX has nothing but a test set)."""

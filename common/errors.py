@@ -8,3 +8,7 @@ class UserError(Exception):
     value expected, and what to do. Scripts print it without a traceback and exit with status 1
     (`training.cli`).
     """
+
+
+class MissingFileError(UserError):
+    """A file that is not there."""

@@ -189,17 +189,6 @@ def atomic_output(path: str) -> Iterator[str]:
         move(temporary, path)
 
 
-def move(source: str, target: str) -> None:
-    """Renames a file, over another one if there is one; UserError if that is impossible."""
-    if is_remote(target):
-        _gfile().rename(source, target, overwrite=True)
-        return
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        raise UserError(f"Cannot write {target}: {_reason(error)}.") from None
-
-
 @contextlib.contextmanager
 def atomic_files(folder: str, last: str) -> Iterator[str]:
     """Yields a temporary folder whose files are moved to `folder` on success, else removed.
@@ -218,6 +207,17 @@ def atomic_files(folder: str, last: str) -> Iterator[str]:
             remove(os.path.join(folder, last))
         for name in names:
             move(os.path.join(temporary, name), os.path.join(folder, name))
+
+
+def move(source: str, target: str) -> None:
+    """Renames a file, over another one if there is one; UserError if that is impossible."""
+    if is_remote(target):
+        _gfile().rename(source, target, overwrite=True)
+        return
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        raise UserError(f"Cannot write {target}: {_reason(error)}.") from None
 
 
 def copy_file(source: str, target: str) -> None:
@@ -307,9 +307,14 @@ def _locked(path: str) -> Iterator[None]:
 
 def _remove_any(path: str) -> None:
     if is_folder(path):
-        _gfile().rmtree(path) if is_remote(path) else shutil.rmtree(path)
+        remove_folder(path)
     elif exists(path):
         remove(path)
+
+
+def remove_folder(path: str) -> None:
+    """Deletes a folder and all that is in it."""
+    _gfile().rmtree(path) if is_remote(path) else shutil.rmtree(path)
 
 
 def list_folder(path: str) -> list[str]:

@@ -1,12 +1,18 @@
-"""Distillation from stored teacher logits.
+"""Distillation from stored teacher logits, or from the scores of a regression teacher.
 
 Source: Turc et al. (2019), section 5.1: cross-entropy between the teacher's distribution
 softmax(z / T) and the student's, at T = 1 and without hard labels. Hinton et al. (2015) for the
 factor T^2 and for the mix with hard labels, both off by default. Hidden states: `patience`.
+
+The paper has no regression task. A score is no distribution, so the student matches it by squared
+error, as it matches true scores in fine-tuning.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+import numpy as np
 import tensorflow as tf
 
 from distillation.patience import Patience, patience_distance
@@ -47,6 +53,9 @@ def agreement(teacher_logits: tf.Tensor, student_logits: tf.Tensor) -> tf.Tensor
     return tf.cast(same, tf.float32)
 
 
+Agreement = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
 class DistillationObjective(Objective):
     """(1 - a) * soft cross-entropy + a * cross-entropy of the rows that have a true label, and, with
     patience, beta * distance between hidden states.
@@ -58,7 +67,17 @@ class DistillationObjective(Objective):
       temperature: T of the soft cross-entropy.
       hard_label_weight: a, in [0, 1].
       patience: For Patient Knowledge Distillation.
+
+    Attributes:
+      distance: The metric of `agreement` that is 0 where the student equals its teacher.
     """
+
+    distance = "teacher_kl"
+    # Measured in training, too: name -> function of teacher and student, float32 [batch_size].
+    measures: Mapping[str, Agreement] = {
+        "teacher_agreement": agreement,
+        "teacher_kl": kl_divergence,
+    }
 
     def __init__(
         self,
@@ -75,7 +94,7 @@ class DistillationObjective(Objective):
             self.loss_weights["hard_loss"] = hard_label_weight
         if patience:
             self.loss_weights["patience_loss"] = patience.weight
-        self.loss_weights.update({"teacher_agreement": 0.0, "teacher_kl": 0.0})
+        self.loss_weights.update(dict.fromkeys(self.measures, 0.0))
 
     def counts(self, batch: Batch) -> dict[str, tf.Tensor]:
         rows = tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))
@@ -88,15 +107,12 @@ class DistillationObjective(Objective):
         student, states = self.model.logits_and_states(batch, seed)
         teacher = batch["teacher_logits"]
         real = tf.cast(batch["is_real_example"], tf.float32)
-        soft = soft_cross_entropy(teacher, student, self.temperature)
+        sums = {"soft_loss": tf.reduce_sum(real * self.soft_loss(teacher, student))}
         measured = tf.stop_gradient(student)
-        sums = {
-            "soft_loss": tf.reduce_sum(real * soft),
-            "teacher_agreement": tf.reduce_sum(real * agreement(teacher, measured)),
-            "teacher_kl": tf.reduce_sum(real * kl_divergence(teacher, measured)),
-        }
+        for name, measure in self.measures.items():
+            sums[name] = tf.reduce_sum(real * measure(teacher, measured))
         if "hard_loss" in self.loss_weights:
-            hard = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label_ids"], student)
+            hard = self.hard_loss(batch["label_ids"], student)
             sums["hard_loss"] = tf.reduce_sum(_has_label(batch) * hard)
         if self.patience:
             distance = patience_distance(
@@ -106,16 +122,65 @@ class DistillationObjective(Objective):
             sums["patience_loss"] = tf.reduce_sum(real * distance)
         return sums
 
-    def metrics(self, batch: Batch) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-        """Agreement, KL and soft loss of the student without dropout."""
-        student, teacher = self.model(batch), batch["teacher_logits"]
-        real = batch["is_real_row"]
-        values = {
-            "soft_loss": soft_cross_entropy(teacher, student, self.temperature),
-            "teacher_agreement": agreement(teacher, student),
-            "teacher_kl": kl_divergence(teacher, student),
+    def soft_loss(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+        """The loss of each example, float32 [batch_size], from outputs [batch_size, num_outputs]."""
+        return soft_cross_entropy(teacher, student, self.temperature)
+
+    def hard_loss(self, label_ids: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+        """The same with true labels, [batch_size] as in the records, in place of the teacher."""
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(label_ids, student)
+
+    def agreement(self, teacher: np.ndarray, student: np.ndarray) -> dict[str, float]:
+        """How well a student follows its teacher.
+
+        Args:
+          teacher: Outputs, float32 [num_examples, num_outputs].
+          student: As `teacher`, without dropout.
+
+        Returns:
+          Means over the examples: soft loss, agreement and KL.
+        """
+        measures = {"soft_loss": self.soft_loss, **self.measures}
+        return {name: float(np.mean(f(teacher, student))) for name, f in measures.items()}
+
+
+class RegressionDistillationObjective(DistillationObjective):
+    """(1 - a) * squared error from the teacher's score + a * squared error from the true score of the
+    rows that have one, and patience as in the base class.
+
+    Args:
+      model: The student.
+      hard_label_weight: a, in [0, 1].
+      patience: For Patient Knowledge Distillation.
+    """
+
+    distance = "teacher_mse"
+    measures: Mapping[str, Agreement] = {}
+
+    def __init__(
+        self,
+        model: ClassifierModel,
+        hard_label_weight: float = 0.0,
+        patience: Patience | None = None,
+    ):
+        super().__init__(model, hard_label_weight=hard_label_weight, patience=patience)
+
+    def soft_loss(self, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+        """As in the base class; outputs are scores, [batch_size, 1]."""
+        return tf.math.squared_difference(teacher[:, 0], student[:, 0])
+
+    def hard_loss(self, label_ids: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+        """As in the base class, with float32 `label_ids`."""
+        return tf.math.squared_difference(label_ids, student[:, 0])
+
+    def agreement(self, teacher: np.ndarray, student: np.ndarray) -> dict[str, float]:
+        """Mean squared error, and Pearson's correlation (0 where all scores are the same)."""
+        first, second = teacher[:, 0].astype(np.float64), student[:, 0].astype(np.float64)
+        is_constant = np.ptp(first) == 0 or np.ptp(second) == 0
+        return {
+            "teacher_mse": float(np.mean((first - second) ** 2)),
+            "teacher_pearson": 0.0 if is_constant else float(np.corrcoef(first, second)[0, 1]),
         }
-        return {k: (tf.reduce_sum(real * v), tf.reduce_sum(real)) for k, v in values.items()}
 
 
 def _has_label(batch: Batch) -> tf.Tensor:

@@ -1,7 +1,10 @@
 """Soft-label records: the classifier record plus what the teacher says about its text.
 
+A set without labels is that of a regression.
+
     input_ids, input_mask, segment_ids, label_ids, is_real_example    as in classifier records
-    teacher_logits   float32 [num_labels]   unscaled, so probabilities follow at any temperature
+    teacher_logits   float32 [num_labels]   unscaled, so probabilities follow at any temperature;
+                                            the teacher's score, [1], in a regression
     teacher_states   float32 [layers * H]   [CLS] states of chosen layers, with --hidden_state_layers
     has_label        int64 []               1 where `label_ids` is a true label
     example_id       bytes []               file and line of the text
@@ -27,6 +30,7 @@ from common.files import exists, remove, write_json
 from common.json_objects import COUNT, COUNTS, TEXT, TEXTS, read_object
 from training import records
 from training.classifier_records import feature_spec as classifier_feature_spec
+from training.classifier_records import num_outputs
 from training.records import RecordWriter, read_sidecar, serialize_examples, write_sidecar
 
 MANIFEST = "soft_labels.json"
@@ -48,28 +52,28 @@ class TransferExample:
       example_id: `<file>:<line>` of a text, `<split>-<row>` of a task's example.
       text_a: The first text.
       text_b: The second text of a pair, or None.
-      label_id: Position of the true label, None for unlabelled text.
+      label_id: Position of the true label, or the true score; None for unlabelled text.
     """
 
     example_id: str
     text_a: str
     text_b: str | None
-    label_id: int | None = None
+    label_id: int | float | None = None
 
 
 def feature_spec(
-    max_seq_length: int, num_labels: int, states_shape: tuple[int, int] | None = None
+    max_seq_length: int, labels: Sequence[str], states_shape: tuple[int, int] | None = None
 ) -> dict[str, tf.io.FixedLenFeature]:
     """What distillation reads of a soft-label record.
 
     Args:
       max_seq_length: Length of the inputs.
-      num_labels: Number of logits.
+      labels: Those of the logits; none in a regression.
       states_shape: (layers, hidden size) of the teacher's states; None leaves them unread.
     """
     spec = {
-        **classifier_feature_spec(max_seq_length),
-        "teacher_logits": tf.io.FixedLenFeature([num_labels], tf.float32),
+        **classifier_feature_spec(max_seq_length, is_regression=not labels),
+        "teacher_logits": tf.io.FixedLenFeature([num_outputs(labels)], tf.float32),
         "has_label": tf.io.FixedLenFeature([], tf.int64),
     }
     if states_shape:
@@ -81,21 +85,21 @@ def shard_path(output_dir: str, index: int) -> str:
     return os.path.join(output_dir, f"soft_labels-{index:05d}.tfrecord")
 
 
-def all_single_or_all_pairs(examples: Iterable[TransferExample]) -> Iterator[TransferExample]:
-    """Passes the examples on.
+def check_pairs(recorded: bool | None, wanted: bool, source: str, other: str) -> None:
+    """Raises a UserError when single texts would stand beside pairs, or be evaluated as pairs.
 
-    Raises:
-      UserError: Single texts stand beside pairs.
+    Args:
+      recorded: Whether `source` holds pairs; None where it is not recorded.
+      wanted: Whether `other` does.
+      source: What holds the transfer set, for the message.
+      other: What it goes with.
     """
-    first = None
-    for example in examples:
-        first = first or example
-        if (example.text_b is None) != (first.text_b is None):
-            raise UserError(
-                f"{first.example_id} and {example.example_id}: one is a single text, the other a "
-                "pair; a transfer set is all single texts or all pairs."
-            )
-        yield example
+    if recorded not in (None, wanted):
+        kinds = ("single texts", "pairs of texts")
+        raise UserError(
+            f"{source} holds {kinds[not wanted]}, {other} {kinds[wanted]}; a student learns from the "
+            "kind of text that it is for."
+        )
 
 
 def shards_of(examples: Iterable[TransferExample], size: int) -> Iterator[list[TransferExample]]:
@@ -118,8 +122,10 @@ def write_shard(
       path: From `shard_path`.
       examples: N of them.
       features: Classifier features of the examples, [N, ...].
-      outputs: The teacher's logits, and behind them any hidden states, float32 [N, num_labels + ...].
-      description: How the set is made; goes into the sidecar. Its `labels` are those of the logits.
+      outputs: The teacher's logits or score, and behind it any hidden states, float32
+        [N, num_outputs + ...].
+      description: How the set is made; goes into the sidecar. Its `labels` are those of the logits;
+        none in a regression.
 
     Raises:
       UserError: An output is not finite.
@@ -127,29 +133,31 @@ def write_shard(
     if not np.isfinite(outputs).all():
         row = int(np.nonzero(~np.isfinite(outputs).all(axis=1))[0][0])
         raise UserError(
-            f"the teacher's logits for {examples[row].example_id} are not finite; nothing was "
+            f"the teacher's outputs for {examples[row].example_id} are not finite; nothing was "
             f"written to {path}. Check the teacher, or label in --precision=float32."
         )
+    width = num_outputs(description["labels"])
+    label_type = np.int32 if description["labels"] else np.float32
     rows = {
         **features,
-        "label_ids": np.array([e.label_id or 0 for e in examples], np.int32),
+        "label_ids": np.array([e.label_id or 0 for e in examples], label_type),
         "has_label": np.array([e.label_id is not None for e in examples], np.int32),
-        "teacher_logits": outputs[:, : len(description["labels"])].astype(np.float32),
+        "teacher_logits": outputs[:, :width].astype(np.float32),
         "example_id": np.array([e.example_id.encode() for e in examples], object),
     }
     if description["hidden_state_layers"]:
-        rows["teacher_states"] = outputs[:, len(description["labels"]) :].astype(np.float32)
+        rows["teacher_states"] = outputs[:, width:].astype(np.float32)
     with RecordWriter(path) as writer:
         writer.write_many(serialize_examples(rows))
     info = {
         "num_examples": len(examples),
         "num_labelled": sum(e.label_id is not None for e in examples),
-        "examples_sha256": _digest(examples),
+        "examples_sha256": examples_digest(examples),
     }
     write_sidecar(path, {**description, **info})
 
 
-def _digest(examples: Sequence[TransferExample]) -> str:
+def examples_digest(examples: Sequence[TransferExample]) -> str:
     """Tells texts, ids and labels apart from any others."""
     digest = hashlib.sha256()
     for example in examples:
@@ -177,7 +185,16 @@ def check_earlier_shards(output_dir: str, description: Mapping[str, Any]) -> Non
 
 def is_finished(path: str, examples: Sequence[TransferExample]) -> bool:
     """Whether a shard of an earlier run is complete and of exactly these examples."""
-    return records.is_finished(path, {"examples_sha256": _digest(examples)})
+    return _holds(path, examples_digest(examples))
+
+
+def unfinished_shards(output_dir: str, digests: Sequence[str]) -> list[int]:
+    """Which shards of a set are missing, given the `examples_digest` of each."""
+    return [i for i, d in enumerate(digests) if not _holds(shard_path(output_dir, i), d)]
+
+
+def _holds(path: str, digest: str) -> bool:
+    return records.is_finished(path, {"examples_sha256": digest})
 
 
 def remove_manifest(output_dir: str) -> None:
@@ -191,6 +208,7 @@ def write_manifest(
     output_dir: str,
     counts: Sequence[int],
     num_labelled: int,
+    are_pairs: bool,
     description: Mapping[str, Any],
     versions: Any,
 ) -> None:
@@ -200,6 +218,7 @@ def write_manifest(
       output_dir: Folder of the shards.
       counts: Examples of each shard.
       num_labelled: Examples with a true label, in all shards.
+      are_pairs: Whether the examples are pairs of texts.
       description: Labels, lengths, casing, digests and flags.
       versions: Software versions.
     """
@@ -207,6 +226,8 @@ def write_manifest(
     manifest = {
         "num_examples": sum(counts),
         "num_labelled": num_labelled,
+        "are_pairs": are_pairs,
+        "is_regression": not description["labels"],
         "shards": shards,
         **description,
         "versions": versions,
@@ -217,10 +238,18 @@ def write_manifest(
 def read_manifest(files: Sequence[str]) -> dict[str, Any]:
     """The manifest of a set of soft-label files, checked against them.
 
+    Args:
+      files: Shards of one set or of several that were made alike.
+
+    Returns:
+      The manifest of the first; `num_labelled` is that of all `files`.
+
     Raises:
-      UserError: The set is unfinished, or a file is not part of it.
+      UserError: A set is unfinished, a file is not part of it, or the sets differ in the teacher or
+        in what their records hold.
     """
     manifest: dict[str, Any] = {}
+    num_labelled = 0
     for path in files:
         manifest_path = os.path.join(os.path.dirname(path), MANIFEST)
         if not exists(manifest_path):
@@ -241,11 +270,12 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
                 f"{path} holds {count} examples by its sidecar, {found['shards'][name]} by "
                 f"{manifest_path}; create the soft labels again."
             )
-        for key in ("labels", "teacher_weights_sha256"):
-            if manifest and found[key] != manifest[key]:
+        for key in ("labels", "teacher_weights_sha256", "hidden_state_layers", "are_pairs"):
+            if manifest and found.get(key) != manifest.get(key):
                 raise UserError(
-                    f"{path} has {key} {found[key]}, {files[0]} has {manifest[key]}; distill from "
-                    "one teacher at a time."
+                    f"{path} has {key} {found.get(key)}, {files[0]} has {manifest.get(key)}; distill "
+                    "from sets that one teacher labelled in the same way."
                 )
         manifest = manifest or found
-    return manifest
+        num_labelled += sidecar["num_labelled"]
+    return {**manifest, "num_labelled": num_labelled}

@@ -15,10 +15,11 @@ import contextlib
 import dataclasses
 import gzip
 import hashlib
+import itertools
 import lzma
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import IO, cast
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from typing import IO, NamedTuple, Protocol, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -68,8 +69,49 @@ class LeakReport:
     first: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
 
+class ChunkLeaks(NamedTuple):
+    """Leaks in a chunk of texts.
+
+    Attributes:
+      num_texts: Texts that hold an example.
+      examples: Positions in the index of the examples that were found.
+      first: As in `LeakReport`.
+    """
+
+    num_texts: int
+    examples: list[int]
+    first: list[tuple[str, str]]
+
+
+class HashedTexts(NamedTuple):
+    """Texts of one source.
+
+    Attributes:
+      source: Number of the source.
+      hashes: Packed 64-bit hashes, little-endian.
+      lines: The texts as UTF-8, separated by line feeds.
+    """
+
+    source: int
+    hashes: bytes
+    lines: bytes
+
+
+class ShuffledTexts(Protocol):
+    """Texts in random order, without duplicates.
+
+    Attributes:
+      num_added: Texts there were, with duplicates.
+    """
+
+    num_added: int
+
+    def shuffled(self) -> Iterator[tuple[np.ndarray, list[bytes]]]:
+        """Yields (sources, int [N]; N lines) in the order of the hashes, each text once."""
+
+
 class TextShuffler:
-    """Removes duplicates and sorts by hash, in flat memory.
+    """`ShuffledTexts` in flat memory.
 
     Attributes:
       num_added: Texts so far, with duplicates.
@@ -78,7 +120,7 @@ class TextShuffler:
     def __init__(self, folder: str | None, random_seed: int):
         """Temporary files go to `folder`, by default where the system puts them."""
         self.num_added = 0
-        self._key = str(random_seed).encode()
+        self._random_seed = random_seed
         with contextlib.ExitStack() as stack:
             self._parts = [
                 stack.enter_context(contextlib.closing(BlockFile(3, folder)))
@@ -88,35 +130,60 @@ class TextShuffler:
 
     def add(self, source: int, lines: Sequence[str], normal_forms: Sequence[bytes]) -> None:
         """Adds texts, each a line without its end, from the source of that number."""
-        # Texts without a letter or digit are told apart by all of their characters.
-        digests = [
-            hashlib.blake2b(
-                normal if normal.strip() else line.encode(), digest_size=8, key=self._key
-            ).digest()
-            for line, normal in zip(lines, normal_forms, strict=True)
-        ]
-        hashes = np.frombuffer(b"".join(digests), "<u8")
-        parts = (hashes >> np.uint64(64 - _NUM_PARTS.bit_length() + 1)).astype(np.intp)
-        ends = np.cumsum(np.bincount(parts, minlength=_NUM_PARTS))
-        for part, rows in zip(
-            self._parts, np.split(np.argsort(parts, kind="stable"), ends[:-1]), strict=True
-        ):
-            if len(rows):
-                texts = "\n".join([lines[row] for row in rows.tolist()]).encode()
-                part.append(str(source).encode(), hashes[rows].tobytes(), texts)
+        for part, texts in split_by_hash(source, lines, normal_forms, self._random_seed):
+            self._parts[part].append(str(texts.source).encode(), texts.hashes, texts.lines)
         self.num_added += len(lines)
 
     def shuffled(self) -> Iterator[tuple[np.ndarray, list[bytes]]]:
-        """Yields (sources, int [N]; N lines) in the order of the hashes, each text once."""
+        """See `ShuffledTexts`."""
         for part in self._parts:
-            sources, hashes, lines = [np.zeros(0, np.intp)], [], []
-            for source, some_hashes, some_lines in part:
-                hashes.append(some_hashes)
-                sources.append(np.full(len(some_hashes) // 8, int(source)))
-                lines += some_lines.split(b"\n")
-            # The indices are those of first occurrences.
-            _, rows = np.unique(np.frombuffer(b"".join(hashes), "<u8"), return_index=True)
-            yield np.concatenate(sources)[rows], [lines[row] for row in rows.tolist()]
+            yield sort_by_hash(
+                HashedTexts(int(source), hashes, lines) for source, hashes, lines in part
+            )
+
+
+def split_by_hash(
+    source: int, lines: Sequence[str], normal_forms: Sequence[bytes], random_seed: int
+) -> Iterator[tuple[int, HashedTexts]]:
+    """Hashes texts and yields them in parts, each with its number: a range of the hashes.
+
+    Args:
+      source: Number of the source.
+      lines: The texts, each a line without its end.
+      normal_forms: Theirs.
+      random_seed: Is the key of the hashes.
+    """
+    key = str(random_seed).encode()
+    # Texts without a letter or digit are told apart by all of their characters.
+    digests = [
+        hashlib.blake2b(
+            normal if normal.strip() else line.encode(), digest_size=8, key=key
+        ).digest()
+        for line, normal in zip(lines, normal_forms, strict=True)
+    ]
+    hashes = np.frombuffer(b"".join(digests), "<u8")
+    parts = (hashes >> np.uint64(64 - _NUM_PARTS.bit_length() + 1)).astype(np.intp)
+    ends = np.cumsum(np.bincount(parts, minlength=_NUM_PARTS))
+    for part, rows in enumerate(np.split(np.argsort(parts, kind="stable"), ends[:-1])):
+        if len(rows):
+            texts = "\n".join([lines[row] for row in rows.tolist()]).encode()
+            yield part, HashedTexts(source, hashes[rows].tobytes(), texts)
+
+
+def sort_by_hash(part: Iterable[HashedTexts]) -> tuple[np.ndarray, list[bytes]]:
+    """Sorts one part; of texts with the same hash, the first is kept.
+
+    Returns:
+      Sources, int [N], and N lines, in the order of the hashes.
+    """
+    sources, hashes, lines = [np.zeros(0, np.intp)], [], []
+    for texts in part:
+        hashes.append(texts.hashes)
+        sources.append(np.full(len(texts.hashes) // 8, texts.source))
+        lines += texts.lines.split(b"\n")
+    # The indices are those of first occurrences.
+    _, rows = np.unique(np.frombuffer(b"".join(hashes), "<u8"), return_index=True)
+    return np.concatenate(sources)[rows], [lines[row] for row in rows.tolist()]
 
 
 def all_pairs(sources: Sequence[TextSource]) -> bool:
@@ -147,8 +214,6 @@ def add_sources(
 ) -> tuple[list[SourceCounts], LeakReport]:
     """Reads all sources into the shuffler.
 
-    Tabs and line ends inside texts become spaces, and white space around them is dropped.
-
     Args:
       sources: All of single texts or all of pairs.
       shuffler: Gets the texts.
@@ -162,37 +227,68 @@ def add_sources(
       UserError: Whatever reading the sources raises.
     """
     counts = [SourceCounts() for _ in sources]
-    report = LeakReport()
-    found: set[int] = set()
+    leaks: list[ChunkLeaks] = []
     with tqdm(desc="Reading", unit=" texts", unit_scale=True, mininterval=1) as progress:
         for number, (source, count) in enumerate(zip(sources, counts, strict=True)):
             # Closed at once on an error, whose message would run into the progress bar otherwise.
-            with contextlib.closing(_chunks(source, count)) as chunks:
+            with contextlib.closing(read_chunks(source, count)) as chunks:
                 for places, lines in chunks:
-                    joined = "\n".join(lines)
-                    normal = normal_form(joined)
-                    leaks = leak_index.find(joined, normal)
-                    for leak in leaks[: _NUM_NAMED_LEAKS - len(report.first)]:
-                        report.first.append((places[leak.row], leak_index.names[leak.example]))
-                    found.update(leak.example for leak in leaks)
-                    leaking = {leak.row for leak in leaks}
-                    count.num_leaking += len(leaking)
-                    normal_forms = normal.split(b"\n")
-                    if leaking and drop_leaks:
-                        kept = [i for i in range(len(lines)) if i not in leaking]
-                        lines = [lines[i] for i in kept]
-                        normal_forms = [normal_forms[i] for i in kept]
-                    shuffler.add(number, lines, normal_forms)
                     progress.update(len(places))
-    report.num_texts = sum(count.num_leaking for count in counts)
-    report.num_examples = len(found)
-    return counts, report
+                    lines, normal_forms, found = search_chunk(places, lines, leak_index, drop_leaks)
+                    count.num_leaking += found.num_texts
+                    if found.num_texts:
+                        leaks.append(found)
+                    shuffler.add(number, lines, normal_forms)
+    return counts, leak_report(leaks)
 
 
-def _chunks(
+def search_chunk(
+    places: Sequence[str], lines: list[str], leak_index: LeakIndex, drop_leaks: bool
+) -> tuple[list[str], list[bytes], ChunkLeaks]:
+    """Reduces texts to their normal forms and looks for leaks.
+
+    Args:
+      places: File and line of each text.
+      lines: The texts.
+      leak_index: The dev and test examples to look for.
+      drop_leaks: Whether texts that hold one are left out.
+
+    Returns:
+      The texts that are kept, their normal forms, and the leaks.
+    """
+    joined = "\n".join(lines)
+    normal = normal_form(joined)
+    normal_forms = normal.split(b"\n")
+    leaks = leak_index.find(joined, normal)
+    leaking = {leak.row for leak in leaks}
+    found = ChunkLeaks(
+        len(leaking),
+        sorted({leak.example for leak in leaks}),
+        [(places[leak.row], leak_index.names[leak.example]) for leak in leaks[:_NUM_NAMED_LEAKS]],
+    )
+    if leaking and drop_leaks:
+        kept = [i for i in range(len(lines)) if i not in leaking]
+        return [lines[i] for i in kept], [normal_forms[i] for i in kept], found
+    return lines, normal_forms, found
+
+
+def leak_report(leaks: Sequence[ChunkLeaks]) -> LeakReport:
+    """Sums up the leaks of all chunks, in their order."""
+    first = itertools.chain.from_iterable(chunk.first for chunk in leaks)
+    return LeakReport(
+        num_texts=sum(chunk.num_texts for chunk in leaks),
+        num_examples=len(set(itertools.chain.from_iterable(chunk.examples for chunk in leaks))),
+        first=list(itertools.islice(first, _NUM_NAMED_LEAKS)),
+    )
+
+
+def read_chunks(
     source: TextSource, count: SourceCounts
 ) -> Generator[tuple[list[str], list[str]], None, None]:
-    """Yields (places, lines as they will be written) and counts what it reads."""
+    """Yields (places, lines as they will be written) and counts what it reads.
+
+    Tabs and line ends inside texts become spaces, and white space around them is dropped.
+    """
     places: list[str] = []
     lines: list[str] = []
     size = 0
@@ -250,12 +346,12 @@ def subset_paths(output_file: str, sizes: Sequence[str], are_pairs: bool) -> dic
 
 
 def write_subsets(
-    shuffler: TextShuffler, paths: Mapping[str, int | None], num_sources: int
+    texts: ShuffledTexts, paths: Mapping[str, int | None], num_sources: int
 ) -> tuple[dict[str, np.ndarray], int]:
     """Writes the texts in random order, each file as many of the first ones as it is to hold.
 
     Args:
-      shuffler: Holds the texts.
+      texts: All there are.
       paths: Path -> number of texts, None for all.
       num_sources: How many sources there are.
 
@@ -266,12 +362,12 @@ def write_subsets(
     Raises:
       UserError: There are fewer texts than a file is to hold; no file is written then.
     """
-    _check_sizes(paths, shuffler.num_added)
+    _check_sizes(paths, texts.num_added)
     counts = {path: np.zeros(num_sources, np.int64) for path in paths}
     num_texts = 0
     with contextlib.ExitStack() as stack:
         files = {path: stack.enter_context(_text_output(path)) for path in paths}
-        for sources, lines in shuffler.shuffled():
+        for sources, lines in texts.shuffled():
             for path, size in paths.items():
                 room = len(lines) if size is None else max(0, size - num_texts)
                 files[path].write(b"".join([line + b"\n" for line in lines[:room]]))

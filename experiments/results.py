@@ -147,18 +147,11 @@ def write_report(
       metric: Name of the score, for headings.
     """
     machine = describe_machine()
-    rows = {
-        row: {
-            key: value.to_json() if isinstance(value, Score) else value
-            for key, value in values.items()
-        }
-        for row, values in results.items()
-    }
     write_json(
         os.path.join(output_dir, "results.json"),
         {
             "metric": metric,
-            "rows": rows,
+            "rows": rows_as_json(results),
             "machine": machine,
             "settings": dict(settings),
             "seconds": {name: round(value, 1) for name, value in seconds.items()},
@@ -187,6 +180,17 @@ def write_report(
     write_text(os.path.join(output_dir, "results.md"), "\n".join(lines) + "\n")
     with atomic_output(os.path.join(output_dir, "results.png")) as temporary:
         _plot(temporary, results, metric, "test" if has_test else "dev")
+
+
+def rows_as_json(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What `collect_results` returns, for `results.json`."""
+    return {
+        row: {
+            key: value.to_json() if isinstance(value, Score) else value
+            for key, value in values.items()
+        }
+        for row, values in results.items()
+    }
 
 
 def _row(cells: Sequence[str]) -> str:

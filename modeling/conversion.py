@@ -139,7 +139,8 @@ def label_order(
 
     Args:
       weights: A model's weights.
-      recorded: Its labels in the order of its outputs; None takes the wanted ones as such.
+      recorded: Its labels in the order of its outputs, none of a regression; None takes the wanted
+        ones as such.
       wanted: Labels in the order to have; upper and lower case count as equal.
 
     Raises:
@@ -147,6 +148,8 @@ def label_order(
     """
     num_outputs = len(weights.get(CLASSIFIER_WEIGHTS, ()))
     flag = f"--labels={','.join(wanted)}"
+    if recorded is not None and not recorded:
+        raise UserError(f"{flag}: the model is a regression, whose one output is no label.")
     if num_outputs != len(wanted):
         outputs = (
             f"the classifier has {num_outputs} outputs" if num_outputs else "there is no classifier"

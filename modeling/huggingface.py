@@ -172,7 +172,8 @@ class HuggingFaceConfig:
     Attributes:
       config: The architecture.
       labels: Labels of the classifier in the order of its outputs; None without a classifier, and
-        where the library has only numbered them.
+        where the library has only numbered them. A single numbered one is a regression (the library
+        trains it as such), for which the list is empty.
       do_lower_case: The casing of the tokenizer, None where it is not recorded.
     """
 
@@ -492,6 +493,8 @@ def _read_labels(path: str, config_values: Mapping[str, Any]) -> list[str] | Non
             f"{json.dumps(by_number)}."
         )
     labels = [str(by_number[number]) for number in numbers]
+    if labels == _numbered_labels(1):
+        return []
     return None if labels == _numbered_labels(len(labels)) else labels
 
 

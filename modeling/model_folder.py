@@ -57,7 +57,8 @@ class ModelFolder:
       vocab_file: Path of its `vocab.txt`, or None.
       vocab_sha256: Digest of the vocabulary: the recorded one, else that of `vocab.txt`.
       do_lower_case: The casing the model was trained with, where it is recorded.
-      labels: The classifier's labels in the order of its outputs, where they are recorded.
+      labels: The classifier's labels in the order of its outputs; none if it is a regression model,
+        and None where nothing is recorded.
       global_step: Number of updates the model has had, 0 where it is not recorded.
     """
 
@@ -120,7 +121,8 @@ def write_model_folder(
       values: The weights by their original names.
       config: The architecture.
       vocab_file: Copied to `vocab.txt`; None leaves the folder without one.
-      info: JSON content of `model_info.json`; the digest of the weights is added.
+      info: JSON content of `model_info.json`; the digest of the weights is added and, where there
+        are `labels`, whether the model is a regression: it is if the list is empty.
       training_state: Adam moments and `global_step`, stored beside the weights for scripts of the
         original to go on training with this folder as their --output_dir.
 
@@ -133,6 +135,8 @@ def write_model_folder(
         write_text(os.path.join(folder, CONFIG_FILE), config.to_json())
         if vocab_file:
             copy_file(vocab_file, os.path.join(folder, VOCAB_FILE))
+        if (labels := info.get("labels")) is not None:
+            info = {**info, "is_regression": not labels}
         info = {**info, "weights_sha256": weights_digest(values)}
         write_json(os.path.join(folder, INFO_FILE), info)
         if training_state:
@@ -151,7 +155,7 @@ class ModelSources:
       config: The architecture.
       tokenizer: Of the model's vocabulary, None when no vocabulary is known.
       do_lower_case: Casing as given or recorded, None when it is not known.
-      labels: Labels of the classifier that `init_checkpoint` holds, if it is recorded.
+      labels: Of the classifier that `init_checkpoint` holds, as in `ModelFolder`.
     """
 
     config: BertConfig
@@ -301,15 +305,26 @@ def check_labels(recorded: Sequence[str] | None, labels: Sequence[str], source: 
     """Raises a UserError when a classifier or its output is for other labels than wanted.
 
     Args:
-      recorded: The labels of `source` in order; None when they are not known.
-      labels: The wanted labels in order.
+      recorded: The labels of `source` in order, none of a regression; None when they are not known.
+      labels: The wanted labels in order, none for a regression.
       source: What the labels were recorded for, for the message.
     """
-    if recorded is not None and list(recorded) != list(labels):
+    if recorded is None or list(recorded) == list(labels):
+        return
+    if not recorded or not labels:
+        kinds = [
+            f"a classification with the labels {', '.join(names)}"
+            if names
+            else "a regression (a score, no labels)"
+            for names in (recorded, labels)
+        ]
         raise UserError(
-            f"{source} was made for the labels {', '.join(recorded)}, this run has "
-            f"{', '.join(labels)}; both must be the same, in the same order."
+            f"{source} was made for {kinds[0]}, this run is {kinds[1]}; both must be of one kind."
         )
+    raise UserError(
+        f"{source} was made for the labels {', '.join(recorded)}, this run has "
+        f"{', '.join(labels)}; both must be the same, in the same order."
+    )
 
 
 def check_max_seq_length(config: BertConfig, max_seq_length: int) -> None:

@@ -139,7 +139,8 @@ def write_classifier_saved_model(
       weights: By the original's names, with `output_weights` and `output_bias`.
       config: The architecture.
       tokenizer: Of the model's vocabulary and casing; None to take ids only, by both signatures.
-      labels: In the order of the outputs; None for regression, which has one output.
+      labels: In the order of the outputs; None, or an empty list, for regression, which has one
+        output.
       max_seq_length: Longer texts are truncated to this number of tokens.
       pairs: Whether the model was trained on pairs of texts.
 
@@ -157,7 +158,7 @@ def write_classifier_saved_model(
         logits = model(
             {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
         )
-        if labels is None:
+        if not labels:
             return {"score": logits[:, 0]}
         return {
             "logits": logits,
@@ -170,10 +171,9 @@ def write_classifier_saved_model(
         return {"labels": tf.constant(labels)}
 
     signatures = {"serving_default": classify_ids, "ids": classify_ids}
-    info: dict[str, Any] = {}
-    if labels is not None:
+    info: dict[str, Any] = {"labels": list(labels or ())}
+    if labels:
         signatures["labels"] = label_list
-        info["labels"] = list(labels)
     if tokenizer:
         check_max_seq_length(config, max_seq_length)
         signatures["serving_default"] = _text_function(
@@ -188,7 +188,7 @@ def write_classifier_saved_model(
         tf.saved_model.save(root, folder, signatures=signatures)
         extra = _write_config(folder, config)
         write_json(os.path.join(extra, INFO_FILE), info)
-        if labels is not None:
+        if labels:
             write_text(os.path.join(extra, LABELS_FILE), "".join(f"{x}\n" for x in labels))
         if tokenizer:
             copy_file(tokenizer.vocab_file, os.path.join(extra, VOCAB_FILE))
@@ -248,11 +248,11 @@ def _num_outputs(weights: Mapping[str, np.ndarray], labels: Sequence[str] | None
             "fine-tune it with run_classifier.py first."
         )
     num_outputs = len(weights[CLASSIFIER_WEIGHTS])
-    if labels is None and num_outputs != 1:
+    if not labels and num_outputs != 1:
         raise UserError(
             f"The classifier has {num_outputs} outputs and no label list; name the labels in order."
         )
-    if labels is not None and len(labels) != num_outputs:
+    if labels and len(labels) != num_outputs:
         raise UserError(
             f"The classifier has {num_outputs} outputs, but there are {len(labels)} labels "
             f"({', '.join(labels)})."

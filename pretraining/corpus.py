@@ -17,7 +17,8 @@ import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Generator, Sequence
+import weakref
+from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +78,8 @@ class StoreReader:
         self._tokens = os.open(os.path.join(store.folder, "tokens"), os.O_RDONLY)
         self._offsets = os.open(os.path.join(store.folder, "offsets"), os.O_RDONLY)
         self._id_bytes = np.dtype(store.typecode).itemsize
+        for file in (self._tokens, self._offsets):
+            weakref.finalize(self, os.close, file)
 
     def packed_tokens(self, start: int, count: int) -> bytes:
         """`count` ids from position `start`, as bytes."""
@@ -85,10 +88,6 @@ class StoreReader:
     def packed_offsets(self, sentence: int, count: int) -> bytes:
         """int64 offsets of `count` sentences, fewer at the end of the corpus, as bytes."""
         return os.pread(self._offsets, count * 8, sentence * 8)
-
-    def __del__(self) -> None:
-        os.close(self._tokens)
-        os.close(self._offsets)
 
 
 def build_token_store(
@@ -117,18 +116,36 @@ def build_token_store(
       UserError: A file cannot be read, a row of a transfer set has more than two columns, or there
         are fewer than two documents.
     """
+    args = tokenizer, do_sentence_split, input_format
+    # Closed at once on an error, whose message would otherwise run into the progress bar.
+    with contextlib.closing(_read_blocks(input_files)) as lines:
+        blocks = ordered_map(BlockTokenizer, args, lines, num_processes)
+        return store_tokens(blocks, folder, tokenizer.id_typecode, input_format)
+
+
+def store_tokens(
+    blocks: Iterable[TokenBlock], folder: str, typecode: str, input_format: str = TEXT
+) -> TokenStore:
+    """Writes the tokenized blocks of all files, in order, to a store.
+
+    Args:
+      blocks: What `BlockTokenizer` makes of the blocks.
+      folder: Where to put the store.
+      typecode: NumPy type code of the ids.
+      input_format: `text` or `transfer_set`, for messages.
+
+    Raises:
+      UserError: There are fewer than two documents.
+    """
     num_sentences = num_tokens = unit_start = 0
     document_ends: list[np.ndarray] = [np.zeros((1, 2), np.int64)]
     unit_ends: list[tuple[int, int]] = []
-    args = tokenizer, do_sentence_split, input_format
     with (
-        # Closed at once on an error, whose message would otherwise run into the progress bar.
-        contextlib.closing(_read_blocks(input_files)) as blocks,
         open_binary(os.path.join(folder, "tokens"), "wb") as tokens_file,
         open_binary(os.path.join(folder, "offsets"), "wb") as offsets_file,
     ):
         offsets_file.write(bytes(8))
-        for block in ordered_map(BlockTokenizer, args, blocks, num_processes):
+        for block in blocks:
             is_end = block.lengths == 0
             offsets = num_tokens + np.cumsum(block.lengths)
             sentences = num_sentences + np.cumsum(~is_end)
@@ -145,7 +162,7 @@ def build_token_store(
     document_ends.append(np.array([(num_sentences, num_tokens)]))
     documents = _distinct_ends(document_ends)
     units = _distinct_ends([documents, *map(np.atleast_2d, unit_ends)]) if unit_ends else documents
-    store = TokenStore(folder, tokenizer.id_typecode, documents, units)
+    store = TokenStore(folder, typecode, documents, units)
     _check_documents(store, input_format)
     return store
 

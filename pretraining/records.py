@@ -124,7 +124,7 @@ def write_records(
     a task, which is some hundred thousand tokens from all over the corpus. The records do not
     depend on `num_processes`.
     """
-    tasks = _plan(store, options)
+    tasks = plan_tasks(store, options)
     total = options.dupe_factor * store.num_tokens
     num_records = 0
     with tqdm(total=total, desc="Writing", unit="tok", unit_scale=True, mininterval=1) as bar:
@@ -136,7 +136,7 @@ def write_records(
             bar.update(made.num_tokens)
             if made.first is not None:
                 with bar.external_write_mode():
-                    _log_examples(made.first, tokenizer)
+                    log_examples(made.first, tokenizer)
 
 
 class TaskRunner:
@@ -209,7 +209,7 @@ class TaskRunner:
         return np.frombuffer(packed, self._store.typecode)
 
 
-def _plan(store: TokenStore, options: InstanceOptions) -> Iterator[Task]:
+def plan_tasks(store: TokenStore, options: InstanceOptions) -> Iterator[Task]:
     """For every pass, a new order of all units, cut into tasks of about equal size."""
     # A document makes one sequence at least, however short it is.
     sizes = np.maximum(np.diff(store.units[:, 1]), options.max_seq_length)
@@ -226,7 +226,8 @@ def _generator(options: InstanceOptions, pass_index: int, purpose: int) -> np.ra
     return np.random.default_rng([options.random_seed % (1 << 64), pass_index, purpose])
 
 
-def _log_examples(features: dict[str, np.ndarray], tokenizer: FullTokenizer) -> None:
+def log_examples(features: dict[str, np.ndarray], tokenizer: FullTokenizer) -> None:
+    """Logs examples as the original does its first 20."""
     for i in range(len(features["input_ids"])):
         real = int(features["input_mask"][i].sum())
         masked = int(features["masked_lm_weights"][i].sum())

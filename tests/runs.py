@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from modeling.checkpoints import CheckpointReader
+
 NO_TRAINED_MODEL = r"output_dir=.* holds no trained model; train first \(--do_train\)"
 # Changes to flags that make a run from random weights, and what is said of them. The run's batch size
 # is 16.
@@ -17,6 +19,10 @@ BAD_FLAGS: list[tuple[dict[str, Any], str]] = [
     ({"do_train": True, "bert_config_file": "nosize"}, "nosize: no such file"),
     ({"do_train": True, "bert_config_file": ""}, "bert_config_file is missing"),
     ({"do_train": True, "vocab_file": ""}, "vocab_file is missing"),
+    (
+        {"do_train": True, "evaluate_steps": 10, "early_stopping_patience": 2},
+        "early_stopping_patience=2 .* has --do_eval=False and --evaluate_steps=10; pass",
+    ),
 ]
 
 
@@ -67,3 +73,35 @@ def _scalars(path: pathlib.Path) -> list[tuple[bool, int, str, bytes]]:
         for event in tf.compat.v1.train.summary_iterator(str(path))
         for value in event.summary.value
     ]
+
+
+def weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """The variables of a model folder."""
+    reader = CheckpointReader(str(folder / "bert_model.ckpt"))
+    return {name: reader.read(name) for name in reader.shapes}
+
+
+def assert_same_weights(folder: pathlib.Path, other: pathlib.Path) -> None:
+    """Bit for bit."""
+    expected, found = weights(folder), weights(other)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def saved_steps(folder: pathlib.Path) -> list[int]:
+    """Of the states that a run has saved."""
+    return sorted(int(path.stem.partition("-")[2]) for path in folder.glob("model.ckpt-*.index"))
+
+
+def kill_after(folder: pathlib.Path, step: int) -> None:
+    """Leaves a folder as if its run had been killed after it had saved the state of this step."""
+    kept = [saved for saved in saved_steps(folder) if saved <= step]
+    for path in folder.glob("model.ckpt-*"):
+        if int(path.stem.partition("-")[2]) > step:
+            path.unlink()
+    lines = [f'model_checkpoint_path: "model.ckpt-{step}"']
+    lines += [f'all_model_checkpoint_paths: "model.ckpt-{saved}"' for saved in kept]
+    (folder / "checkpoint").write_text("\n".join(lines) + "\n")
+    for path in folder.glob("bert_model.ckpt*"):
+        path.unlink()

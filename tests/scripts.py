@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
+import sys
 
 from absl import flags
 
@@ -13,7 +14,7 @@ _script_flags: set[str] = set()
 
 
 def run_script(name: str, **values: object) -> None:
-    """Calls the `main` of a top-level script with flags; TensorFlow is imported once for all.
+    """Calls the `main` of a script, its path without `.py`; TensorFlow is imported once for all.
 
     Scripts define flags of the same names, so those of the script before are taken away first.
     """
@@ -23,7 +24,7 @@ def run_script(name: str, **values: object) -> None:
     before = set(flags.FLAGS)
     spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
     assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     finally:

@@ -71,7 +71,7 @@ def assert_same_weights(folder: str, weights: dict[str, np.ndarray]) -> None:
     [
         (pretrained_weights, None),
         (classifier_weights, ["no", "maybe", "yes"]),
-        (regression_weights, None),
+        (regression_weights, []),
     ],
 )
 def test_round_trip_through_all_forms(
@@ -79,7 +79,7 @@ def test_round_trip_through_all_forms(
 ) -> None:
     weights = make(ODD_CONFIG)
     config = dataclasses.replace(ODD_CONFIG, hidden_act="gelu_erf", extra={"pooler_type": "first"})
-    info = {"labels": labels} if labels else {}
+    info = {} if labels is None else {"labels": labels}
     start = write_model(
         tmp_path / "start", weights, odd_vocab_file, config, do_lower_case=False, **info
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import lzma
 import pathlib
 import shutil
@@ -16,7 +17,8 @@ import tensorflow as tf
 from scripts import run_script
 
 from common.errors import UserError
-from distillation.soft_labels import feature_spec, read_manifest
+from distillation import soft_labels as soft_labels_module
+from distillation.soft_labels import check_earlier_shards, feature_spec, read_manifest
 from modeling.forms import find_weights, open_weights
 from modeling.model_folder import read_model_folder, write_model_folder
 from modeling.tokenization import FullTokenizer
@@ -99,7 +101,7 @@ def soft_labels(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactor
 def read_set(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """The records of all shards in order, as TensorFlow parses them."""
     paths = sorted(map(str, folder.glob("*.tfrecord")))
-    spec = {**feature_spec(LENGTH, 2), "example_id": tf.io.FixedLenFeature([], tf.string)}
+    spec = {**feature_spec(LENGTH, ["0", "1"]), "example_id": tf.io.FixedLenFeature([], tf.string)}
     serialized = list(tf.data.TFRecordDataset(paths).as_numpy_iterator())
     return {k: v.numpy() for k, v in tf.io.parse_example(serialized, spec).items()}
 
@@ -284,7 +286,7 @@ def test_pairs_beside_a_task_of_single_texts_are_refused_before_labelling(
     pairs, out = tmp_path / "pairs.tsv", tmp_path / "out"
     pairs.write_text("good film\tbad film\n")
     task = {"task_name": "SST-2", "data_dir": task_dir, "input_file": pairs}
-    with pytest.raises(UserError, match="train-1 and pairs.tsv:1: one is a single text"):
+    with pytest.raises(UserError, match="pairs.tsv:1 holds pairs of texts, the task single texts"):
         run_script("create_soft_labels", **{**options, **task}, output_dir=out)
     assert not list(out.glob("*.tfrecord"))
 
@@ -364,3 +366,87 @@ def test_teacher_of_another_tool(
     np.testing.assert_allclose(
         read_set(out)["teacher_logits"], read_set(soft_labels)["teacher_logits"][:150], atol=1e-5
     )
+
+
+def test_processes_share_the_work(
+    options: dict[str, Any],
+    soft_labels: pathlib.Path,
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Any order; the last one, or one more call, completes what one process would have written."""
+    caplog.set_level(logging.INFO)
+    for index in (1, 0):
+        share = {"num_shards": 2, "shard_index": index}
+        run_script("create_soft_labels", **options, **share, output_dir=tmp_path)
+        done = {f"soft_labels-0000{i}.tfrecord" for i in ([1] if index else [0, 1, 2])}
+        manifest = set() if index else {"soft_labels.json"}
+        assert set(files(tmp_path)) == done | {f"{name}.json" for name in done} | manifest
+    assert "2 of 3 shards are missing or hold other texts, first of all " in caplog.text
+    assert "00000.tfrecord, the work of --shard_index=0;" in caplog.text
+    assert files(tmp_path) == files(soft_labels)
+
+    # A process that finds its own share whole labels nothing, and completes the set.
+    (tmp_path / "soft_labels.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    share = {"num_shards": 5, "shard_index": 4}
+    run_script("create_soft_labels", **options, **share, output_dir=tmp_path)
+    assert files(tmp_path) == files(soft_labels)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    # A damaged shard of another process is missing, too.
+    damaged = tmp_path / "soft_labels-00001.tfrecord"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    (tmp_path / "soft_labels.json").unlink()
+    share = {"num_shards": 2, "shard_index": 0}
+    run_script("create_soft_labels", **options, **share, output_dir=tmp_path)
+    assert "1 of 3 shards are missing" in caplog.text
+    assert not (tmp_path / "soft_labels.json").exists()
+    run_script("create_soft_labels", **options, **{**share, "shard_index": 1}, output_dir=tmp_path)
+    assert files(tmp_path) == files(soft_labels)
+
+
+def test_processes_of_different_settings_do_not_make_one_set(
+    options: dict[str, Any],
+    other_teacher: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also when they begin at the same time, before either has written anything."""
+    share = {"num_shards": 2, "output_dir": tmp_path}
+    run_script("create_soft_labels", **options, **share, shard_index=0)
+    other = {**options, "init_checkpoint": other_teacher, "shard_index": 1}
+    message = "00000.tfrecord was made with teacher_weights_sha256 = "
+    before = files(tmp_path)
+    with pytest.raises(UserError, match=message):
+        run_script("create_soft_labels", **{**other, **share})
+    assert files(tmp_path) == before
+
+    checks = []
+
+    def check_at_the_end(*args: Any) -> None:
+        checks.append(args)
+        if len(checks) > 1:
+            check_earlier_shards(*args)
+
+    monkeypatch.setattr(soft_labels_module, "check_earlier_shards", check_at_the_end)
+    with pytest.raises(UserError, match=message):
+        run_script("create_soft_labels", **{**other, **share})
+    assert not (tmp_path / "soft_labels.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"num_shards": 4}, "--num_shards=4 needs --shard_index, from 0 to 3"),
+        ({"num_shards": 4, "shard_index": 4}, "--shard_index is 4; with --num_shards=4, .* 0 to 3"),
+        ({"num_shards": 4, "shard_index": -1}, "--shard_index is -1; with --num_shards=4"),
+        ({"shard_index": 1}, "--shard_index is 1; with --num_shards=1, it must be from 0 to 0"),
+    ],
+)
+def test_shares_out_of_range(
+    options: dict[str, Any], tmp_path: pathlib.Path, flags: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run_script("create_soft_labels", **options, **flags, output_dir=tmp_path)
+    assert not list(tmp_path.iterdir())

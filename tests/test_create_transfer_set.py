@@ -116,6 +116,19 @@ def test_leaks_stop_the_run_unless_allowed(
     assert ("review number 3 of a film", None) not in found
 
 
+def test_a_test_set_that_is_not_there_is_said(
+    folder: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "SST-2" / "test.tsv").unlink()
+    create(folder, exclude_task="sst-2:SST-2", drop_leaks=True)
+    assert "not looked for: " in caplog.text and "test.tsv" in caplog.text
+    assert ("Dull!", None) in texts(folder / "out.txt")
+    assert list(manifest(folder / "out.txt")["excluded"]) == [f"{folder}/SST-2/dev.tsv"]
+    (folder / "SST-2" / "dev.tsv").unlink()
+    with pytest.raises(UserError, match=r"dev\.tsv.*is missing"):
+        create(folder, exclude_task="sst-2:SST-2", drop_leaks=True)
+
+
 def test_tasks_without_their_labels(folder: pathlib.Path) -> None:
     create(folder, input_task="sst-2:SST-2", output_file="task.tsv.gz")
     assert sorted(texts(folder / "task.tsv.gz")) == [("bad film", None), ("fine film", None)]

@@ -15,7 +15,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import review
-from runs import BAD_FLAGS, NO_TRAINED_MODEL, info, metrics, predictions, results
+from runs import (
+    BAD_FLAGS,
+    NO_TRAINED_MODEL,
+    assert_same_weights,
+    info,
+    kill_after,
+    metrics,
+    predictions,
+    results,
+    saved_steps,
+)
 from scripts import run_script
 
 from classification import glue_submission
@@ -159,6 +169,114 @@ def test_best_model_is_kept(
     assert evaluation["global_step"] == best["step"]
     assert evaluation["eval_accuracy"] == pytest.approx(best["eval_accuracy"])
     assert evaluation["eval_loss"] == pytest.approx(best["eval_loss"], rel=1e-4)
+
+
+def test_finished_run_is_neither_trained_nor_logged_again(
+    trained: pathlib.Path,
+    options: dict[str, Any],
+    new_model: dict[str, Any],
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    written = {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
+    (folder / "eval_results.txt").unlink()
+    with caplog.at_level(logging.INFO):
+        run_script(
+            "run_classifier",
+            **options,
+            **new_model,
+            output_dir=folder,
+            do_train=True,
+            do_eval=True,
+            num_train_epochs=5,
+            evaluate_steps=20,
+        )
+    assert "Training has already ended at step 62." in caplog.text
+    assert (folder / "metrics.jsonl").read_text() == (trained / "metrics.jsonl").read_text()
+    assert results(folder) == results(trained)
+    # The saved state knows the last evaluation, so the best model is not taken for a new one.
+    assert {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()} == written
+
+
+def test_early_stopping(
+    trained: pathlib.Path,
+    options: dict[str, Any],
+    new_model: dict[str, Any],
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It ends where the rule says, also when interrupted before, and not again when run again."""
+
+    def run(folder: pathlib.Path, patience: int) -> None:
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            run_script(
+                "run_classifier",
+                **options,
+                **new_model,
+                output_dir=folder,
+                do_train=True,
+                do_eval=True,
+                num_train_epochs=5,
+                evaluate_steps=4,
+                save_checkpoints_steps=3,
+                keep_checkpoint_max=30,
+                early_stopping_patience=patience,
+            )
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run(whole, patience=0)
+    assert_same_weights(trained, whole)  # Evaluations on the way change nothing.
+    evaluations = metrics(whole, "eval")
+    best = last = evaluations[0]
+    for last in evaluations[1:]:
+        if last["eval_accuracy"] > best["eval_accuracy"]:
+            best = last
+        elif last["step"] == best["step"] + 2 * 4:
+            break
+    # A rule that forgot to start again at a new best would stop too early.
+    assert 2 * 4 < best["step"] < last["step"] < 60
+
+    run(stopped, patience=2)
+    assert (
+        f"Early stopping at step {last['step']:.0f}: the last 2 evaluations were no better than that "
+        f"of step {best['step']:.0f}." in caplog.text
+    )
+    until = [record for record in evaluations if record["step"] <= last["step"]]
+    assert metrics(stopped, "eval") == until
+    assert metrics(stopped, "train")[-1]["step"] == last["step"]
+    assert results(stopped)["global_step"] == info(stopped)["global_step"] == last["step"]
+    assert results(stopped)["eval_accuracy"] == last["eval_accuracy"]
+    assert info(stopped / "best")["global_step"] == best["step"]
+    steps = saved_steps(stopped)
+    assert steps[-1] == last["step"] and steps[-2] < last["step"]
+
+    # Killed before and after the best evaluation.
+    after = steps[-2]
+    before = max(step for step in steps if step < best["step"])
+    assert before < best["step"] <= after
+    for step in (before, after):
+        resumed = tmp_path / f"resumed_{step}"
+        shutil.copytree(stopped, resumed)
+        kill_after(resumed, step)
+        run(resumed, patience=2)
+        assert f"model.ckpt-{step} (step {step})" in caplog.text
+        assert saved_steps(resumed) == steps
+        assert_same_weights(stopped, resumed)
+        assert (resumed / "metrics.jsonl").read_text() == (stopped / "metrics.jsonl").read_text()
+        assert info(resumed / "best")["global_step"] == best["step"]
+
+    # Run again it stays as it is; with more patience it is trained to the end.
+    run(resumed, patience=2)
+    assert f"Training has already ended at step {last['step']:.0f}." in caplog.text
+    assert saved_steps(resumed) == steps
+    assert results(resumed) == results(stopped)
+    assert (resumed / "metrics.jsonl").read_text() == (stopped / "metrics.jsonl").read_text()
+    run(resumed, patience=0)
+    assert_same_weights(whole, resumed)
+    assert metrics(resumed, "eval") == evaluations
 
 
 def test_model_folder_alone_predicts_the_same(
@@ -595,7 +713,7 @@ def test_bad_checkpoints(
     content[len(content) // 2] ^= 1
     flipped.write_bytes(content)
     cases = [
-        (other, "other/bert_model.ckpt has 0 layers, the model 1"),
+        (other, "none of its 1 variables is in the model; it has generator/kernel, .* wants bert/"),
         (damaged("half", data_file, 0.5), "half/bert_model.ckpt: variable .* is damaged"),
         (flipped.parent, "flipped/bert_model.ckpt: variable .* is damaged"),
         (damaged("index", "bert_model.ckpt.index", 0.5), "index/bert_model.ckpt: not a readable"),
@@ -624,6 +742,10 @@ def test_bad_checkpoints(
         ({"do_train": True, "task_name": "sst3"}, "sst3 is unknown; expected one of .*sst-2"),
         ({"do_train": True, "text_a": "sentence"}, "has fixed columns"),
         ({"do_train": True, "data_dir": "nowhere"}, "nowhere/train.tsv .*is missing"),
+        (
+            {"do_train": True, "do_eval": True, "early_stopping_patience": 2},
+            "early_stopping_patience=2 .* has --do_eval=True and --evaluate_steps=0; pass",
+        ),
         ({"do_train": True, "task_name": "ax"}, "--do_train: task ax has no training set"),
         (
             {"do_train": True, "make_glue_submission": True, "submission_dir": "x"},

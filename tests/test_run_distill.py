@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import random
 import shutil
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import review
 from models import random_weights
 from runs import BAD_FLAGS, NO_TRAINED_MODEL, info, metrics, predictions, results
 from scripts import run_script
@@ -242,6 +244,32 @@ def test_pretrained_student_with_temperature_and_true_labels(
     assert info(out / "best")["global_step"] == best["step"]
 
 
+def test_early_stopping(
+    options: dict[str, Any],
+    new_student: dict[str, Any],
+    held_out: pathlib.Path,
+    tmp_path: pathlib.Path,
+) -> None:
+    """A student that does not learn is measured twice."""
+    run_script(
+        "run_distill",
+        **{**options, "learning_rate": 1e-30},
+        **new_student,
+        eval_file=f"{held_out}/*.tfrecord",
+        output_dir=tmp_path,
+        do_train=True,
+        do_eval=True,
+        num_train_epochs=1,
+        evaluate_steps=5,
+        early_stopping_patience=1,
+    )
+    evaluations = metrics(tmp_path, "eval")
+    assert [record["step"] for record in evaluations] == [5, 10]
+    assert [record["score"] for record in evaluations] == [-evaluations[0]["teacher_kl"]] * 2
+    assert results(tmp_path)["global_step"] == 10
+    assert info(tmp_path / "best")["global_step"] == 5
+
+
 def test_records_of_other_settings(
     soft_labels: pathlib.Path,
     held_out: pathlib.Path,
@@ -307,7 +335,7 @@ def test_records_of_other_settings(
         ),
         (
             {"input_file": f"{soft_labels}/*.tfrecord,{other_teacher}/*.tfrecord"},
-            "has teacher_weights_sha256 .*distill from one teacher at a time",
+            "has teacher_weights_sha256 .*distill from sets that one teacher labelled",
         ),
         (
             {"input_file": f"{held_out}/*.tfrecord", "hard_label_weight": 0.5},
@@ -521,3 +549,208 @@ def test_patience_follows_the_hidden_states_of_the_teacher(
         with pytest.raises(UserError, match=message):
             run_script("run_distill", **flags, patience_weight=5.0, output_dir=never)
         assert not never.exists()
+
+
+@pytest.fixture(scope="module")
+def similarity(
+    new_student: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], pathlib.Path]:
+    """STS-B in small, 2.5 points for each positive text of a pair: its flags, and a teacher."""
+    data, folder = tmp_path_factory.mktemp("STS-B"), tmp_path_factory.mktemp("regression_teacher")
+    rng = random.Random(3)
+    for name, count in (("train", 150), ("dev", 50), ("test", 30), ("transfer", 300)):
+        lines = ["\t".join(f"column {i}" for i in range(9)) + "\tscore" * (name != "test")]
+        for i in range(count):
+            positive = rng.choice([(0, 0), (0, 1), (1, 0), (1, 1)])
+            cells = [str(i), *["-"] * 6, *(review(rng, label) for label in positive)]
+            lines.append("\t".join(cells + [f"{2.5 * sum(positive):.3f}"] * (name != "test")))
+        (data / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    pairs = [line.split("\t")[7:9] for line in lines[1:]]
+    (data / "transfer.tsv").write_text("".join("\t".join(pair) + "\n" for pair in pairs))
+    flags = {
+        "task_name": "STS-B",
+        "data_dir": data,
+        "max_seq_length": 32,
+        "train_batch_size": 16,
+        "learning_rate": 1e-3,
+    }
+    run_script(
+        "run_classifier",
+        **flags,
+        **new_student,
+        output_dir=folder,
+        do_train=True,
+        num_train_epochs=20,
+    )
+    return flags, folder
+
+
+@pytest.fixture(scope="module")
+def score_labels(
+    similarity: tuple[dict[str, Any], pathlib.Path], tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """The teacher's scores, and layers' states, of 150 labelled and 300 unlabelled pairs."""
+    flags, teacher = similarity
+    folder = tmp_path_factory.mktemp("score_labels")
+    task = {name: flags[name] for name in ("task_name", "data_dir", "max_seq_length")}
+    run_script(
+        "create_soft_labels",
+        **task,
+        init_checkpoint=teacher,
+        input_file=flags["data_dir"] / "transfer.tsv",
+        hidden_state_layers="1",
+        output_dir=folder,
+    )
+    return folder
+
+
+def test_regression_teacher(
+    similarity: tuple[dict[str, Any], pathlib.Path],
+    score_labels: pathlib.Path,
+    new_student: dict[str, Any],
+    tmp_path: pathlib.Path,
+) -> None:
+    """A student of scores, with a share of the true ones; evaluated on task and teacher."""
+    flags, teacher = similarity
+    manifest = json.loads((score_labels / "soft_labels.json").read_text())
+    assert (manifest["labels"], manifest["is_regression"]) == ([], True)
+    assert (manifest["num_examples"], manifest["num_labelled"]) == (450, 150)
+    assert manifest["are_pairs"] is True
+    run_script(
+        "run_distill",
+        **flags,
+        **new_student,
+        input_file=f"{score_labels}/*.tfrecord",
+        eval_file=f"{score_labels}/*.tfrecord",
+        output_dir=tmp_path,
+        do_train=True,
+        do_eval=True,
+        do_predict=True,
+        hard_label_weight=0.25,
+        num_train_epochs=12,
+        evaluate_steps=150,
+        log_steps=20,
+    )
+    train = metrics(tmp_path, "train")
+    assert set(train[0]) == {"step", "kind", "loss", "soft_loss", "hard_loss", "learning_rate"}
+    for line in train:
+        mixed = 0.75 * line["soft_loss"] + 0.25 * line["hard_loss"]
+        assert line["loss"] == pytest.approx(mixed, rel=1e-4)
+    assert train[-1]["soft_loss"] < train[0]["soft_loss"] / 4
+    evaluation = results(tmp_path)
+    assert list(evaluation) == [
+        "eval_loss",
+        "eval_pearson",
+        "eval_spearman",
+        "global_step",
+        "loss",
+        "teacher_mse",
+        "teacher_pearson",
+    ]
+    assert evaluation["teacher_mse"] < 0.5 and evaluation["teacher_pearson"] > 0.9
+    assert evaluation["eval_pearson"] > 0.8
+    assert predictions(tmp_path).shape == (30, 1)
+    assert (info(tmp_path)["labels"], info(tmp_path)["is_regression"]) == ([], True)
+    assert info(tmp_path)["teacher_weights_sha256"] == info(teacher)["weights_sha256"]
+
+
+def test_patience_with_a_regression_teacher(
+    similarity: tuple[dict[str, Any], pathlib.Path],
+    score_labels: pathlib.Path,
+    write_config: Callable[..., str],
+    vocab_file: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    """On a teacher of two layers that no label was ever shown to."""
+    config = load_config(write_config(num_hidden_layers=2))
+    teacher, labelled, out = (tmp_path / name for name in ("teacher", "labelled", "out"))
+    values = random_weights(ClassifierModel(config, 1))
+    write_model_folder(str(teacher), values, config, vocab_file, {"labels": []})
+    data_dir = similarity[0]["data_dir"]
+    run_script(
+        "create_soft_labels",
+        init_checkpoint=teacher,
+        input_file=data_dir / "transfer.tsv",
+        hidden_state_layers="1",
+        max_seq_length=LENGTH,
+        output_dir=labelled,
+    )
+    run_script(
+        "run_distill",
+        input_file=f"{labelled}/*.tfrecord",
+        init_checkpoint=teacher,
+        init_strategy="embeddings_only",
+        max_seq_length=LENGTH,
+        train_batch_size=16,
+        learning_rate=2e-3,
+        log_steps=10,
+        patience_weight=5.0,
+        num_train_epochs=4,
+        do_train=True,
+        output_dir=out,
+    )
+    lines = metrics(out, "train")
+    assert lines[-1]["patience_loss"] < 0.7 * lines[0]["patience_loss"]
+    for line in lines:
+        expected = line["soft_loss"] + 5 * line["patience_loss"]
+        assert line["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_scores_and_labels_do_not_mix(
+    similarity: tuple[dict[str, Any], pathlib.Path],
+    score_labels: pathlib.Path,
+    soft_labels: pathlib.Path,
+    teacher: pathlib.Path,
+    new_student: dict[str, Any],
+    task: dict[str, Any],
+    tmp_path: pathlib.Path,
+) -> None:
+    sts_b, score_teacher = similarity
+    scores = {"input_file": f"{score_labels}/*.tfrecord", "max_seq_length": 32, **new_student}
+    classes = {"input_file": f"{soft_labels}/*.tfrecord", "max_seq_length": LENGTH, **new_student}
+    regression = r"a regression \(a score, no labels\)"
+    labels = "a classification with the labels 0, 1"
+    (tmp_path / "dev.tsv").write_text("first\tsecond\tlabel\ngood film\tbad film\t1\n")
+    pairs = {"data_dir": tmp_path, "text_a": "first", "text_b": "second"}
+    as_classes = {"task_name": "tsv", **pairs, "label": "label", "labels": "0,1"}
+    sts_b_task = {name: sts_b[name] for name in ("task_name", "data_dir")}
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        (
+            "create_soft_labels",
+            {"init_checkpoint": score_teacher, **task, "max_seq_length": LENGTH},
+            f"made for {regression}, this run is {labels}",
+        ),
+        (
+            "create_soft_labels",
+            {"init_checkpoint": teacher, **sts_b_task, "max_seq_length": LENGTH},
+            f"made for {labels}, this run is {regression}",
+        ),
+        (
+            "run_distill",
+            {**scores, **task, "do_eval": True},
+            f"input_file=.*score_labels.* made for {regression}, this run is {labels}",
+        ),
+        (
+            "run_distill",
+            {**classes, **sts_b_task, "do_eval": True},
+            f"input_file=.*soft_labels.* made for {labels}, this run is {regression}",
+        ),
+        (
+            "run_distill",
+            {**scores, "init_checkpoint": teacher},
+            f"model .*teacher.* made for {labels}, this run is {regression}",
+        ),
+        ("run_distill", {**scores, "temperature": 2}, "temperature=2.0, but .* has scores of a"),
+        (
+            "run_distill",
+            {**classes, **as_classes, "do_eval": True},
+            "input_file=.*soft_labels.* holds single texts, task tsv pairs of texts",
+        ),
+    ]
+    for script, flags, message in cases:
+        out = tmp_path / "out"
+        if script == "run_distill":
+            flags["do_train"] = True
+        with pytest.raises(UserError, match=message):
+            run_script(script, **flags, output_dir=out)
+        assert not out.exists()

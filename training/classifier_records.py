@@ -30,6 +30,11 @@ _CHUNK_ROWS = 2000
 _LOGGED_EXAMPLES = 5
 
 
+def num_outputs(labels: Sequence[str]) -> int:
+    """Of a model for these labels: one for each, or the score of a regression, which has none."""
+    return len(labels) or 1
+
+
 def feature_spec(
     max_seq_length: int, is_regression: bool = False
 ) -> dict[str, tf.io.FixedLenFeature]:

@@ -14,15 +14,20 @@ from common.errors import UserError
 from training.termination import EXIT_TERMINATED
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs `main` under absl; a UserError becomes one line on stderr and exit status 1."""
+def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) -> None:
+    """Runs `main` under absl; a UserError becomes one line on stderr and exit status 1.
+
+    Args:
+      main: Called with the name of the script and, if it takes them, its arguments.
+      takes_arguments: Whether there may be more than flags.
+    """
     # Before TensorFlow is imported: its start-up notices would bury our output. Where there is no
     # GPU driver, they include an error about its absence.
     has_gpu_driver = os.path.exists("/proc/driver/nvidia")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu_driver else "3")
 
     def guarded(argv: Sequence[str]) -> None:
-        if len(argv) > 1:
+        if len(argv) > 1 and not takes_arguments:
             raise app.UsageError(
                 f'unexpected argument "{argv[1]}"; every flag is written --name=value'
             )

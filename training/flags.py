@@ -14,6 +14,7 @@ from absl import flags
 from common.errors import UserError
 
 if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
+    from common.beam import BeamOptions
     from training.run import RunOptions
     from training.strategy import DeviceOptions
 
@@ -83,6 +84,13 @@ def define_epoch_flags() -> None:
     flags.DEFINE_integer("eval_batch_size", 8, "Examples per evaluation batch.", lower_bound=1)
     flags.DEFINE_integer("predict_batch_size", 8, "Examples per prediction batch.", lower_bound=1)
     flags.DEFINE_float("num_train_epochs", 3.0, "Passes over the training set.", lower_bound=0.0)
+    flags.DEFINE_integer(
+        "early_stopping_patience",
+        0,
+        "Stop after so many evaluations in a row without a new best (with --do_eval and "
+        "--evaluate_steps). 0 trains to the end.",
+        lower_bound=0,
+    )
     flags.DEFINE_float(
         "warmup_proportion",
         0.1,
@@ -172,6 +180,23 @@ def define_task_flags() -> None:
     )
 
 
+def define_beam_flags() -> None:
+    """Many machines, for scripts that prepare data."""
+    flags.DEFINE_string(
+        "beam_runner",
+        None,
+        "Run on Apache Beam: DirectRunner (this machine), DataflowRunner, FlinkRunner, SparkRunner "
+        "or another runner of Beam. Workers must reach all files by the names given here. The output "
+        "is the same as without.",
+    )
+    flags.DEFINE_string(
+        "beam_options",
+        "",
+        "Options of Beam and of the runner, as on a command line: '--project=name --region=here "
+        "--temp_location=gs://bucket/tmp'. Only with --beam_runner.",
+    )
+
+
 # All of `define_task_flags`; they are the arguments of `classification.tasks.get_task`.
 TASK_FLAGS = ["task_name", "data_source", "data_dir", "text_a", "text_b", "label", "labels"]
 
@@ -193,6 +218,17 @@ RUN_FLAGS = [
 FINE_TUNING_FLAGS = [*RUN_FLAGS, "do_lower_case", "warmup_proportion"]
 
 
+def beam_options(values: flags.FlagValues) -> BeamOptions | None:
+    """The values of `define_beam_flags`; None without a runner."""
+    from common.beam import parse_options
+
+    if values.beam_runner:
+        return parse_options(values.beam_runner, values.beam_options)
+    if values.beam_options:
+        raise UserError(f"--beam_options={values.beam_options} needs --beam_runner.")
+    return None
+
+
 def device_options(values: flags.FlagValues) -> DeviceOptions:
     """The values of `define_device_flags`."""
     from training.strategy import DeviceOptions
@@ -207,10 +243,22 @@ def device_options(values: flags.FlagValues) -> DeviceOptions:
     )
 
 
+def check_early_stopping(values: flags.FlagValues) -> None:
+    """Raises a UserError when early stopping has no evaluations to go by."""
+    patience = values.early_stopping_patience
+    if patience and values.do_train and not (values.do_eval and values.evaluate_steps):
+        raise UserError(
+            f"--early_stopping_patience={patience} counts evaluations while training, but this run "
+            f"has --do_eval={values.do_eval} and --evaluate_steps={values.evaluate_steps}; pass "
+            "--do_eval and --evaluate_steps with the updates between evaluations."
+        )
+
+
 def run_options(
     values: flags.FlagValues,
     num_train_steps: int,
     num_warmup_steps: int,
+    early_stopping_patience: int = 0,
 ) -> RunOptions:
     """The values of `define_optimization_flags` and of a script's own length of training."""
     from training.loop import TrainOptions
@@ -233,6 +281,7 @@ def run_options(
             steps_per_call=values.iterations_per_loop if values.use_tpu else 1,
             save_checkpoints_steps=values.save_checkpoints_steps,
             evaluate_steps=values.evaluate_steps,
+            early_stopping_patience=early_stopping_patience,
             log_steps=values.log_steps,
             random_seed=values.random_seed,
         ),

@@ -172,10 +172,11 @@ def training_batches(
       start_step: Number of batches to leave out; whole epochs are skipped without reading.
       group_by_length: Sort the examples of `LENGTH_WINDOW` batches by the number of tokens, cut
         each batch to its longest example, and shuffle the batches. The examples are the same;
-        padding is not computed.
+        padding is not computed. Only where `training.strategy.lengths_may_vary`.
 
     Returns:
-      Batches of Tensors [batch_size, ...]; the length axis of grouped ones varies by batch.
+      Batches of Tensors [batch_size, ...] of static shape; the length axis of grouped ones varies by
+      batch.
     """
     window = LENGTH_WINDOW if group_by_length else 1
     first_window, first_batch = divmod(start_step, window)
@@ -228,11 +229,14 @@ def evaluation_batches(
     return _full_batches(dataset, batch_size, group_by_length)
 
 
-def array_batches(features: Mapping[str, np.ndarray], batch_size: int) -> tf.data.Dataset:
-    """`evaluation_batches`, grouped by length, of rows in memory: name -> [num_examples, ...]."""
+def array_batches(
+    features: Mapping[str, np.ndarray], batch_size: int, group_by_length: bool = False
+) -> tf.data.Dataset:
+    """`evaluation_batches` of rows in memory: name -> [num_examples, ...]."""
     dataset = tf.data.Dataset.from_tensor_slices(dict(features))
-    dataset = dataset.enumerate().batch(LENGTH_WINDOW * batch_size)
-    return _full_batches(dataset, batch_size, group_by_length=True)
+    window = (LENGTH_WINDOW if group_by_length else 1) * batch_size
+    dataset = dataset.enumerate().batch(window)
+    return _full_batches(dataset, batch_size, group_by_length)
 
 
 def _full_batches(

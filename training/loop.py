@@ -22,6 +22,7 @@ from common.errors import UserError
 from modeling.optimization import AdamWeightDecay
 from training.reporting import Reporter
 from training.run_state import RunState
+from training.strategy import lengths_may_vary
 from training.termination import EXIT_TERMINATED
 
 Batch = Mapping[str, tf.Tensor]
@@ -57,6 +58,7 @@ class TrainOptions:
       steps_per_call: Updates per call of the compiled function.
       save_checkpoints_steps: Updates between saved states.
       evaluate_steps: Updates between evaluations; 0 for none before the end.
+      early_stopping_patience: Evaluations in a row without a new best that end the run; 0 for none.
       log_steps: Updates between lines of metrics.
       random_seed: Seed of dropout.
     """
@@ -66,6 +68,7 @@ class TrainOptions:
     steps_per_call: int = 1
     save_checkpoints_steps: int = 1000
     evaluate_steps: int = 0
+    early_stopping_patience: int = 0
     log_steps: int = 100
     random_seed: int = 0
 
@@ -81,7 +84,7 @@ def train(
     evaluate: Callable[[], object],
     is_terminated: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Trains from the state's step to the end.
+    """Trains from the state's step to the last one, or until early stopping.
 
     Args:
       objective: What to minimize.
@@ -99,13 +102,14 @@ def train(
     Raises:
       UserError: The loss is not finite. Nothing is saved after the last finite step.
     """
-    if state.step >= options.num_train_steps:
-        logging.info("Training has already reached step %d.", state.step)
+    if state.step >= options.num_train_steps or stops_early(state, options):
+        logging.info("Training has already ended at step %d.", state.step)
         return
     train_steps = compiled_steps(objective, optimizer, strategy, options)
     iterator = iter(strategy.experimental_distribute_dataset(batches_from(state.step)))
     step = state.step
-    while step < options.num_train_steps:
+    ended = False
+    while not ended:
         until = min(
             [options.num_train_steps, step + options.steps_per_call]
             + [
@@ -127,20 +131,35 @@ def train(
         state.add_losses({name: float(value) for name, value in losses.items()})
         reporter.progress(until, float(losses["loss"]) / (until - step))
         step = until
-        last = step == options.num_train_steps
-        if last or step % options.log_steps == 0:
+        ended = step == options.num_train_steps
+        if ended or (options.evaluate_steps and step % options.evaluate_steps == 0):
+            evaluate()
+            ended = ended or stops_early(state, options)
+        if ended or step % options.log_steps == 0:
             means = state.take_mean_losses()
             # The rate of the update just done, which is the one that follows `step - 1` updates.
             means["learning_rate"] = float(optimizer.schedule(tf.constant(step - 1)))
             reporter.scalars(step, means)
-        if last or (options.evaluate_steps and step % options.evaluate_steps == 0):
-            evaluate()
         terminated = is_terminated()
-        if last or terminated or step % options.save_checkpoints_steps == 0:
+        if ended or terminated or step % options.save_checkpoints_steps == 0:
             state.save()
-        if terminated and not last:
+        if terminated and not ended:
             logging.info("Terminated; run the same command again to continue.")
             sys.exit(EXIT_TERMINATED)
+
+
+def stops_early(state: RunState, options: TrainOptions) -> bool:
+    """Whether the evaluations so far end the run, and if so, says why."""
+    patience = options.early_stopping_patience
+    if not patience or state.evaluations_since_best(options.evaluate_steps) < patience:
+        return False
+    logging.info(
+        "Early stopping at step %d: the last %d evaluations were no better than that of step %d.",
+        state.step,
+        state.evaluations_since_best(options.evaluate_steps),
+        state.best_step.numpy(),
+    )
+    return True
 
 
 def compiled_steps(
@@ -154,6 +173,31 @@ def compiled_steps(
     It returns the sums of the losses over these steps, in float64, and the first step whose loss was
     not finite (-1 for none).
     """
+    step_of_replica = replica_step(objective, optimizer, options)
+
+    @tf.function
+    def train_steps(iterator: tf.data.Iterator, count: tf.Tensor) -> tuple:
+        totals = {k: tf.constant(0.0, tf.float64) for k in ("loss", *objective.loss_weights)}
+        bad_step = tf.constant(-1, tf.int64)
+        for _ in tf.range(count):
+            step = tf.identity(optimizer.iterations)
+            per_replica = strategy.run(step_of_replica, args=(next(iterator),))
+            losses = {k: strategy.experimental_local_results(v)[0] for k, v in per_replica.items()}
+            totals = {k: total + tf.cast(losses[k], tf.float64) for k, total in totals.items()}
+            is_first = tf.logical_and(bad_step < 0, ~tf.math.is_finite(losses["loss"]))
+            bad_step = tf.where(is_first, step, bad_step)
+        return totals, bad_step
+
+    return train_steps
+
+
+def replica_step(
+    objective: Objective, optimizer: AdamWeightDecay, options: TrainOptions
+) -> Callable[[Batch], dict[str, tf.Tensor]]:
+    """One update as each replica computes it: its part of the batch -> the losses of the whole batch.
+
+    On a TPU this is what the compiler sees; it must have static shapes and run on the device alone.
+    """
     variables = objective.model.trainable_variables
     parts = options.gradient_accumulation_steps
 
@@ -166,7 +210,7 @@ def compiled_steps(
         grads = [tf.convert_to_tensor(g) for g in tape.gradient(losses["loss"], variables)]
         return grads, losses
 
-    def replica_step(batch: Batch) -> dict[str, tf.Tensor]:
+    def step(batch: Batch) -> dict[str, tf.Tensor]:
         context = tf.distribute.get_replica_context()
         counts = context.all_reduce(tf.distribute.ReduceOp.SUM, objective.counts(batch))
         seed = tf.stack([tf.constant(options.random_seed), tf.cast(optimizer.iterations, tf.int32)])
@@ -192,20 +236,7 @@ def compiled_steps(
         )
         return losses
 
-    @tf.function
-    def train_steps(iterator: tf.data.Iterator, count: tf.Tensor) -> tuple:
-        totals = {k: tf.constant(0.0, tf.float64) for k in ("loss", *objective.loss_weights)}
-        bad_step = tf.constant(-1, tf.int64)
-        for _ in tf.range(count):
-            step = tf.identity(optimizer.iterations)
-            per_replica = strategy.run(replica_step, args=(next(iterator),))
-            losses = {k: strategy.experimental_local_results(v)[0] for k, v in per_replica.items()}
-            totals = {k: total + tf.cast(losses[k], tf.float64) for k, total in totals.items()}
-            is_first = tf.logical_and(bad_step < 0, ~tf.math.is_finite(losses["loss"]))
-            bad_step = tf.where(is_first, step, bad_step)
-        return totals, bad_step
-
-    return train_steps
+    return step
 
 
 def _split_shape(x: tf.Tensor, parts: int) -> tf.Tensor:
@@ -246,6 +277,9 @@ def evaluate(
 class Predictor:
     """A model's logits for data sets, traced once however often it is called.
 
+    Attributes:
+      lengths_may_vary: Whether its batches may be grouped by length.
+
     Args:
       model: Maps a batch to logits [batch_size, num_labels].
       strategy: Where to compute.
@@ -253,6 +287,7 @@ class Predictor:
 
     def __init__(self, model: tf_keras.Model, strategy: tf.distribute.Strategy):
         self._model, self._strategy = model, strategy
+        self.lengths_may_vary = lengths_may_vary(strategy)
         self._traced: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, batches: tf.data.Dataset, num_examples: int) -> np.ndarray:

@@ -20,6 +20,7 @@ import functools
 import gzip
 import itertools
 import math
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -33,6 +34,8 @@ from common.files import (
     atomic_output,
     exists,
     file_size,
+    make_folder,
+    move,
     open_binary,
     remove,
     sha256_file,
@@ -90,16 +93,32 @@ class RecordWriter:
         self.write_many([record])
 
     def write_many(self, records: Sequence[bytes]) -> None:
-        checksums = _masked(np.fromiter(map(google_crc32c.value, records), np.uint32, len(records)))
-        parts: list[bytes] = []
-        for record, checksum in zip(records, checksums.tolist(), strict=True):
-            parts += _frame_head(len(record)), record, checksum.to_bytes(4, "little")
-        self._file.write(b"".join(parts))
-        self.num_records += len(records)
+        self.write_framed(frame_records(records), len(records))
+
+    def write_framed(self, data: bytes, num_records: int) -> None:
+        """Writes what `frame_records` made of that many records."""
+        self._file.write(data)
+        self.num_records += num_records
 
     def _delete_old_sidecar(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and exists(_sidecar_path(self.path)):
-            remove(_sidecar_path(self.path))
+        if kind is None:
+            _remove_sidecar(self.path)
+
+
+def frame_records(records: Sequence[bytes]) -> bytes:
+    """The bytes of records in a (not compressed) file."""
+    checksums = _masked(np.fromiter(map(google_crc32c.value, records), np.uint32, len(records)))
+    parts: list[bytes] = []
+    for record, checksum in zip(records, checksums.tolist(), strict=True):
+        parts += _frame_head(len(record)), record, checksum.to_bytes(4, "little")
+    return b"".join(parts)
+
+
+def move_records(source: str, path: str) -> None:
+    """Gives a finished file its name, in place of an earlier one, whose sidecar is deleted."""
+    make_folder(os.path.dirname(path) or ".")
+    _remove_sidecar(path)
+    move(source, path)
 
 
 def serialize_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
@@ -166,6 +185,11 @@ def is_finished(record_path: str, info: Mapping[str, Any]) -> bool:
 
 def _sidecar_path(record_path: str) -> str:
     return record_path + ".json"
+
+
+def _remove_sidecar(record_path: str) -> None:
+    if exists(_sidecar_path(record_path)):
+        remove(_sidecar_path(record_path))
 
 
 def _masked(checksums: np.ndarray) -> np.ndarray:

@@ -13,20 +13,12 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from common.files import (
-    exists,
-    is_folder,
-    list_folder,
-    open_binary,
-    parse_json,
-    read_lines,
-    write_text,
-)
+from common.files import exists, is_folder, list_folder, open_binary, write_text
+from training.metrics_log import METRICS_FILE, read_metrics
 from training.records import RecordWriter
 
 # A terminal's line is redrawn this often; a log file gets a line this often (seconds).
 TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 15.0
-KINDS = ("train", "eval")
 
 
 class Reporter:
@@ -42,10 +34,11 @@ class Reporter:
 
     def __init__(self, output_dir: str, num_steps: int, batch_size: int, start_step: int):
         self.num_steps, self.batch_size = num_steps, batch_size
-        self._path = os.path.join(output_dir, "metrics.jsonl")
-        kept = _lines_up_to(self._path, start_step) if exists(self._path) else []
-        write_text(self._path, "".join(line + "\n" for line in kept))
-        self._recorded = {(record["step"], record["kind"]) for record in map(json.loads, kept)}
+        self._path = os.path.join(output_dir, METRICS_FILE)
+        before = read_metrics(output_dir) if exists(self._path) else []
+        kept = [record for record in before if record["step"] <= start_step]
+        write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+        self._recorded = {(record["step"], record["kind"]) for record in kept}
         folders = {"train": output_dir, "eval": os.path.join(output_dir, "eval")}
         for folder in folders.values():
             _drop_events_after(folder, start_step)
@@ -93,18 +86,6 @@ class Reporter:
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
         self._writers[kind].flush()
-
-
-def _lines_up_to(path: str, last_step: int) -> list[str]:
-    kept = []
-    for _, line in read_lines(path):
-        try:
-            record = parse_json(line)
-            if record["kind"] in KINDS and record["step"] <= last_step:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue  # The line a killed run was writing.
-    return kept
 
 
 def _drop_events_after(folder: str, last_step: int) -> None:

@@ -27,7 +27,7 @@ from training.input import FeatureSpec, RecordSet, damage_named, training_batche
 from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
 from training.run_state import RunState
-from training.strategy import check_batch_size
+from training.strategy import check_batch_size, lengths_may_vary
 from training.termination import sigterm_noted
 
 BEST_FOLDER = "best"
@@ -43,6 +43,18 @@ class Evaluation(NamedTuple):
 
     metrics: dict[str, float]
     score: float
+
+
+class Trained(NamedTuple):
+    """What a run has come to.
+
+    Attributes:
+      step: Updates done; fewer than planned where training stopped early.
+      evaluation: Of the final model; None where nothing was to be evaluated.
+    """
+
+    step: int
+    evaluation: Evaluation | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +93,11 @@ def run_training(
     write_model: Callable[[str, int], None],
     evaluate: Callable[[], Evaluation] | None = None,
     group_by_length: bool = True,
-) -> Evaluation | None:
+) -> Trained:
     """Trains to the end, or finishes a run that was interrupted.
+
+    The final model is that of the last update, also where training stops early; the best one is kept
+    in `output_dir/best`.
 
     Args:
       objective: Its model was made in the strategy's scope.
@@ -92,11 +107,8 @@ def run_training(
       options: See `RunOptions`.
       write_model: Writes a model folder, given its path and the number of updates.
       evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
-        with the highest score is kept in `output_dir/best`.
+        with the highest score, the first of equal ones, is the best.
       group_by_length: See `training_batches`; off where all records are full.
-
-    Returns:
-      The evaluation of the final model; None without `evaluate`.
 
     Raises:
       UserError: There is less than one batch, it cannot be divided, the checkpoint does not fit, the
@@ -136,7 +148,7 @@ def run_training(
         if evaluate is None:
             return
         result = evaluations[state.step] = evaluate()
-        reporter.scalars(state.step, result.metrics, kind="eval")
+        reporter.scalars(state.step, {**result.metrics, "score": result.score}, kind="eval")
         logging.info(
             "Evaluation at step %d: %s",
             state.step,
@@ -145,9 +157,11 @@ def run_training(
         if state.is_best(result.score):
             write_model(os.path.join(options.output_dir, BEST_FOLDER), state.step)
 
+    by_length = group_by_length and lengths_may_vary(strategy)
+
     def batches_from(step: int) -> tf.data.Dataset:
         return training_batches(
-            records, spec, options.train_batch_size, loop.random_seed, step, group_by_length
+            records, spec, options.train_batch_size, loop.random_seed, step, by_length
         )
 
     with damage_named(records), sigterm_noted() as is_terminated:
@@ -165,7 +179,7 @@ def run_training(
     write_model(options.output_dir, state.step)
     if state.step not in evaluations:  # Nothing was left to train.
         evaluate_and_keep_best()
-    return evaluations.get(state.step)
+    return Trained(state.step, evaluations.get(state.step))
 
 
 def initialize(model: tf_keras.Model, options: RunOptions) -> None:

@@ -190,6 +190,16 @@ class RunState:
         self._logged_step.assign(self.step)
         return means
 
+    def evaluations_since_best(self, evaluate_steps: int) -> int:
+        """How many evaluations in a row were no new best, when there is one every `evaluate_steps`.
+
+        It follows from what is saved, so an interrupted run that goes on counts as one that was not.
+        """
+        best_step = int(self.best_step.numpy())
+        if best_step < 0:
+            return 0
+        return self.step // evaluate_steps - best_step // evaluate_steps
+
     def is_best(self, value: float) -> bool:
         """Notes the value of an evaluation (higher is better); True when it is the best so far."""
         # What is not a number is never better.

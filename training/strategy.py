@@ -68,6 +68,15 @@ def _tpu_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
     return strategy
 
 
+def lengths_may_vary(strategy: tf.distribute.Strategy) -> bool:
+    """Whether batches may be cut to their longest row (`training.input`).
+
+    On TPUs each shape is a program of its own and the loop over steps runs one program, so there all
+    batches have the full length, as in the original.
+    """
+    return not isinstance(strategy, tf.distribute.TPUStrategy)
+
+
 def check_batch_size(
     flag: str, batch_size: int, strategy: tf.distribute.Strategy, parts: int = 1
 ) -> None:

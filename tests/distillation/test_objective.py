@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import log_softmax, softmax
+from scipy.stats import pearsonr
 
 from distillation.objective import (
     DistillationObjective,
+    RegressionDistillationObjective,
     agreement,
     kl_divergence,
     soft_cross_entropy,
@@ -196,16 +198,17 @@ def test_padding_rows_weigh_nothing() -> None:
         assert float(padded.counts(padded_batch)[name]) == float(count) == 4.0, name
 
 
-def test_training_uses_dropout_and_measuring_does_not() -> None:
+def test_training_uses_dropout() -> None:
     teacher, student = random_logits()
     objective = objective_of(tf.constant(student), 2.0, 0.0)
-    model = cast(GivenLogits, objective.model)
-    batch = batch_of(teacher)
-    objective.sums(batch, tf.constant([1, 2]))
-    metrics = objective.metrics({**batch, "is_real_row": tf.constant([1.0] * 5 + [0.0])})
-    assert model.seeds[0] is not None and model.seeds[1] is None
+    objective.sums(batch_of(teacher), tf.constant([1, 2]))
+    assert cast(GivenLogits, objective.model).seeds[0].numpy().tolist() == [1, 2]
 
-    means = {name: float(total) / float(count) for name, (total, count) in metrics.items()}
+
+def test_agreement_over_a_set() -> None:
+    teacher, student = random_logits()
+    objective = objective_of(tf.constant(student), 2.0, 0.0)
+    means = objective.agreement(teacher[:5], student[:5])
     log_teacher, log_student = (
         log_softmax(x[:5].astype(np.float64), axis=-1) for x in (teacher, student)
     )
@@ -241,3 +244,38 @@ def test_patience_is_the_distance_of_directions() -> None:
     expected_patience = np.mean(distances, axis=0)[is_real > 0].mean()
     soft = expected_cross_entropy(teacher, logits, 1.0)[is_real > 0].mean()
     np.testing.assert_allclose(loss_of(objective, batch), soft + 10 * expected_patience, rtol=1e-5)
+
+
+@pytest.mark.parametrize("hard_weight", [0.0, 0.3, 1.0])
+def test_regression_is_squared_error(hard_weight: float) -> None:
+    teacher, student = random_logits(labels=1)
+    scores, has_label = np.array([2.5, 0, 4.25, 0, 1, 3], np.float32), np.array([1, 0, 1, 0, 0, 1])
+    is_real = np.array([1, 1, 1, 1, 1, 0])
+    batch = batch_of(teacher, None, has_label, is_real)
+    batch["label_ids"] = tf.constant(scores)
+    outputs = tf.constant(student)
+    model = cast(ClassifierModel, GivenLogits(outputs))
+    objective = RegressionDistillationObjective(model, hard_weight)
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        loss = loss_of(objective, batch)
+    from_teacher = (student - teacher)[:, 0].astype(np.float64)
+    from_labels = (student[:, 0] - scores).astype(np.float64)
+    labelled = [0, 2]  # Row 5 has a score but only fills up the batch.
+    soft, hard = (from_teacher[:5] ** 2).mean(), (from_labels[labelled] ** 2).mean()
+    assert float(loss) == pytest.approx((1 - hard_weight) * soft + hard_weight * hard, rel=1e-5)
+    gradient = (1 - hard_weight) * 2 * from_teacher * is_real / 5
+    gradient[labelled] += hard_weight * 2 * from_labels[labelled] / 2
+    np.testing.assert_allclose(tape.gradient(loss, outputs)[:, 0], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_agreement_of_scores() -> None:
+    teacher, student = random_logits(labels=1)
+    objective = RegressionDistillationObjective(cast(ClassifierModel, GivenLogits(student)))
+    assert objective.agreement(teacher, student) == {
+        "teacher_mse": pytest.approx(np.mean((teacher - student) ** 2), rel=1e-6),
+        "teacher_pearson": pytest.approx(pearsonr(teacher[:, 0], student[:, 0])[0], rel=1e-5),
+    }
+    constant = np.ones_like(teacher)
+    assert objective.agreement(teacher, constant)["teacher_pearson"] == 0.0
+    assert objective.distance in objective.agreement(teacher, student)

@@ -15,8 +15,8 @@ from common.errors import UserError
 from distillation.soft_labels import (
     MANIFEST,
     TransferExample,
-    all_single_or_all_pairs,
     check_earlier_shards,
+    check_pairs,
     feature_spec,
     is_finished,
     read_manifest,
@@ -67,7 +67,7 @@ def write_set(
     for path, count in zip(paths, counts, strict=True):
         write_shard(path, list(examples(count)), features(count), logits(count), description)
     num_labelled = sum(e.label_id is not None for count in counts for e in examples(count))
-    write_manifest(str(folder), counts, num_labelled, description, {"tensorflow": "x"})
+    write_manifest(str(folder), counts, num_labelled, False, description, {"tensorflow": "x"})
     return paths
 
 
@@ -87,23 +87,13 @@ def test_shards_are_consecutive_and_lazy() -> None:
     assert list(shards_of([], 3)) == []
 
 
-@pytest.mark.parametrize("size", [3, 10])
-def test_single_texts_beside_pairs(size: int) -> None:
-    singles, pairs = list(examples(4)), list(examples(4, pairs=True))
-    for same in (singles, pairs):
-        assert [e for s in shards_of(all_single_or_all_pairs(same), size) for e in s] == same
-    pair, single = TransferExample("b.tsv:9", "one", "two"), TransferExample("b.txt:9", "one", None)
-    with pytest.raises(UserError, match=r"a\.txt:1 and b\.tsv:9.*single text.*pair"):
-        list(shards_of(all_single_or_all_pairs([*singles, pair]), size))
-    with pytest.raises(UserError, match=r"a\.txt:1 and b\.txt:9.*single text.*pair"):
-        list(shards_of(all_single_or_all_pairs([*pairs, single]), size))
-
-
-def test_examples_before_a_mixed_one_are_passed_on() -> None:
-    checked = all_single_or_all_pairs([*examples(2), *examples(1, pairs=True)])
-    assert [next(checked), next(checked)] == list(examples(2))
-    with pytest.raises(UserError, match="a transfer set is all single texts or all pairs"):
-        next(checked)
+def test_single_texts_beside_pairs() -> None:
+    for recorded, wanted in ((True, True), (False, False), (None, True)):
+        check_pairs(recorded, wanted, "a", "b")
+    with pytest.raises(UserError, match="^a holds pairs of texts, b single texts;"):
+        check_pairs(True, False, "a", "b")
+    with pytest.raises(UserError, match="^a holds single texts, b pairs of texts;"):
+        check_pairs(False, True, "a", "b")
 
 
 def test_records_hold_what_was_written(tmp_path: Path) -> None:
@@ -112,7 +102,10 @@ def test_records_hold_what_was_written(tmp_path: Path) -> None:
     assert path == str(tmp_path / "soft_labels-00012.tfrecord")
     write_shard(path, rows, features(7), logits(7), DESCRIPTION)
 
-    spec = {**feature_spec(LENGTH, 2), "example_id": tf.io.FixedLenFeature([], tf.string)}
+    spec = {
+        **feature_spec(LENGTH, ["no", "yes"]),
+        "example_id": tf.io.FixedLenFeature([], tf.string),
+    }
     serialized = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
     parsed = {k: v.numpy() for k, v in tf.io.parse_example(serialized, spec).items()}
     assert parsed["teacher_logits"].dtype == np.float32
@@ -135,7 +128,7 @@ def test_logits_that_are_not_finite(tmp_path: Path, value: float) -> None:
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     bad = logits(4)
     bad[2, 1] = value
-    with pytest.raises(UserError, match=r"logits for a\.txt:3 are not finite"):
+    with pytest.raises(UserError, match=r"outputs for a\.txt:3 are not finite"):
         write_shard(path, list(examples(4)), features(4), bad, DESCRIPTION)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
@@ -146,11 +139,36 @@ def test_manifest_of_a_finished_set(tmp_path: Path) -> None:
     assert manifest == {
         "num_examples": 8,
         "num_labelled": 3,
+        "are_pairs": False,
+        "is_regression": False,
         "shards": {"soft_labels-00000.tfrecord": 5, "soft_labels-00001.tfrecord": 3},
         **DESCRIPTION,
         "versions": {"tensorflow": "x"},
     }
-    assert read_manifest(paths[1:]) == manifest
+    # Of the shards that are read, the second has one true label.
+    assert read_manifest(paths[1:]) == {**manifest, "num_labelled": 1}
+
+
+def test_scores_of_a_regression(tmp_path: Path) -> None:
+    description = {**DESCRIPTION, "labels": [], "hidden_state_layers": [1]}
+    rows = [
+        TransferExample("train-1", "a", "b", 2.75),
+        TransferExample("train-2", "a", "c", 0.0),
+        TransferExample("a.txt:1", "a", "d"),
+    ]
+    outputs = np.array([[2.5, 1, 2], [-0.5, 3, 4], [5.25, 5, 6]], np.float32)
+    path = shard_path(str(tmp_path), 0)
+    write_shard(path, rows, features(3), outputs, description)
+    write_manifest(str(tmp_path), [3], 2, True, description, {})
+    serialized = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+    parsed = tf.io.parse_example(serialized, feature_spec(LENGTH, [], (1, 2)))
+    assert parsed["teacher_logits"].numpy().tolist() == [[2.5], [-0.5], [5.25]]
+    assert parsed["teacher_states"].numpy().tolist() == [[[1, 2]], [[3, 4]], [[5, 6]]]
+    assert parsed["label_ids"].numpy().tolist() == [2.75, 0.0, 0.0]
+    assert parsed["has_label"].numpy().tolist() == [1, 1, 0]
+    manifest = read_manifest([path])
+    assert (manifest["labels"], manifest["is_regression"]) == ([], True)
+    assert manifest["are_pairs"] is True
 
 
 def test_sets_of_several_folders(tmp_path: Path) -> None:
@@ -188,6 +206,7 @@ def test_count_that_differs_from_the_manifest(tmp_path: Path) -> None:
     [
         ("labels", ["yes", "no"], r"has labels \['yes', 'no'\], .*has \['no', 'yes'\]"),
         ("teacher_weights_sha256", "def", "has teacher_weights_sha256 def, .*has abc"),
+        ("hidden_state_layers", [2], r"has hidden_state_layers \[2\], .*has \[\]"),
     ],
 )
 def test_sets_of_different_teachers(tmp_path: Path, key: str, value: Any, message: str) -> None:

@@ -111,3 +111,5 @@ def test_labels_in_another_order() -> None:
     pretrained = random_weights(PretrainingModel(ODD_CONFIG))
     with pytest.raises(UserError, match="there is no classifier"):
         label_order(pretrained, None, ["yes", "no"])
+    with pytest.raises(UserError, match="--labels=yes,no: the model is a regression"):
+        label_order(random_weights(ClassifierModel(ODD_CONFIG, 1)), [], ["yes", "no"])

@@ -463,7 +463,7 @@ def test_the_function_is_kept_not_the_word(tmp_path: pathlib.Path, word: str) ->
     [
         (3, ["contradiction", "entailment", "neutral"], None),
         (3, None, None),
-        (1, None, "regression"),
+        (1, [], "regression"),
         (1, ["score"], None),
         (12, [f"LABEL_{i}" for i in range(11, -1, -1)], None),
     ],

@@ -308,13 +308,14 @@ def test_classifier_without_tokenizer(
     assert not (extra / "vocab.txt").exists()
 
 
+@pytest.mark.parametrize("labels", [None, []])
 def test_regression_has_a_score(
-    tmp_path: pathlib.Path, config: BertConfig, vocab_file: str
+    tmp_path: pathlib.Path, config: BertConfig, vocab_file: str, labels: list[str] | None
 ) -> None:
     model = with_weights(ClassifierModel(config, 1))
     path = str(tmp_path / "regression")
     write_classifier_saved_model(
-        path, weights_of(model), config, FullTokenizer(vocab_file), None, MAX_SEQ_LENGTH, True
+        path, weights_of(model), config, FullTokenizer(vocab_file), labels, MAX_SEQ_LENGTH, True
     )
     loaded = tf.saved_model.load(path)
     expected = model(expected_features(FullTokenizer(vocab_file), pairs=True))[:, 0]

@@ -71,7 +71,7 @@ class ListWriter:
 def test_every_pass_goes_through_all_units_once(store, monkeypatch):
     monkeypatch.setattr(records, "_TASK_TOKENS", 500)
     options = InstanceOptions(max_seq_length=32, max_predictions_per_seq=5, dupe_factor=3)
-    tasks = list(records._plan(store, options))
+    tasks = list(records.plan_tasks(store, options))
     orders = [
         np.concatenate([task.units for task in tasks if task.pass_index == i]).tolist()
         for i in range(3)

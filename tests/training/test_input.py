@@ -221,12 +221,26 @@ def test_evaluation_sees_every_row_once(records: RecordSet, grouped: bool, batch
         assert row[:130].tolist() == list(range(130))
 
 
-def test_array_batches_are_those_of_the_records(one_file: RecordSet) -> None:
-    from_records = list(
-        evaluation_batches(one_file, SPEC, 8, group_by_length=True).as_numpy_iterator()
-    )
+@pytest.mark.parametrize("by_length", [True, False])
+def test_array_batches_are_those_of_the_records(one_file: RecordSet, by_length: bool) -> None:
+    from_records = list(evaluation_batches(one_file, SPEC, 8, by_length).as_numpy_iterator())
     features = {k: v.astype(np.int32) if v.dtype == int else v for k, v in rows(0, 130).items()}
-    assert_same(list(array_batches(features, 8).as_numpy_iterator()), from_records)
+    assert_same(list(array_batches(features, 8, by_length).as_numpy_iterator()), from_records)
+
+
+def test_shapes_are_static_unless_grouped(one_file: RecordSet) -> None:
+    """A TPU compiles a program for each shape before it sees a batch."""
+    datasets = [
+        training_batches(one_file, SPEC, 8, seed=1),
+        evaluation_batches(one_file, SPEC, 8),
+        array_batches(rows(0, 13), 8),
+    ]
+    for dataset in datasets:
+        shapes = {name: spec.shape.as_list() for name, spec in dataset.element_spec.items()}
+        assert {name: shapes[name] for name in SPEC} == {
+            name: [8, *feature.shape] for name, feature in SPEC.items()
+        }
+        assert all(None not in shape for shape in shapes.values())
 
 
 def test_read_feature(records: RecordSet) -> None:

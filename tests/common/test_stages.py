@@ -11,7 +11,7 @@ import textwrap
 import pytest
 
 from common.errors import UserError
-from experiments.stages import Stage, run_stages
+from common.stages import Stage, run_stages
 
 # Waits for as long as a busy machine needs, but not for ever.
 WAIT = """

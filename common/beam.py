@@ -1,0 +1,185 @@
+"""Runs pipelines of Apache Beam; imports it only when one is run, for most users do without."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import logging
+import os
+import re
+import shlex
+import sys
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import is_remote, make_folder, open_binary, remove_folder
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_LOG_LEVELS = {
+    "typehints": logging.WARNING,
+    "runners.common": logging.CRITICAL,
+    "runners.worker": logging.CRITICAL,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class BeamOptions:
+    """Where a pipeline runs.
+
+    Attributes:
+      runner: Beam's name of the runner, such as DirectRunner, DataflowRunner, FlinkRunner.
+      arguments: Options of Beam and of the runner, as on a command line.
+
+    Raises:
+      UserError: Apache Beam is not installed, or refuses the runner or an option.
+    """
+
+    runner: str
+    arguments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("apache_beam") is None:
+            raise UserError(
+                f"--beam_runner={self.runner} needs Apache Beam, which is not installed; run `pip "
+                "install -r requirements-beam.lock` in an environment of its own, or leave the flag "
+                "out to use the processes of this machine."
+            )
+        try:
+            with _quiet():
+                from apache_beam.runners.runner import create_runner
+
+                create_runner(self.runner)
+        except (ValueError, ImportError, AttributeError) as error:
+            raise UserError(f"--beam_runner={self.runner}: {_first_line(error)}") from None
+        # Beam prints its usage and ends the process.
+        output = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(output):
+                self.pipeline_options().get_all_options()
+        except SystemExit:
+            message = output.getvalue().strip().rpartition("error: ")[2]
+            raise UserError(f"--beam_options: {message}.") from None
+
+    def pipeline_options(self) -> Any:
+        """The options as Beam takes them."""
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        # Beam's own choice for this machine is a program that it downloads, unless it is offline.
+        is_direct = self.runner.lower() in ("direct", "directrunner")
+        runner = "FnApiRunner" if is_direct else self.runner
+        return PipelineOptions([f"--runner={runner}", *self.arguments])
+
+
+def parse_options(runner: str, arguments: str) -> BeamOptions:
+    """Splits `--beam_options`, which is quoted like a shell command.
+
+    Raises:
+      UserError: A quotation mark is not closed, an option does not begin with "--", or what
+        `BeamOptions` raises.
+    """
+    try:
+        parts = shlex.split(arguments)
+    except ValueError as error:
+        raise UserError(f"--beam_options: {_first_line(error)} in {arguments!r}.") from None
+    if parts and not parts[0].startswith("--"):
+        raise UserError(
+            f'--beam_options: found "{parts[0]}", expected options as on a command line, such as '
+            "--beam_options='--project=name --region=us-central1'."
+        )
+    return BeamOptions(runner, tuple(parts))
+
+
+def run_pipeline(build: Callable[[Any], None], options: BeamOptions) -> None:
+    """Runs a pipeline to its end.
+
+    Args:
+      build: Adds the stages to an `apache_beam.Pipeline`.
+      options: Where to run.
+
+    Raises:
+      UserError: A worker raised one, or the runner cannot be used in this way.
+    """
+    import apache_beam as beam
+
+    # Workers that are other processes of this machine find our modules, and errors are told once.
+    os.environ["PYTHONPATH"] = os.pathsep.join([_ROOT, *filter(None, sys.path)])
+    for name, level in _LOG_LEVELS.items():
+        logging.getLogger(f"apache_beam.{name}").setLevel(level)
+    try:
+        with beam.Pipeline(options=options.pipeline_options()) as pipeline:
+            build(pipeline)
+    except Exception as error:
+        # What a signal raises in a stage in this process comes out as another exception.
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, (KeyboardInterrupt, SystemExit)):
+                raise cause from None
+            cause = cause.__context__
+        # The error itself or, from another process, text that holds it; behind it, the stage's name.
+        text = f"UserError: {error}" if isinstance(error, UserError) else str(error)
+        if match := re.search(r"UserError: (.+?)(?: \[while running .*)?$", text, re.MULTILINE):
+            raise UserError(match[1]) from None
+        is_from_stage = "[while running " in text or "Traceback" in text
+        if isinstance(error, (OSError, RuntimeError, ValueError)) and not is_from_stage:
+            message = " ".join(text.split()).rstrip(".")
+            raise UserError(f"--beam_runner={options.runner}: {message}.") from None
+        raise
+
+
+@contextlib.contextmanager
+def work_folder(parent: str) -> Iterator[str]:
+    """Yields a new folder for what workers hand to each other; removes it in the end.
+
+    Args:
+      parent: Where to make it; created if need be.
+    """
+    # Workers may have another working directory.
+    folder = unique_path(parent if is_remote(parent) else os.path.abspath(parent), ".beam")
+    make_folder(folder)
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
+
+
+def unique_path(folder: str, name: str) -> str:
+    """A path nobody has used: runners repeat work, at the same time even, and keep one result."""
+    return os.path.join(folder, f"{name}-{uuid.uuid4().hex}")
+
+
+def write_arrays(path: str, arrays: Sequence[np.ndarray]) -> None:
+    """Writes arrays of numbers to a file."""
+    with open_binary(path, "wb") as file:
+        np.lib.format.write_array(file, np.array(len(arrays)), allow_pickle=False)
+        for array in arrays:
+            np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def read_arrays(path: str) -> list[np.ndarray]:
+    """Reads what `write_arrays` wrote."""
+    with open_binary(path) as file:
+        count = int(np.lib.format.read_array(file, allow_pickle=False))
+        return [np.lib.format.read_array(file, allow_pickle=False) for _ in range(count)]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Beam says, when it is imported, about services that are not installed."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")

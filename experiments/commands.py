@@ -1,0 +1,147 @@
+"""The commands of a comparison as stages: calls of the top-level scripts, and the flags for them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from common.stages import Stage
+from training.flags import define_task_flags
+
+# Flags that are defined here belong to the script that asks for them.
+flags.disclaim_key_flags()
+
+# The command that labels a transfer set; every distillation waits for it.
+SOFT_LABELS = "soft_labels"
+
+
+def define_task_training_flags() -> None:
+    """A task, its transfer set, and how models are trained on them."""
+    define_task_flags()
+    flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary.")
+    flags.DEFINE_string("transfer_file", None, "Unlabelled task text (comma-separated globs).")
+    flags.DEFINE_string("student", "tiny", "Size of the student: a name or a bert_config.json.")
+    flags.DEFINE_string("student_checkpoint", None, "Pre-trained student.")
+    flags.DEFINE_string("teacher_checkpoint", None, "Pre-trained teacher.")
+    flags.DEFINE_integer("max_seq_length", 128, "Length of task and transfer inputs.")
+    flags.DEFINE_integer("batch_size", 32, "Examples per update, in fine-tuning and distillation.")
+    flags.DEFINE_float("teacher_learning_rate", 5e-5, "Fine-tuning of the teacher.")
+    flags.DEFINE_float("teacher_epochs", 3.0, "Fine-tuning of the teacher.")
+    flags.DEFINE_float("label_learning_rate", 3e-4, "Basic and PF.")
+    flags.DEFINE_float("label_epochs", 4.0, "Basic and PF.")
+    flags.DEFINE_float("distill_learning_rate", 3e-4, "KD and PD.")
+    flags.DEFINE_float("distill_epochs", 3.0, "KD and PD.")
+    flags.DEFINE_string("output_dir", None, "Folder for all models, logs and results.")
+    flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds of the student runs on the task.")
+    flags.DEFINE_integer("jobs", 2, "Commands to run at a time.", lower_bound=1)
+    flags.DEFINE_string("precision", "bfloat16", "Precision of all runs (training.flags).")
+
+
+def script(name: str, *arguments: str) -> tuple[str, ...]:
+    """A call of a top-level script."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return (sys.executable, os.path.join(root, name), *arguments)
+
+
+class TaskCommands:
+    """Stages that train on a task and its transfer set.
+
+    Args:
+      values: Of `define_task_training_flags`.
+      predict: Whether trained models predict the test set.
+    """
+
+    def __init__(self, values: flags.FlagValues, predict: bool):
+        self._values, self._predict = values, predict
+        self.precision = f"--precision={values.precision}"
+        self.vocab = f"--vocab_file={values.vocab_file}"
+        self._length = f"--max_seq_length={values.max_seq_length}"
+        self._task = [
+            f"--{name}={values[name].value}"
+            for name in ("task_name", "data_dir", "text_a", "text_b", "label")
+            if values[name].value
+        ]
+
+    def folder(self, name: str) -> str:
+        """Where a stage has its output."""
+        return os.path.join(self._values.output_dir, name)
+
+    def fine_tuning(
+        self,
+        name: str,
+        start: str | None,
+        rate: float,
+        epochs: float,
+        seed: str,
+        needs: Sequence[str] = (),
+    ) -> Stage:
+        """Training with labels, from a model folder or, without one, a student's random weights."""
+        arguments = self._training(name, start, rate, epochs, seed)
+        return Stage(name, script("run_classifier.py", *arguments), tuple(needs))
+
+    def teacher(self, start: str | None, needs: Sequence[str] = ()) -> Stage:
+        """The fine-tuned teacher."""
+        rate, epochs = self._values.teacher_learning_rate, self._values.teacher_epochs
+        return self.fine_tuning("teacher", start, rate, epochs, self._values.seeds[0], needs)
+
+    def label_training(
+        self, name: str, start: str | None, seed: str, needs: Sequence[str] = ()
+    ) -> Stage:
+        """A student by labels alone: Basic without a start, PF with a pre-trained one."""
+        rate, epochs = self._values.label_learning_rate, self._values.label_epochs
+        return self.fine_tuning(name, start, rate, epochs, seed, needs)
+
+    def soft_labels(
+        self, transfer_file: str, labelled_set: bool, *arguments: str, needs: Sequence[str] = ()
+    ) -> Stage:
+        """The teacher's labels for the transfer set, with `labelled_set` the training set's too."""
+        command = script(
+            "create_soft_labels.py",
+            f"--init_checkpoint={self.folder('teacher')}",
+            f"--input_file={transfer_file}",
+            *(self._task if labelled_set else ()),
+            f"--output_dir={self.folder(SOFT_LABELS)}",
+            self._length,
+            self.precision,
+            *arguments,
+        )
+        return Stage(SOFT_LABELS, command, ("teacher", *needs))
+
+    def distillation(
+        self,
+        name: str,
+        start: str | None,
+        seed: str,
+        files: str,
+        epochs: float,
+        needs: Sequence[str] = (),
+    ) -> Stage:
+        """A student by soft labels: KD without a start, PD with a pre-trained one."""
+        arguments = self._training(name, start, self._values.distill_learning_rate, epochs, seed)
+        command = script("run_distill.py", f"--input_file={files}", *arguments)
+        return Stage(name, command, (SOFT_LABELS, *needs))
+
+    def _training(
+        self, name: str, start: str | None, rate: float, epochs: float, seed: str
+    ) -> list[str]:
+        values = self._values
+        return [
+            f"--init_checkpoint={start}" if start else f"--bert_config_file={values.student}",
+            self.vocab,
+            *self._task,
+            self._length,
+            f"--output_dir={self.folder(name)}",
+            "--do_train",
+            "--do_eval",
+            *(["--do_predict"] if self._predict else []),
+            f"--train_batch_size={values.batch_size}",
+            "--eval_batch_size=64",
+            "--predict_batch_size=64",
+            f"--learning_rate={rate}",
+            f"--num_train_epochs={epochs}",
+            f"--random_seed={seed}",
+            self.precision,
+        ]

@@ -1,0 +1,148 @@
+"""The commands that the comparisons ask for, and their results; the commands themselves are faked."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from scripts import run_script
+
+from common import stages
+from common.errors import UserError
+from common.stages import Stage
+
+# Accuracies of models by the beginning of their names.
+ACCURACIES = {"teacher": 0.9, "basic": 0.5, "pf": 0.6, "kd_1": 0.55, "kd_3": 0.65, "kd": 0.7}
+ACCURACIES |= {"pd-f": 0.85, "pd_1": 0.75, "pd_3": 0.8, "pd": 0.8}
+
+
+@pytest.fixture
+def fake(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, write_config: Callable[..., str]
+) -> dict[str, Any]:
+    """Flags of a comparison; its stages are put under "stages" and only write results."""
+    config = pathlib.Path(write_config()).read_text()
+    seen: dict[str, Any] = {"stages": {}}
+
+    def run_stages(wanted: Sequence[Stage], folder: str, num_jobs: int) -> dict[str, float]:
+        assert folder == str(tmp_path / "out" / "stages") and num_jobs == 2
+        for stage in wanted:
+            assert set(stage.needs) <= set(seen["stages"]), "a stage stands before one it needs"
+            seen["stages"][stage.name] = stage
+            if match := re.match("(teacher|[a-z-]+)(_seed|_1|_3|$)", stage.name):
+                accuracy = ACCURACIES.get(match[0].removesuffix("_seed"), 0)
+                output = tmp_path / "out" / stage.name
+                output.mkdir(parents=True)
+                (output / "bert_config.json").write_text(config)
+                (output / "eval_results.txt").write_text(f"eval_accuracy = {accuracy}\n")
+        return dict.fromkeys(seen["stages"], 1.0)
+
+    monkeypatch.setattr(stages, "run_stages", run_stages)
+    seen["flags"] = {
+        "data_dir": "folder",
+        "vocab_file": "vocab.txt",
+        "transfer_file": "texts.txt",
+        "teacher_checkpoint": "big",
+        "seeds": "7,8",
+        "output_dir": tmp_path / "out",
+    }
+    return seen
+
+
+def options(stage: Stage) -> dict[str, str]:
+    """Flag -> value of a stage's command."""
+    pairs = (argument.removeprefix("--").partition("=") for argument in stage.command[2:])
+    return {name: value for name, _, value in pairs}
+
+
+def test_strategies_differ_in_start_and_data(fake: dict[str, Any], tmp_path: pathlib.Path) -> None:
+    run_script(
+        "experiments/compare_strategies", **fake["flags"], task_name="SST-2", lm_file="lm.txt"
+    )
+    out = tmp_path / "out"
+    found = {name: options(stage) for name, stage in fake["stages"].items()}
+    starts = {
+        "teacher": "big",
+        "basic_seed7": None,
+        "pf_seed7": str(out / "student_lm"),
+        "kd_seed7": None,
+        "pd_seed8": str(out / "student_lm"),
+        "pd-f_seed8": str(out / "pd_seed8"),
+    }
+    for name, start in starts.items():
+        assert found[name].get("init_checkpoint") == start
+        assert found[name].get("bert_config_file") == (None if start else "tiny")
+        learns_from_teacher = "run_distill.py" in fake["stages"][name].command[1]
+        assert learns_from_teacher == (name[:3] in ("kd_", "pd_"))
+        assert found[name].get("input_file") == (
+            f"{out}/soft_labels/*.tfrecord" if learns_from_teacher else None
+        )
+    assert found["pf_seed7"]["random_seed"] == "7"
+    assert found["soft_labels"]["task_name"] == "SST-2"
+    assert found["student_lm"]["input_file"] == found["lm_data"]["output_file"]
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    assert rows["PD-F"]["dev"]["values"] == [85, 85]
+    assert "| PF | pre-trained | labels |" in (out / "results.md").read_text()
+
+
+def test_a_pretrained_student_needs_no_text(fake: dict[str, Any], tmp_path: pathlib.Path) -> None:
+    flags = {**fake["flags"], "task_name": "SST-2", "student_checkpoint": "small"}
+    run_script("experiments/compare_strategies", **flags, transfer_labelled_set=False)
+    assert {"lm_data", "student_lm"}.isdisjoint(fake["stages"])
+    assert options(fake["stages"]["pd_seed7"])["init_checkpoint"] == "small"
+    assert "task_name" not in options(fake["stages"]["soft_labels"])
+
+
+def test_nested_transfer_sets(
+    fake: dict[str, Any], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_script(
+        "experiments/compare_transfer_sizes",
+        **fake["flags"],
+        task_name="book-reviews",
+        student_checkpoint="small",
+        sizes="30,10",
+        distill_examples=90,
+    )
+    out = tmp_path / "out"
+    found = {name: options(stage) for name, stage in fake["stages"].items()}
+    assert found["transfer_set"]["sizes"] == "10,30"
+    assert found["transfer_set"]["exclude_task"] == "book-reviews:folder"
+    assert found["soft_labels"]["input_file"] == f"{out}/transfer_set-30.tsv"
+    assert found["soft_labels"]["examples_per_shard"] == "10"
+    shards = [f"{out}/soft_labels/soft_labels-0000{i}.tfrecord" for i in range(3)]
+    for row, start in (("kd", None), ("pd", "small")):
+        for size, files, epochs in ((10, shards[:1], 9), (30, shards, 3)):
+            run = found[f"{row}_{size}_seed8"]
+            assert run["input_file"].split(",") == files
+            assert float(run["num_train_epochs"]) == epochs
+            assert run.get("init_checkpoint") == start
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:4] == ["| 10 | 55.0 ± 0.0 | 75.0 ± 0.0 |", "| 30 | 65.0 ± 0.0 | 80.0 ± 0.0 |"]
+    assert lines[-1].startswith("With labels: Teacher 90.0, Basic 50.0 ± 0.0, PF 60.0 ± 0.0.")
+    assert (out / "results.png").read_bytes().startswith(b"\x89PNG")
+    results = json.loads((out / "results.json").read_text())
+    assert results["rows"]["PD 30"]["dev"]["mean"] == 80
+    assert results["settings"]["sizes"] == ["30", "10"]
+
+
+@pytest.mark.parametrize(
+    ("script", "changes", "message"),
+    [
+        ("compare_strategies", {}, "pass --lm_file, .* or a pre-trained --student_checkpoint"),
+        ("compare_strategies", {"teacher_config": "mini"}, "--teacher_config or .*one of the two"),
+        ("compare_transfer_sizes", {"sizes": "10"}, "--student_checkpoint is missing"),
+        ("compare_transfer_sizes", {"sizes": "10,25"}, "25 is no multiple of the smallest one, 10"),
+        ("compare_transfer_sizes", {"sizes": "1k"}, "--sizes=1k: expected numbers"),
+    ],
+)
+def test_bad_flags(
+    fake: dict[str, Any], script: str, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run_script(f"experiments/{script}", **fake["flags"], task_name="SST-2", **changes)
+    assert not fake["stages"]

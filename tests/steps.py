@@ -1,0 +1,109 @@
+"""Every step a replica can be asked for, as an XLA program of a small model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from benchmarks.xla_programs import batch_spec, stablehlo
+from classification.objective import ClassificationObjective, RegressionObjective
+from distillation.objective import DistillationObjective
+from distillation.patience import Patience, teacher_outputs
+from distillation.soft_labels import feature_spec as soft_label_spec
+from modeling.config import BertConfig
+from modeling.heads import ClassifierModel, PretrainingModel
+from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
+from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
+from pretraining.objective import PretrainingObjective
+from pretraining.objective import feature_spec as pretraining_spec
+from training.classifier_records import feature_spec as classifier_spec
+from training.input import FeatureSpec
+from training.loop import Batch, Objective, TrainOptions, replica_step
+
+BATCH_SIZE, LENGTH, PREDICTIONS, LABELS = 4, 24, 3, 3
+CONFIG = BertConfig(
+    vocab_size=99,
+    hidden_size=32,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=40,
+    max_position_embeddings=LENGTH,
+)
+PATIENCE = Patience(weight=10.0, student_layers=(1,), columns=(1,))
+
+
+def _objective(kind: str, precision: str) -> Objective:
+    if kind.startswith("pre-training"):
+        model = PretrainingModel(CONFIG, precision)
+        if kind == "pre-training":
+            return PretrainingObjective(model)
+        teacher = PretrainingModel(CONFIG, precision)
+        return MaskedLmDistillationObjective(model, teacher, TripleLoss())
+    if kind == "regression":
+        return RegressionObjective(ClassifierModel(CONFIG, 1, precision))
+    if kind == "distillation with patience":
+        deeper = ClassifierModel(
+            dataclasses.replace(CONFIG, num_hidden_layers=2), LABELS, precision
+        )
+        return DistillationObjective(deeper, 2.0, hard_label_weight=0.5, patience=PATIENCE)
+    objective = {"fine-tuning": ClassificationObjective, "distillation": DistillationObjective}
+    return objective[kind](ClassifierModel(CONFIG, LABELS, precision))
+
+
+def _features(kind: str, length: int) -> FeatureSpec:
+    if kind.startswith("pre-training"):
+        return pretraining_spec(length, PREDICTIONS)
+    if kind in ("fine-tuning", "regression"):
+        return classifier_spec(length, is_regression=kind == "regression")
+    states = (2, CONFIG.hidden_size) if kind == "distillation with patience" else None
+    return soft_label_spec(length, LABELS, states)
+
+
+TRAINING_KINDS = [
+    "pre-training",
+    "pre-training with a teacher",
+    "fine-tuning",
+    "regression",
+    "distillation",
+    "distillation with patience",
+]
+
+
+def training_program(kind: str, precision: str, parts: int = 1, length: int = LENGTH) -> str:
+    """StableHLO of an update."""
+    objective = _objective(kind, precision)
+    optimizer = AdamWeightDecay(WarmupLinearDecay(1e-3, 100, 10))
+    optimizer.build(objective.model.trainable_variables)
+    step = replica_step(objective, optimizer, TrainOptions(100, gradient_accumulation_steps=parts))
+    return stablehlo(step, batch_spec(_features(kind, length), BATCH_SIZE))
+
+
+def _metrics(kind: str) -> Callable[[str], Callable[[Batch], object]]:
+    return lambda precision: _objective(kind, precision).metrics  # type: ignore[attr-defined]
+
+
+# Steps without an update, and the records they read.
+_FORWARD: dict[str, tuple[Callable[[str], Callable[[Batch], object]], str]] = {
+    "prediction": (lambda precision: ClassifierModel(CONFIG, LABELS, precision), "fine-tuning"),
+    "prediction of scores": (lambda precision: ClassifierModel(CONFIG, 1, precision), "regression"),
+    "soft labels": (
+        lambda precision: teacher_outputs(ClassifierModel(CONFIG, LABELS, precision), [1]),
+        "fine-tuning",
+    ),
+    "evaluation of pre-training": (_metrics("pre-training"), "pre-training"),
+    "evaluation of distillation": (_metrics("distillation"), "distillation"),
+}
+FORWARD_KINDS = list(_FORWARD)
+
+
+def forward_program(kind: str, precision: str, length: int = LENGTH) -> str:
+    """StableHLO of a step that changes no weights."""
+    make_step, records = _FORWARD[kind]
+    spec = batch_spec(_features(records, length), BATCH_SIZE)
+    spec |= {
+        "row": tf.TensorSpec([BATCH_SIZE], tf.int64),
+        "is_real_row": tf.TensorSpec([BATCH_SIZE], tf.float32),
+    }
+    return stablehlo(make_step(precision), spec)
