@@ -42,6 +42,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from common.errors import UserError
+from common.files import expand_globs, is_folder, scratch_folder, sha256_file
 from training import cli
 from training.flags import beam_options, define_beam_flags
 
@@ -104,7 +105,6 @@ define_beam_flags()
 def main(argv: Sequence[str]) -> None:
     del argv
     # NumPy and all that needs it are imported here so that --help answers at once.
-    from common.files import expand_globs, scratch_folder, sha256_file
     from modeling.tokenization import FullTokenizer
     from pretraining.corpus import TEXT, TRANSFER_SET, build_token_store
     from pretraining.records import InstanceOptions, write_records
@@ -215,7 +215,7 @@ def parse_output_files(paths: str, input_files: Sequence[str]) -> list[str]:
                 f'--output_file: "{path}" is named twice, or is an input file as well; give every '
                 "output a name of its own."
             )
-        if os.path.isdir(path):
+        if is_folder(path):
             raise UserError(f'--output_file: "{path}" is a folder; name a file in it.')
         taken.add(os.path.realpath(path))
     return output_files

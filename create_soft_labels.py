@@ -110,8 +110,17 @@ def main(_: Sequence[str]) -> None:
     from training.input import array_batches
     from training.loop import Predictor
     from training.run import load_trained_weights, software_versions
-    from training.strategy import check_batch_size, create_strategy, lengths_may_vary
+    from training.strategy import (
+        check_batch_size,
+        chief_value,
+        create_strategy,
+        is_chief,
+        lengths_may_vary,
+    )
     from training.tables import read_transfer_texts
+
+    strategy = create_strategy(device_options(FLAGS))
+    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
 
     # The teacher.
     sources = resolve_text_model(
@@ -165,13 +174,13 @@ def main(_: Sequence[str]) -> None:
     if not num_examples:
         raise UserError(f"--input_file={FLAGS.input_file}: no text in these files.")
 
-    strategy = create_strategy(device_options(FLAGS))
-    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
     with strategy.scope():
         teacher = ClassifierModel(sources.config, num_outputs(labels), FLAGS.precision)
     load_trained_weights(teacher, FLAGS.init_checkpoint)
 
-    make_folder(FLAGS.output_dir)
+    chief = is_chief(strategy)
+    if chief:
+        make_folder(FLAGS.output_dir)
     description = {
         "labels": list(labels),
         "hidden_state_layers": layers,
@@ -188,22 +197,26 @@ def main(_: Sequence[str]) -> None:
     with tqdm(total=num_examples, unit=" examples", desc="Soft labels") as progress:
         for index, examples in enumerate(shards_of(transfer_set(), FLAGS.examples_per_shard)):
             path = shard_path(FLAGS.output_dir, index)
-            if index % FLAGS.num_shards == shard_index and not is_finished(path, examples):
-                remove_manifest(FLAGS.output_dir)
+            # Asked of the chief: another worker may see a file that the chief has just finished.
+            is_ours = index % FLAGS.num_shards == shard_index
+            if is_ours and not chief_value(strategy, is_finished(path, examples)):
+                if chief:
+                    remove_manifest(FLAGS.output_dir)
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features = encode_rows(sources.tokenizer, rows, FLAGS.max_seq_length)
                 batches = array_batches(
                     features, FLAGS.predict_batch_size, lengths_may_vary(strategy)
                 )
                 outputs = predictor(batches, len(examples))
-                write_shard(path, examples, features, outputs, description)
+                if chief:
+                    write_shard(path, examples, features, outputs, description)
             counts.append(len(examples))
             digests.append(examples_digest(examples))
             progress.update(len(examples))
 
     # Others may have begun after this process looked for shards made in another way.
     check_earlier_shards(FLAGS.output_dir, description)
-    if missing := unfinished_shards(FLAGS.output_dir, digests):
+    if missing := unfinished_shards(FLAGS.output_dir, digests) if chief else []:
         logging.info(
             "%d of %d shards are missing or hold other texts, first of all %s, the work of "
             "--shard_index=%d; the process that ends last completes the set.",
@@ -213,9 +226,10 @@ def main(_: Sequence[str]) -> None:
             missing[0] % FLAGS.num_shards,
         )
         return
-    write_manifest(
-        FLAGS.output_dir, counts, num_labelled, are_pairs, description, software_versions()
-    )
+    if chief:
+        write_manifest(
+            FLAGS.output_dir, counts, num_labelled, are_pairs, description, software_versions()
+        )
     logging.info("%d examples in %d shards in %s.", num_examples, len(counts), FLAGS.output_dir)
 
 

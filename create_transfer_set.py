@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from common.errors import MissingFileError, UserError
+from common.files import is_folder
 from training import cli
 from training.flags import beam_options, define_beam_flags, flag_values
 
@@ -260,7 +261,7 @@ def check_no_input(paths: Iterable[str], source_names: Sequence[str]) -> None:
             raise UserError(
                 f'--output_file: "{path}" is an input file as well; choose another name.'
             )
-        if os.path.isdir(path):
+        if is_folder(path):
             raise UserError(f'--output_file: "{path}" is a folder; choose another name.')
 
 

@@ -102,9 +102,13 @@ def main(_: Sequence[str]) -> None:
         trained_checkpoint,
     )
     from training.run_state import check_run_config
-    from training.strategy import check_batch_size, create_strategy
+    from training.strategy import check_batch_size, chief_first, create_strategy
 
-    # The task, the model and the device.
+    strategy = create_strategy(device_options(FLAGS))
+    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
+    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
+
+    # The task and the model.
     task = get_task(**flag_values(FLAGS, TASK_FLAGS))
     start = FLAGS.init_checkpoint
     if not FLAGS.do_train:
@@ -114,26 +118,25 @@ def main(_: Sequence[str]) -> None:
     )
     check_labels(sources.labels, task.labels, f"the model {start}")
     if FLAGS.do_train:
-        check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS))
-    strategy = create_strategy(device_options(FLAGS))
-    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
-    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
+        check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS), strategy)
     with strategy.scope():
         model = ClassifierModel(
             sources.config, task.num_outputs, FLAGS.precision, FLAGS.random_seed
         )
 
     # The records, and what a submission needs, before any training.
-    sets = write_task_sets(
-        task,
-        FLAGS.data_dir,
-        FLAGS.output_dir,
-        sources.tokenizer,
-        FLAGS.max_seq_length,
-        train=FLAGS.do_train,
-        dev=FLAGS.do_eval,
-        test=FLAGS.do_predict,
-    )
+    with chief_first(strategy) as chief:
+        sets = write_task_sets(
+            task,
+            FLAGS.data_dir,
+            FLAGS.output_dir,
+            sources.tokenizer,
+            FLAGS.max_seq_length,
+            train=FLAGS.do_train,
+            dev=FLAGS.do_eval,
+            test=FLAGS.do_predict,
+            reuse=not chief,
+        )
     submission = None
     if FLAGS.make_glue_submission:
         submission = GlueSubmission(FLAGS.submission_dir, task, FLAGS.data_dir)
@@ -181,11 +184,12 @@ def main(_: Sequence[str]) -> None:
     # Training ends with an evaluation on the first development set; it is not repeated.
     evaluations = [final] if final else []
     evaluations += [evaluate(dev_set) for dev_set in sets.dev[len(evaluations) :]]
-    write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step)
+    if chief:
+        write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step)
     predictions = write_test_results(
         predictor, task, sets.test, FLAGS.predict_batch_size, FLAGS.output_dir
     )
-    if submission:
+    if submission and chief:
         submission.write(predictions)
 
 

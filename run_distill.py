@@ -143,7 +143,17 @@ def main(_: Sequence[str]) -> None:
         trained_checkpoint,
     )
     from training.run_state import check_run_config
-    from training.strategy import check_batch_size, create_strategy, lengths_may_vary
+    from training.strategy import (
+        check_batch_size,
+        chief_first,
+        create_strategy,
+        is_chief,
+        lengths_may_vary,
+    )
+
+    strategy = create_strategy(device_options(FLAGS))
+    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
+    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
 
     # The soft labels, the student and the task.
     manifest = read_manifest(expand_globs(FLAGS.input_file, "input_file"))
@@ -183,9 +193,6 @@ def main(_: Sequence[str]) -> None:
         held_out = read_manifest(expand_globs(FLAGS.eval_file, "eval_file"))
         check_labels(held_out["labels"], labels, f"--eval_file={FLAGS.eval_file}")
         eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected)
-    strategy = create_strategy(device_options(FLAGS))
-    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
-    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
     with strategy.scope():
         student = ClassifierModel(
             sources.config, num_outputs(labels), FLAGS.precision, FLAGS.random_seed
@@ -208,19 +215,21 @@ def main(_: Sequence[str]) -> None:
             check_pairs(manifest.get("are_pairs"), pairs, soft_labels, f"task {task.name}")
     if FLAGS.do_train:
         identity = flag_values(FLAGS, IDENTITY_FLAGS)
-        teacher = manifest["teacher_weights_sha256"]
-        check_run_config(FLAGS.output_dir, {**identity, "teacher_weights_sha256": teacher})
+        identity["teacher_weights_sha256"] = manifest["teacher_weights_sha256"]
+        check_run_config(FLAGS.output_dir, identity, strategy)
     sets = TaskSets()
     if task:
-        sets = write_task_sets(
-            task,
-            FLAGS.data_dir,
-            FLAGS.output_dir,
-            sources.tokenizer,
-            FLAGS.max_seq_length,
-            dev=FLAGS.do_eval,
-            test=FLAGS.do_predict,
-        )
+        with chief_first(strategy) as chief:
+            sets = write_task_sets(
+                task,
+                FLAGS.data_dir,
+                FLAGS.output_dir,
+                sources.tokenizer,
+                FLAGS.max_seq_length,
+                dev=FLAGS.do_eval,
+                test=FLAGS.do_predict,
+                reuse=not chief,
+            )
 
     def evaluate_student(dev_set: TaskSet | None) -> Evaluation:
         """On a labelled set, and on held-out soft labels where there are any."""
@@ -275,12 +284,13 @@ def main(_: Sequence[str]) -> None:
     # Training ends with an evaluation; it is not repeated.
     if FLAGS.do_eval and final is None:
         final = evaluate_student(first_dev_set)
-    if final and task is None:
+    if final and task is None and is_chief(strategy):
         results = {"global_step": step, **final.metrics}
         write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
     if task is not None:
         evaluations = [final, *map(evaluate_student, sets.dev[1:])] if final else []
-        write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step)
+        if is_chief(strategy):
+            write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step)
         write_test_results(predictor, task, sets.test, FLAGS.predict_batch_size, FLAGS.output_dir)
 
 

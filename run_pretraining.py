@@ -145,7 +145,10 @@ def main(_: Sequence[str]) -> None:
         trained_checkpoint,
     )
     from training.run_state import check_run_config
-    from training.strategy import check_batch_size, create_strategy
+    from training.strategy import check_batch_size, create_strategy, is_chief
+
+    strategy = create_strategy(device_options(FLAGS))
+    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
 
     # The model and its vocabulary.
     start = FLAGS.init_checkpoint
@@ -167,8 +170,6 @@ def main(_: Sequence[str]) -> None:
     if FLAGS.eval_file:
         eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected)
 
-    strategy = create_strategy(device_options(FLAGS))
-    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
     with strategy.scope():
         model = PretrainingModel(sources.config, FLAGS.precision, FLAGS.random_seed)
         objective = PretrainingObjective(model)
@@ -206,7 +207,7 @@ def main(_: Sequence[str]) -> None:
 
     final = None
     if FLAGS.do_train:
-        check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS))
+        check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS), strategy)
         step, final = run_training(
             objective,
             strategy,
@@ -223,7 +224,8 @@ def main(_: Sequence[str]) -> None:
         # Training ends with an evaluation; it is not repeated.
         evaluation = final or evaluate_model()
         results = {"global_step": step, **evaluation.metrics}
-        write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
+        if is_chief(strategy):
+            write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def write_task_sets(
     train: bool = False,
     dev: bool = False,
     test: bool = False,
+    reuse: bool = False,
 ) -> TaskSets:
     """Converts sets of a task to records.
 
@@ -69,6 +70,7 @@ def write_task_sets(
       train: Whether the training set is wanted.
       dev: Whether the development sets are.
       test: Whether the test sets are.
+      reuse: Whether the records are there, written by the chief for all workers.
 
     Raises:
       UserError: The task lacks a set, or a set cannot be read.
@@ -81,7 +83,8 @@ def write_task_sets(
         for file, name in zip(files, output_names(stem, files), strict=True):
             path = os.path.join(output_dir, f"{name}.tf_record")
             examples = task.read_examples(file, data_dir)
-            write_classifier_records(path, tokenizer, examples, task.labels, max_seq_length)
+            if not reuse:
+                write_classifier_records(path, tokenizer, examples, task.labels, max_seq_length)
             sets.append(TaskSet(file, open_records(path, "data_dir", spec, {}), spec))
         return sets
 
@@ -157,7 +160,7 @@ def write_test_results(
     batch_size: int,
     output_dir: str,
 ) -> list[np.ndarray]:
-    """Predicts each test set and writes `test_results.tsv` (`test_results_<name>.tsv`).
+    """Predicts each test set; the chief writes `test_results.tsv` (`test_results_<name>.tsv`).
 
     Returns:
       For each set what it wrote: class probabilities, float32 [N, num_labels], or the scores, float32
@@ -168,7 +171,8 @@ def write_test_results(
         outputs = predict_outputs(predictor, task_set, batch_size)
         if not task.is_regression:
             outputs = softmax(outputs, axis=-1)
-        write_predictions(os.path.join(output_dir, f"{name}.tsv"), outputs, task.labels)
+        if predictor.is_chief:
+            write_predictions(os.path.join(output_dir, f"{name}.tsv"), outputs, task.labels)
         predictions.append(outputs)
     return predictions
 

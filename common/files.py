@@ -319,7 +319,10 @@ def remove_folder(path: str) -> None:
 
 def list_folder(path: str) -> list[str]:
     """Names in a folder."""
-    return _gfile().listdir(path) if is_remote(path) else os.listdir(path)
+    if is_remote(path):
+        # Some file systems mark folders.
+        return [name.rstrip("/") for name in _gfile().listdir(path)]
+    return os.listdir(path)
 
 
 def make_folder(path: str) -> None:
@@ -393,6 +396,9 @@ def sha256_file(path: str) -> str:
 
 def _open_raw(path: str, mode: str) -> IO[bytes]:
     if is_remote(path):
+        # Opened at the first read, whose error would be TensorFlow's.
+        if mode == "rb" and not exists(path):
+            raise UserError(f"Cannot read {path}: no such file.")
         return _gfile().GFile(path, mode)
     try:
         return open(path, mode)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from benchmarks.xla_programs import batch_spec, stablehlo
 from classification.objective import ClassificationObjective, RegressionObjective
-from distillation.objective import DistillationObjective
+from distillation.objective import DistillationObjective, RegressionDistillationObjective
 from distillation.patience import Patience, teacher_outputs
 from distillation.soft_labels import feature_spec as soft_label_spec
 from modeling.config import BertConfig
@@ -43,6 +43,8 @@ def _objective(kind: str, precision: str) -> Objective:
         return MaskedLmDistillationObjective(model, teacher, TripleLoss())
     if kind == "regression":
         return RegressionObjective(ClassifierModel(CONFIG, 1, precision))
+    if kind == "distillation of scores":
+        return RegressionDistillationObjective(ClassifierModel(CONFIG, 1, precision), 0.5)
     if kind == "distillation with patience":
         deeper = ClassifierModel(
             dataclasses.replace(CONFIG, num_hidden_layers=2), LABELS, precision
@@ -58,7 +60,8 @@ def _features(kind: str, length: int) -> FeatureSpec:
     if kind in ("fine-tuning", "regression"):
         return classifier_spec(length, is_regression=kind == "regression")
     states = (2, CONFIG.hidden_size) if kind == "distillation with patience" else None
-    return soft_label_spec(length, LABELS, states)
+    labels = [] if kind == "distillation of scores" else [str(i) for i in range(LABELS)]
+    return soft_label_spec(length, labels, states)
 
 
 TRAINING_KINDS = [
@@ -68,6 +71,7 @@ TRAINING_KINDS = [
     "regression",
     "distillation",
     "distillation with patience",
+    "distillation of scores",
 ]
 
 
@@ -80,10 +84,6 @@ def training_program(kind: str, precision: str, parts: int = 1, length: int = LE
     return stablehlo(step, batch_spec(_features(kind, length), BATCH_SIZE))
 
 
-def _metrics(kind: str) -> Callable[[str], Callable[[Batch], object]]:
-    return lambda precision: _objective(kind, precision).metrics  # type: ignore[attr-defined]
-
-
 # Steps without an update, and the records they read.
 _FORWARD: dict[str, tuple[Callable[[str], Callable[[Batch], object]], str]] = {
     "prediction": (lambda precision: ClassifierModel(CONFIG, LABELS, precision), "fine-tuning"),
@@ -92,8 +92,10 @@ _FORWARD: dict[str, tuple[Callable[[str], Callable[[Batch], object]], str]] = {
         lambda precision: teacher_outputs(ClassifierModel(CONFIG, LABELS, precision), [1]),
         "fine-tuning",
     ),
-    "evaluation of pre-training": (_metrics("pre-training"), "pre-training"),
-    "evaluation of distillation": (_metrics("distillation"), "distillation"),
+    "evaluation of pre-training": (
+        lambda precision: PretrainingObjective(PretrainingModel(CONFIG, precision)).metrics,
+        "pre-training",
+    ),
 }
 FORWARD_KINDS = list(_FORWARD)
 

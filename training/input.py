@@ -23,7 +23,7 @@ FeatureSpec = Mapping[str, tf.io.FixedLenFeature]
 
 # Records held for shuffling: a share of memory that does not grow with the data.
 SHUFFLE_BYTES = 64 << 20
-# Batches are formed from this many batches' worth of shuffled examples sorted by length.
+# Batches are formed from up to this many batches' worth of shuffled examples sorted by length.
 LENGTH_WINDOW = 50
 # Lengths are rounded up to a multiple of this, so that shapes repeat and rows stay aligned.
 LENGTH_MULTIPLE = 8
@@ -170,15 +170,15 @@ def training_batches(
       batch_size: Examples per batch over all replicas.
       seed: Decides the order.
       start_step: Number of batches to leave out; whole epochs are skipped without reading.
-      group_by_length: Sort the examples of `LENGTH_WINDOW` batches by the number of tokens, cut
-        each batch to its longest example, and shuffle the batches. The examples are the same;
-        padding is not computed. Only where `training.strategy.lengths_may_vary`.
+      group_by_length: Sort the examples of some batches by the number of tokens, cut each batch to
+        its longest example, and shuffle the batches. The examples are the same; padding is not
+        computed. Only where `training.strategy.lengths_may_vary`.
 
     Returns:
       Batches of Tensors [batch_size, ...] of static shape; the length axis of grouped ones varies by
       batch.
     """
-    window = LENGTH_WINDOW if group_by_length else 1
+    window = _length_window(records.num_examples, batch_size) if group_by_length else 1
     first_window, first_batch = divmod(start_step, window)
     consumed = first_window * window * batch_size
     first_epoch, first_record = divmod(consumed, records.num_examples)
@@ -194,7 +194,18 @@ def training_batches(
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         dataset = dataset.unbatch().skip(first_batch).map(_cut_padding)
-    return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return dataset.apply(endless).with_options(_options()).prefetch(tf.data.AUTOTUNE)
+
+
+def _length_window(num_examples: int, batch_size: int) -> int:
+    """How many batches to form at a time: equal parts of an epoch, none above `LENGTH_WINDOW`.
+
+    Batches of a window come in any order, so a run that ends inside one has not seen all of its
+    examples; with windows that end where epochs do, it has (up to an incomplete batch).
+    """
+    per_epoch = max(1, num_examples // batch_size)
+    return per_epoch // -(-per_epoch // LENGTH_WINDOW)
 
 
 def read_feature(records: RecordSet, spec: FeatureSpec, name: str) -> np.ndarray:
@@ -257,7 +268,8 @@ def _full_batches(
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    # `training.strategy.distribute` has divided the rows when TensorFlow gets the data set.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
 
 

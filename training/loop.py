@@ -22,7 +22,7 @@ from common.errors import UserError
 from modeling.optimization import AdamWeightDecay
 from training.reporting import Reporter
 from training.run_state import RunState
-from training.strategy import lengths_may_vary
+from training.strategy import distribute, is_chief, lengths_may_vary, lost_worker_named
 from training.termination import EXIT_TERMINATED
 
 Batch = Mapping[str, tf.Tensor]
@@ -106,7 +106,7 @@ def train(
         logging.info("Training has already ended at step %d.", state.step)
         return
     train_steps = compiled_steps(objective, optimizer, strategy, options)
-    iterator = iter(strategy.experimental_distribute_dataset(batches_from(state.step)))
+    iterator = iter(distribute(batches_from(state.step), strategy))
     step = state.step
     ended = False
     while not ended:
@@ -122,10 +122,12 @@ def train(
                 if every
             ]
         )
-        losses, bad_step = train_steps(iterator, tf.constant(until - step))
+        with lost_worker_named(strategy):
+            losses, bad_step = train_steps(iterator, tf.constant(until - step))
+            bad_step = int(bad_step)
         if bad_step >= 0:
             raise UserError(
-                f"the loss is not finite at step {int(bad_step) + 1}; nothing was saved since. "
+                f"the loss is not finite at step {bad_step + 1}; nothing was saved since. "
                 "Lower --learning_rate, raise the warm-up, or look at the records of that step."
             )
         state.add_losses({name: float(value) for name, value in losses.items()})
@@ -265,12 +267,13 @@ def evaluate(
             for name, pair in per_replica.items()
         }
 
-    distributed = strategy.experimental_distribute_dataset(batches)
+    distributed = distribute(batches, strategy)
     traced = tf.function(step, input_signature=[distributed.element_spec])
     totals: dict[str, np.ndarray] = {}
-    for batch in distributed:
-        for name, pair in traced(batch).items():
-            totals[name] = totals.get(name, np.zeros(2)) + [float(x) for x in pair]
+    with lost_worker_named(strategy):
+        for batch in distributed:
+            for name, pair in traced(batch).items():
+                totals[name] = totals.get(name, np.zeros(2)) + [float(x) for x in pair]
     return {name: total / count if count else 0.0 for name, (total, count) in totals.items()}
 
 
@@ -279,6 +282,7 @@ class Predictor:
 
     Attributes:
       lengths_may_vary: Whether its batches may be grouped by length.
+      is_chief: Whether this process writes what is predicted; every worker has all of it.
 
     Args:
       model: Maps a batch to logits [batch_size, num_labels].
@@ -288,6 +292,7 @@ class Predictor:
     def __init__(self, model: tf_keras.Model, strategy: tf.distribute.Strategy):
         self._model, self._strategy = model, strategy
         self.lengths_may_vary = lengths_may_vary(strategy)
+        self.is_chief = is_chief(strategy)
         self._traced: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, batches: tf.data.Dataset, num_examples: int) -> np.ndarray:
@@ -303,18 +308,19 @@ class Predictor:
         Raises:
           UserError: A row is missing or its logits are not a number.
         """
-        distributed = self._strategy.experimental_distribute_dataset(batches)
+        distributed = distribute(batches, self._strategy)
         spec = distributed.element_spec
         key = str(spec)
         if key not in self._traced:
             self._traced[key] = tf.function(self._step, input_signature=[spec])
         logits = None
-        for batch in distributed:
-            values, rows, real = self._traced[key](batch)
-            if logits is None:
-                logits = np.full([num_examples, values.shape[1]], np.nan, np.float32)
-            is_real = real.numpy() > 0
-            logits[rows.numpy()[is_real]] = values.numpy()[is_real]
+        with lost_worker_named(self._strategy):
+            for batch in distributed:
+                values, rows, real = self._traced[key](batch)
+                if logits is None:
+                    logits = np.full([num_examples, values.shape[1]], np.nan, np.float32)
+                is_real = real.numpy() > 0
+                logits[rows.numpy()[is_real]] = values.numpy()[is_real]
         if logits is None or np.isnan(logits).any():
             raise UserError("predictions are missing or not a number for some rows of the input.")
         return logits

@@ -30,10 +30,24 @@ class Reporter:
       batch_size: Examples per update.
       start_step: Updates done before; later lines of an existing `metrics.jsonl` belong to a part of
         an interrupted run that is about to be repeated, so they are dropped.
+      writes: Whether there are to be any files; workers beside the chief only show progress.
     """
 
-    def __init__(self, output_dir: str, num_steps: int, batch_size: int, start_step: int):
+    def __init__(
+        self,
+        output_dir: str,
+        num_steps: int,
+        batch_size: int,
+        start_step: int,
+        writes: bool = True,
+    ):
         self.num_steps, self.batch_size = num_steps, batch_size
+        self._start_time, self._start_step = time.monotonic(), start_step
+        self._shown_at = 0.0
+        self._terminal = sys.stderr.isatty()
+        self._writes = writes
+        if not writes:
+            return
         self._path = os.path.join(output_dir, METRICS_FILE)
         before = read_metrics(output_dir) if exists(self._path) else []
         kept = [record for record in before if record["step"] <= start_step]
@@ -43,9 +57,6 @@ class Reporter:
         for folder in folders.values():
             _drop_events_after(folder, start_step)
         self._writers = {kind: tf.summary.create_file_writer(f) for kind, f in folders.items()}
-        self._start_time, self._start_step = time.monotonic(), start_step
-        self._shown_at = 0.0
-        self._terminal = sys.stderr.isatty()
 
     def progress(self, step: int, loss: float) -> None:
         """Shows step, share, loss, speed and remaining time, at most every so many seconds."""
@@ -77,7 +88,7 @@ class Reporter:
           values: Name -> value.
           kind: "train" or "eval".
         """
-        if (step, kind) in self._recorded:
+        if not self._writes or (step, kind) in self._recorded:
             return
         record = {"step": step, "kind": kind, **{k: float(v) for k, v in values.items()}}
         with open_binary(self._path, "ab") as f:

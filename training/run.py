@@ -27,7 +27,7 @@ from training.input import FeatureSpec, RecordSet, damage_named, training_batche
 from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
 from training.run_state import RunState
-from training.strategy import check_batch_size, lengths_may_vary
+from training.strategy import check_batch_size, is_chief, lengths_may_vary
 from training.termination import sigterm_noted
 
 BEST_FOLDER = "best"
@@ -105,7 +105,8 @@ def run_training(
       records: The training set.
       spec: Features of its records.
       options: See `RunOptions`.
-      write_model: Writes a model folder, given its path and the number of updates.
+      write_model: Writes a model folder, given its path and the number of updates; called on the
+        chief alone.
       evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
         with the highest score, the first of equal ones, is the best.
       group_by_length: See `training_batches`; off where all records are full.
@@ -124,6 +125,7 @@ def run_training(
             f"{records.num_examples} training examples in batches of --train_batch_size="
             f"{options.train_batch_size} make no step; lower it, or raise --num_train_epochs."
         )
+    chief = is_chief(strategy)
     variables = objective.model.trainable_variables
     with strategy.scope():
         optimizer = AdamWeightDecay(
@@ -139,7 +141,7 @@ def run_training(
     state.plan(loop.num_train_steps, records.num_examples)
     log_start(objective, options)
     reporter = Reporter(
-        options.output_dir, loop.num_train_steps, options.train_batch_size, state.step
+        options.output_dir, loop.num_train_steps, options.train_batch_size, state.step, chief
     )
 
     evaluations: dict[int, Evaluation] = {}
@@ -154,7 +156,7 @@ def run_training(
             state.step,
             ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.metrics.items())),
         )
-        if state.is_best(result.score):
+        if state.is_best(result.score) and chief:
             write_model(os.path.join(options.output_dir, BEST_FOLDER), state.step)
 
     by_length = group_by_length and lengths_may_vary(strategy)
@@ -176,7 +178,8 @@ def run_training(
             evaluate_and_keep_best,
             is_terminated,
         )
-    write_model(options.output_dir, state.step)
+    if chief:
+        write_model(options.output_dir, state.step)
     if state.step not in evaluations:  # Nothing was left to train.
         evaluate_and_keep_best()
     return Trained(state.step, evaluations.get(state.step))

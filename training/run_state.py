@@ -31,12 +31,16 @@ from common.files import (
 from common.json_objects import read_object
 from modeling.checkpoints import variable_name
 from modeling.optimization import AdamWeightDecay
+from training.strategy import chief_first, chief_value, is_chief
 
 RUN_CONFIG_FILE = "run_config.json"
 
 
 class RunState:
     """Weights, moments, step, best evaluation and unlogged losses of one run.
+
+    Made in the scope of a strategy; of its workers only the chief saves, and it decides which state
+    is restored.
 
     Args:
       output_dir: Folder of the run.
@@ -78,6 +82,7 @@ class RunState:
         )
         self._output_dir = output_dir
         self._keep = keep
+        self._strategy = tf.distribute.get_strategy()
 
     @property
     def step(self) -> int:
@@ -89,6 +94,8 @@ class RunState:
         Raises:
           UserError: The disk is full, or the folder cannot be written; the earlier states stay.
         """
+        if not is_chief(self._strategy):
+            return
         name = f"model.ckpt-{self.step}"
         path = os.path.join(self._output_dir, name)
         try:
@@ -115,9 +122,27 @@ class RunState:
     def restore(self) -> bool:
         """Restores the newest readable state; returns False when the folder holds none.
 
+        Every worker restores the state that the chief could read.
+
         Raises:
-          UserError: There are states, but none can be read.
+          UserError: There are states, but none can be read; or this worker cannot read the chief's.
         """
+        with chief_first(self._strategy) as chief:
+            restored = self._restore_newest() if chief else False
+        step = chief_value(self._strategy, self.step if restored else -1)
+        if chief or step < 0:
+            return step >= 0
+        path = self._path(step)
+        try:
+            self._checkpoint.read(path).assert_existing_objects_matched()
+        except Exception as error:  # As below.
+            raise UserError(
+                f"The chief goes on from {path}, which this worker cannot restore ({error}); all "
+                "workers need the same --output_dir, on a file system that they share."
+            ) from error
+        return True
+
+    def _restore_newest(self) -> bool:
         steps = saved_steps(self._output_dir)
         for step in sorted({step for _, step in _state_files(self._output_dir)} - set(steps)):
             logging.warning(
@@ -222,27 +247,39 @@ def _state_files(output_dir: str) -> list[tuple[str, int]]:
     return [(match[0], int(match[1])) for match in matches if match]
 
 
-def check_run_config(output_dir: str, values: Mapping[str, Any]) -> None:
-    """Keeps a run from being continued as another one.
+def check_run_config(
+    output_dir: str, values: Mapping[str, Any], strategy: tf.distribute.Strategy
+) -> None:
+    """Keeps a run from being continued as another one, and workers from running different ones.
 
     Args:
       output_dir: Folder of the run.
       values: Everything that changes what is computed. Written when the folder has no saved state,
         else compared with what was written then.
+      strategy: Of whose workers only the chief writes; the others compare theirs with it.
 
     Raises:
       UserError: A value differs from that of the run in the folder, or the file with these values is
         damaged.
     """
+    with chief_first(strategy) as chief:
+        _check_run_config(output_dir, values, chief)
+
+
+def _check_run_config(output_dir: str, values: Mapping[str, Any], chief: bool) -> None:
     path = os.path.join(output_dir, RUN_CONFIG_FILE)
     values = json.loads(json.dumps(values))
-    if not saved_steps(output_dir):
+    if chief and not saved_steps(output_dir):
         write_json(path, values)
         return
     if not exists(path):
         raise UserError(
             f"{path} is missing, so it is not known with which flags the run in --output_dir="
             f"{output_dir} was started; put it back or use another folder."
+            if chief
+            else f"--output_dir={output_dir}: the chief has written {RUN_CONFIG_FILE}, this worker "
+            "does not find it; all workers need the same --output_dir, on a file system that they "
+            "share."
         )
     before = read_object(path, {}, remedy="put it back as it was")
     for name in sorted({*values, *before}):

@@ -1,10 +1,17 @@
-"""The tf.distribute strategy a set of flags asks for."""
+"""The tf.distribute strategy a set of flags asks for, and what its workers do together.
+
+Every worker of a job reads all input, takes its rows of each batch, and comes to the same weights,
+metrics and predictions. Only the chief, the worker of replica 0, writes.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import logging
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -26,18 +33,26 @@ class DeviceOptions:
 def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
     """TPU by flag, several hosts by TF_CONFIG, else all GPUs of this host, else its CPU.
 
+    Comes before everything else that TensorFlow computes in a process: a worker's connections are
+    made when its devices are.
+
     Raises:
-      UserError: `use_tpu` without a TPU that answers, or with another number of cores.
+      UserError: `use_tpu` without a TPU that answers, or with another number of cores; TF_CONFIG is
+        not a cluster of workers; a worker does not answer.
     """
     if options.use_tpu:
         strategy = _tpu_strategy(options)
     elif os.environ.get("TF_CONFIG"):
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    elif len(tf.config.list_physical_devices("GPU")) > 1:
-        strategy = tf.distribute.MirroredStrategy()
+        _check_tf_config(os.environ["TF_CONFIG"])
+        strategy = _multi_worker_strategy()
     else:
-        gpu = tf.config.list_physical_devices("GPU")
-        strategy = tf.distribute.OneDeviceStrategy("/gpu:0" if gpu else "/cpu:0")
+        # Logical devices: a CPU (or GPU) can be divided, which tests do.
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        names = [device.name for device in devices]
+        if len(names) > 1:
+            strategy = tf.distribute.MirroredStrategy(names)
+        else:
+            strategy = tf.distribute.OneDeviceStrategy(names[0])
     logging.info(
         "Strategy: %s with %d replica(s).", type(strategy).__name__, strategy.num_replicas_in_sync
     )
@@ -75,6 +90,152 @@ def lengths_may_vary(strategy: tf.distribute.Strategy) -> bool:
     batches have the full length, as in the original.
     """
     return not isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def _check_tf_config(text: str) -> None:
+    example = (
+        '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, '
+        '"task": {"type": "worker", "index": 0}}'
+    )
+    try:
+        config = json.loads(text)
+        cluster = config["cluster"]
+        task = config["task"]["type"]
+        cluster[task][int(config["task"]["index"])]
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise UserError(
+            f"TF_CONFIG={text} does not describe a cluster and this worker's place in it "
+            f"({type(error).__name__}: {error}); expected the form {example}."
+        ) from None
+    if set(cluster) - {"chief", "worker"}:
+        raise UserError(
+            f"TF_CONFIG has tasks of the types {', '.join(sorted(cluster))}; only worker (and chief) "
+            f"are supported, in the form {example}."
+        )
+
+
+def _multi_worker_strategy() -> tf.distribute.Strategy:
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"TF_CONFIG={os.environ['TF_CONFIG']}: the workers did not find each other "
+            f"({error.message}); start all of them, and check addresses and ports."
+        ) from error
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the outputs of the job; the only process always does."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    resolver = strategy.cluster_resolver
+    if resolver.task_type == "chief" or not resolver.cluster_spec():
+        return True
+    return resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
+
+
+def chief_value(strategy: tf.distribute.Strategy, value: int) -> int:
+    """The chief's `value`, on every worker; each waits for all others here.
+
+    Raises:
+      UserError: A worker was lost.
+    """
+
+    def of_replica(context: tf.distribute.ReplicaContext) -> tf.Tensor:
+        is_first = context.replica_id_in_sync_group == 0
+        return tf.constant(value if is_first else 0, tf.int64)
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return value
+    with lost_worker_named(strategy):
+        values = strategy.experimental_distribute_values_from_function(of_replica)
+        return int(strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None))
+
+
+@contextlib.contextmanager
+def chief_first(strategy: tf.distribute.Strategy) -> Iterator[bool]:
+    """Runs the body on the chief, then on the other workers; yields whether this is the chief.
+
+    For files that the chief makes and every worker reads.
+
+    Raises:
+      UserError: A worker was lost.
+    """
+    chief = is_chief(strategy)
+    if not chief:
+        chief_value(strategy, 0)
+    yield chief
+    if chief:
+        chief_value(strategy, 0)
+
+
+@contextlib.contextmanager
+def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turns TensorFlow's error about a worker that has gone into one that says what to do.
+
+    Raises:
+      UserError: In place of TensorFlow's error.
+    """
+    try:
+        yield
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+    ) as error:
+        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            raise
+        raise UserError(
+            "another worker of the job has ended or cannot be reached; look at its log, then "
+            "start all workers again with the same command, and training goes on from the last state."
+        ) from error
+
+
+def distribute(
+    batches: tf.data.Dataset, strategy: tf.distribute.Strategy
+) -> tf.distribute.DistributedDataset:
+    """Gives replica i of n the i-th n-th of the rows of every batch, wherever it runs.
+
+    `experimental_distribute_dataset` would shard and re-batch by rules of its own, which depend on
+    how the data set was built.
+
+    Args:
+      batches: Batches over all replicas, which divide them, the same on every worker.
+      strategy: Where to compute.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return strategy.experimental_distribute_dataset(batches)
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+
+        def parts(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return {
+                name: _rows_of_replicas(x, replicas)[first : first + local]
+                for name, x in batch.items()
+            }
+
+        endless = batches.cardinality() == tf.data.INFINITE_CARDINALITY
+        dataset = batches.map(parts, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+        if endless:
+            # Else replicas would ask each other before every step whether there is one.
+            dataset = dataset.apply(
+                tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+            )
+        return dataset.with_options(batches.options()).prefetch(local)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def _rows_of_replicas(x: tf.Tensor, replicas: int) -> tf.Tensor:
+    """[batch_size, ...] -> [replicas, batch_size / replicas, ...], static where `x` is."""
+    rows = x.shape[0] // replicas
+    parts = tf.reshape(x, tf.concat([[replicas, rows], tf.shape(x)[1:]], axis=0))
+    return tf.ensure_shape(parts, [replicas, rows, *x.shape[1:]])
 
 
 def check_batch_size(

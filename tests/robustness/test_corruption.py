@@ -80,7 +80,7 @@ def test_unfinished_first_state_is_no_state(tmp_path: pathlib.Path) -> None:
     (tmp_path / "model.ckpt-3.index").unlink()
     state, _ = make_state(tmp_path)
     assert not state.restore()
-    check_run_config(str(tmp_path), {"learning_rate": 1})
+    check_run_config(str(tmp_path), {"learning_rate": 1}, tf.distribute.get_strategy())
 
 
 def test_all_states_damaged(tmp_path: pathlib.Path) -> None:
@@ -131,21 +131,21 @@ def test_a_run_may_become_longer_but_not_another(
 
 
 def test_run_config_of_a_run_with_states(tmp_path: pathlib.Path) -> None:
-    check_run_config(str(tmp_path), {"seed": 1})
-    check_run_config(str(tmp_path), {"seed": 2})
+    check_run_config(str(tmp_path), {"seed": 1}, tf.distribute.get_strategy())
+    check_run_config(str(tmp_path), {"seed": 2}, tf.distribute.get_strategy())
     save_steps(tmp_path, [3])
-    check_run_config(str(tmp_path), {"seed": 2})
+    check_run_config(str(tmp_path), {"seed": 2}, tf.distribute.get_strategy())
     with pytest.raises(UserError, match="seed=2, .*seed=3"):
-        check_run_config(str(tmp_path), {"seed": 3})
+        check_run_config(str(tmp_path), {"seed": 3}, tf.distribute.get_strategy())
     for content in ("[]", "{"):
         (tmp_path / "run_config.json").write_text(content)
         with pytest.raises(UserError, match="run_config.json"):
-            check_run_config(str(tmp_path), {"seed": 2})
+            check_run_config(str(tmp_path), {"seed": 2}, tf.distribute.get_strategy())
     # The newest state may be damaged, and it is a run all the same.
     (tmp_path / "run_config.json").unlink()
     (tmp_path / "model.ckpt-3.data-00000-of-00001").unlink()
     with pytest.raises(UserError, match="run_config.json is missing"):
-        check_run_config(str(tmp_path), {"seed": 2})
+        check_run_config(str(tmp_path), {"seed": 2}, tf.distribute.get_strategy())
 
 
 def test_a_run_goes_on_from_the_state_before(

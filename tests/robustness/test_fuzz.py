@@ -280,7 +280,9 @@ def run_state(folder: pathlib.Path) -> RunState:
 
 
 def write_run(folder: pathlib.Path) -> None:
-    check_run_config(str(folder), {"learning_rate": 0.1, "labels": LABELS})
+    check_run_config(
+        str(folder), {"learning_rate": 0.1, "labels": LABELS}, tf.distribute.get_strategy()
+    )
     reporter = Reporter(str(folder), 10, 1, 0)
     state = run_state(folder)
     for step in (3, 6):
@@ -291,7 +293,9 @@ def write_run(folder: pathlib.Path) -> None:
 
 
 def read_run(folder: pathlib.Path) -> None:
-    check_run_config(str(folder), {"learning_rate": 0.1, "labels": LABELS})
+    check_run_config(
+        str(folder), {"learning_rate": 0.1, "labels": LABELS}, tf.distribute.get_strategy()
+    )
     state = run_state(folder)
     state.restore()
     assert state.step == (state.best_step.numpy() if state.step else 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import gzip
 import itertools
 import json
@@ -16,7 +15,6 @@ from common.errors import UserError
 from training import input as pipeline
 from training.input import (
     LENGTH_MULTIPLE,
-    LENGTH_WINDOW,
     RecordSet,
     array_batches,
     damage_named,
@@ -136,17 +134,22 @@ def test_each_example_once_an_epoch(
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
 
 
-def test_grouped_batches_hold_the_same_examples(records: RecordSet) -> None:
-    # 13 windows of 50 batches are 25 epochs.
+def test_grouped_batches_hold_the_same_examples(
+    records: RecordSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = training_batches(records, SPEC, batch_size=5, seed=3, group_by_length=True)
-    batches = take(dataset, 13 * LENGTH_WINDOW)
-    assert_rows_are_whole(batches[:100])
-    assert set(collections.Counter(numbers_of(batches)).values()) == {25}
-    # Each window holds the examples it would have had without grouping.
-    plain = numbers_of(take(training_batches(records, SPEC, 5, seed=3), 2 * LENGTH_WINDOW))
-    for window in (slice(0, LENGTH_WINDOW), slice(LENGTH_WINDOW, 2 * LENGTH_WINDOW)):
-        in_window = plain[window.start * 5 : window.stop * 5]
-        assert sorted(numbers_of(batches[window])) == sorted(in_window)
+    batches = take(dataset, 3 * 26)
+    assert_rows_are_whole(batches)
+    for epoch in range(3):
+        assert sorted(numbers_of(batches[26 * epoch : 26 * (epoch + 1)])) == list(range(130))
+    # Three windows of 8 batches in an epoch, each with the examples it would have without grouping.
+    monkeypatch.setattr(pipeline, "LENGTH_WINDOW", 10)
+    batches = take(training_batches(records, SPEC, 5, seed=3, group_by_length=True), 48)
+    plain = numbers_of(take(training_batches(records, SPEC, 5, seed=3), 48))
+    for start in range(0, 48, 8):
+        found = numbers_of(batches[start : start + 8])
+        expected = plain[5 * start : 5 * (start + 8)]
+        assert sorted(found) == sorted(expected) and found != expected
 
 
 def test_grouped_batches_cut_padding(one_file: RecordSet) -> None:
@@ -193,7 +196,7 @@ def test_start_step_leaves_out_that_many_batches(records: RecordSet, grouped: bo
 
     whole = batches_from(0, 277)
     # One batch on; before, at and after the end of a window; at and after the end of an epoch.
-    for step in (1, 49, 50, 51, 52, 75, 217):
+    for step in (1, 25, 26, 27, 52, 75, 217):
         assert_same(batches_from(step, 60), whole[step : step + 60])
 
 

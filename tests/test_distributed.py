@@ -1,0 +1,246 @@
+"""The scripts on several replicas and on several workers, beside one device."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from distributed_job import start, start_job, tf_configs
+from runs import metrics, results
+from scripts import run_script
+
+from distillation.soft_labels import feature_spec
+from modeling.checkpoints import CheckpointReader
+
+LENGTH = 16
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+TIME_LIMIT = 240.0
+
+
+@pytest.fixture(scope="module")
+def pretraining(
+    write_config: Callable[..., str], records_file: str, vocab_file: str
+) -> dict[str, Any]:
+    return {
+        "bert_config_file": write_config(**NO_DROPOUT),
+        "vocab_file": vocab_file,
+        "input_file": records_file,
+        "max_seq_length": 24,
+        "max_predictions_per_seq": 4,
+        "train_batch_size": 12,
+        "learning_rate": 1e-3,
+        "num_train_steps": 6,
+        "num_warmup_steps": 2,
+        "log_steps": 2,
+        "do_train": True,
+    }
+
+
+@pytest.fixture(scope="module")
+def scripts(
+    pretraining: dict[str, Any], task_dir: str, transfer_file: str
+) -> Callable[[pathlib.Path], list[tuple[str, dict[str, Any]]]]:
+    """Folder -> a chain of all scripts, whose numbers of rows no batch size divides."""
+
+    def chain(out: pathlib.Path) -> list[tuple[str, dict[str, Any]]]:
+        text = {"max_seq_length": LENGTH}
+        task = {"task_name": "SST-2", "data_dir": task_dir}
+        training = {
+            **text,
+            "train_batch_size": 12,
+            "eval_batch_size": 8,
+            "predict_batch_size": 8,
+            "learning_rate": 1e-3,
+            "log_steps": 5,
+            "num_train_epochs": 1,
+            "do_train": True,
+            "do_eval": True,
+            "do_predict": True,
+            "gradient_accumulation_steps": 3,
+        }
+        fresh = {key: pretraining[key] for key in ("bert_config_file", "vocab_file")}
+        return [
+            (
+                "run_pretraining",
+                {**pretraining, "do_eval": True, "eval_batch_size": 6, "output_dir": out / "p"},
+            ),
+            (
+                "run_classifier",
+                {**task, **training, "init_checkpoint": out / "p", "output_dir": out / "c"},
+            ),
+            (
+                "create_soft_labels",
+                {
+                    **text,
+                    "init_checkpoint": out / "c",
+                    "input_file": transfer_file,
+                    "examples_per_shard": 83,
+                    "predict_batch_size": 16,
+                    "output_dir": out / "s",
+                },
+            ),
+            (
+                "run_distill",
+                {
+                    **task,
+                    **training,
+                    **fresh,
+                    "input_file": f"{out}/s/*.tfrecord",
+                    "eval_file": f"{out}/s/*.tfrecord",
+                    "output_dir": out / "d",
+                    "gradient_accumulation_steps": 1,
+                    "evaluate_steps": 5,
+                },
+            ),
+        ]
+
+    return chain
+
+
+@pytest.fixture(scope="module")
+def one_device(
+    scripts: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("one")
+    for name, values in scripts(folder):
+        run_script(name, **values)
+    return folder
+
+
+def finish(process: subprocess.Popen[bytes], log: pathlib.Path) -> str:
+    """Waits for a process to succeed; its output."""
+    assert wait(process, log) == 0, log.read_text()
+    return log.read_text()
+
+
+def wait(process: subprocess.Popen[bytes], log: pathlib.Path) -> int:
+    try:
+        return process.wait(TIME_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(f"still running:\n{log.read_text()}") from None
+
+
+def weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    reader = CheckpointReader(str(folder / "bert_model.ckpt"))
+    return {name: reader.read(name) for name in reader.shapes}
+
+
+def files(folder: pathlib.Path) -> set[str]:
+    """Names in a folder and its subfolders, but for the events, whose names hold a time."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {name for name in names if "events.out" not in name}
+
+
+def num_events(folder: pathlib.Path) -> int:
+    return len(list(folder.rglob("events.out*")))
+
+
+def soft_labels(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    spec = {**feature_spec(LENGTH, 2), "example_id": tf.io.FixedLenFeature([], tf.string)}
+    paths = sorted(map(str, folder.glob("*.tfrecord")))
+    serialized = list(tf.data.TFRecordDataset(paths).as_numpy_iterator())
+    return {name: x.numpy() for name, x in tf.io.parse_example(serialized, spec).items()}
+
+
+def assert_same_outputs(found: pathlib.Path, expected: pathlib.Path) -> None:
+    assert files(found) == files(expected)
+    assert num_events(found) == num_events(expected)
+    for run in ("p", "c", "d"):
+        for name, value in weights(expected / run).items():
+            other = weights(found / run)[name]
+            np.testing.assert_allclose(other, value, atol=2e-5, err_msg=f"{run} {name}")
+        for kind in ("train", "eval"):
+            lines, others = metrics(expected / run, kind), metrics(found / run, kind)
+            assert len(others) == len(lines) > 0
+            for line, other in zip(lines, others, strict=True):
+                assert other == pytest.approx(line, rel=1e-4, abs=1e-5)
+        assert results(found / run) == pytest.approx(results(expected / run), rel=1e-4, abs=1e-5)
+    for run in ("c", "d"):
+        tables = [np.loadtxt(path / run / "test_results.tsv") for path in (found, expected)]
+        assert tables[0].shape == (37, 2)
+        np.testing.assert_allclose(*tables, atol=2e-5)
+    labels, expected_labels = soft_labels(found / "s"), soft_labels(expected / "s")
+    assert len(labels["example_id"]) == 150
+    for name, value in expected_labels.items():
+        if name == "teacher_logits":
+            np.testing.assert_allclose(labels[name], value, atol=1e-4)
+        else:
+            np.testing.assert_array_equal(labels[name], value)
+
+
+def test_two_replicas_do_what_one_device_does(
+    one_device: pathlib.Path, scripts: Callable[..., Any], tmp_path: pathlib.Path
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    output = finish(start_job(scripts(out), log, replicas=2), log)
+    assert "MirroredStrategy with 2 replica(s)" in output
+    assert_same_outputs(out, one_device)
+
+
+def test_two_workers_do_what_one_device_does(
+    one_device: pathlib.Path, scripts: Callable[..., Any], tmp_path: pathlib.Path
+) -> None:
+    out, logs = tmp_path / "out", [tmp_path / "chief", tmp_path / "worker"]
+    workers = [
+        start_job(scripts(out), log, tf_config=tf_config)
+        for log, tf_config in zip(logs, tf_configs(2), strict=True)
+    ]
+    for worker, log in zip(workers, logs, strict=True):
+        output = finish(worker, log)
+        assert "MultiWorkerMirroredStrategy with 2 replica(s)" in output
+    assert_same_outputs(out, one_device)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chief", "out", "worker"]
+
+
+def start_workers(
+    options: dict[str, Any], out: pathlib.Path, attempt: str
+) -> tuple[list[subprocess.Popen[bytes]], list[pathlib.Path]]:
+    command = ["run_pretraining.py", *(f"--{k}={v}" for k, v in options.items())]
+    logs = [out.parent / f"{attempt}{i}" for i in range(2)]
+    workers = [
+        start([*command, f"--output_dir={out}"], log, tf_config)
+        for log, tf_config in zip(logs, tf_configs(2), strict=True)
+    ]
+    return workers, logs
+
+
+def newest_step(folder: pathlib.Path) -> int:
+    names = [path.stem for path in folder.glob("model.ckpt-*.index")]
+    return max((int(name.rpartition("-")[2]) for name in names), default=0)
+
+
+def test_lost_worker_ends_the_job_and_a_restart_goes_on(
+    pretraining: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    options = {**pretraining, "num_train_steps": 200, "save_checkpoints_steps": 10}
+    out = tmp_path / "out"
+    for killed in (1, 0):
+        workers, logs = start_workers(options, out, f"killed{killed}-")
+        before = newest_step(out)
+        deadline = time.monotonic() + TIME_LIMIT
+        while newest_step(out) == before:
+            running = all(worker.poll() is None for worker in workers)
+            assert running and time.monotonic() < deadline, [log.read_text() for log in logs]
+            time.sleep(0.02)
+        workers[killed].send_signal(signal.SIGKILL)
+        log = logs[1 - killed]
+        assert wait(workers[1 - killed], log) == 1, log.read_text()
+        assert "ERROR: another worker of the job has ended" in log.read_text()
+        assert "Traceback" not in log.read_text()
+        assert not (out / "bert_model.ckpt.index").exists()
+
+    workers, logs = start_workers(options, out, "last-")
+    for worker, log in zip(workers, logs, strict=True):
+        finish(worker, log)
+    assert "Continuing from" in logs[0].read_text()
+    run_script("run_pretraining", **options, output_dir=tmp_path / "whole")
+    for name, value in weights(tmp_path / "whole").items():
+        np.testing.assert_allclose(weights(out)[name], value, atol=2e-4, err_msg=name)
