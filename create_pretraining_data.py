@@ -35,14 +35,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
-import tempfile
 from collections.abc import Sequence
 
 from absl import flags
 
 from common.errors import UserError
-from common.files import expand_globs, is_folder, is_remote
+from common.files import expand_globs, is_folder, scratch_folder, sha256_file
 from training import cli
 from training.flags import beam_options, define_beam_flags
 
@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> None:
     from modeling.tokenization import FullTokenizer
     from pretraining.corpus import TEXT, TRANSFER_SET, build_token_store
     from pretraining.records import InstanceOptions, write_records
-    from training.records import RecordWriter, write_sidecar
+    from training.records import RecordWriter, is_finished, write_sidecar
     from training.tables import read_transfer_texts
 
     beam = beam_options(FLAGS)
@@ -136,6 +136,23 @@ def main(argv: Sequence[str]) -> None:
         read_transfer_texts(input_files)  # Says at once if a name is not that of a transfer set.
     output_files = parse_output_files(FLAGS.output_file, input_files)
     tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
+    made_from = {
+        "gzip_compress": FLAGS.gzip_compress,
+        **dataclasses.asdict(options),
+        "do_lower_case": FLAGS.do_lower_case,
+        "input_format": FLAGS.input_format,
+        "do_sentence_split": FLAGS.do_sentence_split,
+        "vocab_size": tokenizer.vocab_size,
+        "vocab_sha256": tokenizer.sha256,
+        "input_files": input_files,
+        "input_sha256": list(map(sha256_file, input_files)),
+        "num_output_files": len(output_files),
+    }
+    if all(
+        is_finished(path, {**made_from, "output_file": i}) for i, path in enumerate(output_files)
+    ):
+        logging.info("%s: finished already and not damaged.", ", ".join(output_files))
+        return
 
     if beam:
         from pretraining import beam_pipeline
@@ -157,9 +174,8 @@ def main(argv: Sequence[str]) -> None:
                 stack.enter_context(RecordWriter(path, FLAGS.gzip_compress))
                 for path in output_files
             ]
-            # Beside the output, where there must be room for more than this, unless it is remote.
-            parent = None if is_remote(output_files[0]) else os.path.dirname(output_files[0]) or "."
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".tokens-", dir=parent))
+            # Beside the output, where there must be room for more than this.
+            folder = stack.enter_context(scratch_folder(f"{output_files[0]}.tokens"))
             store = build_token_store(
                 input_files,
                 tokenizer,
@@ -171,17 +187,11 @@ def main(argv: Sequence[str]) -> None:
             write_records(store, tokenizer, options, writers, num_processes)
         counts = [writer.num_records for writer in writers]
 
-    for path, num_records in zip(output_files, counts, strict=True):
+    for i, (path, num_records) in enumerate(zip(output_files, counts, strict=True)):
         info = {
             "num_examples": num_records,
-            "gzip_compress": FLAGS.gzip_compress,
-            **dataclasses.asdict(options),
-            "do_lower_case": FLAGS.do_lower_case,
-            "input_format": FLAGS.input_format,
-            "do_sentence_split": FLAGS.do_sentence_split,
-            "vocab_size": tokenizer.vocab_size,
-            "vocab_sha256": tokenizer.sha256,
-            "input_files": input_files,
+            **made_from,
+            "output_file": i,
             "num_documents": store.num_documents,
             "num_sentences": store.num_sentences,
             "num_tokens": store.num_tokens,

@@ -8,6 +8,8 @@ is imported for remote paths only: it takes seconds, and most runs of most tools
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import glob
 import gzip
 import hashlib
@@ -15,6 +17,7 @@ import json
 import lzma
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple, cast
@@ -23,6 +26,8 @@ from common.errors import UserError
 
 _BLOCK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = "\ufeff"
+# What a write to an open file fails with when the disk, and not the program, is the reason.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class LineBlock(NamedTuple):
@@ -90,19 +95,23 @@ def open_binary(path: str, mode: str = "rb", decompress: bool = True) -> Iterato
 
     Args:
       path: A local path or a URL of a file system that TensorFlow knows.
-      mode: "rb" or "wb".
+      mode: "rb", "wb" or "ab".
       decompress: Whether `.gz` and `.xz` files are decompressed when read; writing never
         compresses.
 
     Raises:
-      UserError: The file cannot be opened.
+      UserError: The file cannot be opened, or the disk is full.
     """
-    with _open_raw(path, mode) as raw:
-        if decompress and mode == "rb":
-            with _decompressed(path, raw) as file:
-                yield file
-        else:
-            yield raw
+    if mode == "rb":
+        with _open_raw(path, mode) as raw:
+            if decompress:
+                with _decompressed(path, raw) as file:
+                    yield file
+            else:
+                yield raw
+        return
+    with _disk_errors_named(path), _open_raw(path, mode) as raw:
+        yield raw
 
 
 def read_line_blocks(path: str, block_bytes: int = _BLOCK_BYTES) -> Iterator[LineBlock]:
@@ -174,15 +183,30 @@ def atomic_output(path: str) -> Iterator[str]:
     Raises:
       UserError: The folder cannot be created, or the file not be renamed.
     """
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
-    make_folder(folder or ".")
-    try:
+    make_folder(os.path.dirname(path) or ".")
+    with _temporary(path, as_folder=False) as temporary:
         yield temporary
         move(temporary, path)
-    finally:
-        if exists(temporary):
-            remove(temporary)
+
+
+@contextlib.contextmanager
+def atomic_files(folder: str, last: str) -> Iterator[str]:
+    """Yields a temporary folder whose files are moved to `folder` on success, else removed.
+
+    Other files in `folder` stay. An earlier file called `last` goes first and the new one comes
+    last: so whoever finds it finds all files, and of one writing.
+
+    Raises:
+      UserError: The folder cannot be created, or a file not be moved.
+    """
+    make_folder(folder)
+    with _temporary(os.path.join(folder, "files"), as_folder=True) as temporary:
+        yield temporary
+        names = sorted(list_folder(temporary), key=lambda name: (name == last, name))
+        if exists(os.path.join(folder, last)):
+            remove(os.path.join(folder, last))
+        for name in names:
+            move(os.path.join(temporary, name), os.path.join(folder, name))
 
 
 def move(source: str, target: str) -> None:
@@ -219,21 +243,73 @@ def new_folder(path: str) -> Iterator[str]:
     path = path.rstrip("/")
     if exists(path) and (not is_folder(path) or list_folder(path)):
         raise UserError(f"{path} exists already and is not empty; remove it or choose another.")
-    parent, name = os.path.split(path)
-    temporary = os.path.join(parent, f".{name}.{os.getpid()}.tmp")
-    make_folder(temporary)
-    try:
+    make_folder(os.path.dirname(path) or ".")
+    with _temporary(path, as_folder=True) as temporary:
         yield temporary
         if is_remote(path):
             _gfile().rename(temporary, path)
         else:
+            move(temporary, path)
+
+
+@contextlib.contextmanager
+def scratch_folder(path: str) -> Iterator[str]:
+    """Yields a temporary folder beside `path` (on the local disk if that is remote)."""
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder
+        return
+    make_folder(os.path.dirname(path) or ".")
+    with _temporary(path, as_folder=True) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _temporary(path: str, as_folder: bool) -> Iterator[str]:
+    """Yields a hidden name beside `path`; what is under it afterwards is removed.
+
+    What killed processes left under such names is removed first. A living one holds a lock on its
+    own, which ends with it however it ends; so nothing is taken from another process.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_any, temporary)
+        if is_remote(path):
+            if as_folder:
+                make_folder(temporary)
+        else:
+            pattern = os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.tmp")
+            for leftover in glob.glob(pattern):
+                with contextlib.suppress(OSError), _locked(leftover):
+                    _remove_any(leftover)
             try:
-                os.replace(temporary, path)
+                if as_folder:
+                    os.mkdir(temporary)
+                else:
+                    open(temporary, "wb").close()
+                stack.enter_context(_locked(temporary))
             except OSError as error:
                 raise UserError(f"Cannot write {path}: {_reason(error)}.") from None
+        yield temporary
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Holds a lock on a file or folder; OSError if another process does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        if exists(temporary):
-            remove_folder(temporary)
+        os.close(descriptor)
+
+
+def _remove_any(path: str) -> None:
+    if is_folder(path):
+        remove_folder(path)
+    elif exists(path):
+        remove(path)
 
 
 def remove_folder(path: str) -> None:
@@ -291,12 +367,22 @@ def read_json(path: str) -> Any:
     """
     text = "\n".join(line for _, line in read_lines(path))
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); "
             "correct the file."
         ) from None
+
+
+def parse_json(text: str) -> Any:
+    """`json.loads` for text from anywhere: what it cannot take is a `json.JSONDecodeError`."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (RecursionError, ValueError) as error:  # Thousands of brackets, or of digits.
+        raise json.JSONDecodeError(str(error), text, 0) from None
 
 
 def sha256_file(path: str) -> str:
@@ -336,6 +422,20 @@ def _read(path: str, file: IO[bytes], num_bytes: int) -> bytes:
         raise UserError(
             f"{path} cannot be read to its end ({error}); it is damaged or incomplete, so get or "
             "create it again."
+        ) from None
+
+
+@contextlib.contextmanager
+def _disk_errors_named(path: str) -> Iterator[None]:
+    """Names the file in errors of writing to it, which come without a name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS or error.filename is not None:
+            raise
+        raise UserError(
+            f"Cannot write {path}: {_reason(error)}; make room or choose another folder, and run the "
+            "same command again."
         ) from None
 
 

@@ -17,13 +17,12 @@ import collections
 import contextlib
 import dataclasses
 import itertools
-import pickle
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from common.block_file import BlockFile
 from common.errors import UserError
 from common.files import file_size
 from distillation.normalization import words
@@ -113,10 +112,10 @@ class Corpus:
         self.name = name
         self.num_texts = self.num_words = self.num_blocks = 0
         with contextlib.ExitStack() as stack:
-            self._file = stack.enter_context(tempfile.TemporaryFile())
+            self._file = stack.enter_context(contextlib.closing(BlockFile(2)))
             for block in blocks:
                 frequencies = np.array(list(block.frequencies.values()), np.int64)
-                pickle.dump((b" ".join(block.frequencies), frequencies), self._file)
+                self._file.append(b" ".join(block.frequencies), frequencies.tobytes())
                 self.num_texts += block.num_texts
                 self.num_words += int(frequencies.sum())
                 self.num_blocks += 1
@@ -150,10 +149,8 @@ class Corpus:
         return counts
 
     def _blocks(self) -> Iterator[tuple[list[bytes], np.ndarray]]:
-        self._file.seek(0)
-        for _ in range(self.num_blocks):
-            joined, frequencies = pickle.load(self._file)
-            yield joined.split(), frequencies
+        for joined, frequencies in self._file:
+            yield joined.split(), np.frombuffer(frequencies, np.int64)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,12 +26,22 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import exists, file_size, read_json, remove, write_json
+from common.files import exists, remove, write_json
+from common.json_objects import COUNT, COUNTS, TEXT, TEXTS, read_object
+from training import records
 from training.classifier_records import feature_spec as classifier_feature_spec
 from training.classifier_records import num_outputs
 from training.records import RecordWriter, read_sidecar, serialize_examples, write_sidecar
 
 MANIFEST = "soft_labels.json"
+# What distillation reads of the manifest.
+_MANIFEST_KINDS = {
+    "num_examples": COUNT,
+    "num_labelled": COUNT,
+    "shards": COUNTS,
+    "labels": TEXTS,
+    "teacher_weights_sha256": TEXT,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,12 +194,7 @@ def unfinished_shards(output_dir: str, digests: Sequence[str]) -> list[int]:
 
 
 def _holds(path: str, digest: str) -> bool:
-    info = read_sidecar(path) if exists(path) else None
-    return (
-        info is not None
-        and info.get("file_size") == file_size(path)
-        and info.get("examples_sha256") == digest
-    )
+    return records.is_finished(path, {"examples_sha256": digest})
 
 
 def remove_manifest(output_dir: str) -> None:
@@ -252,13 +257,15 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
                 f"{path}: no {MANIFEST} beside it, so the set is unfinished; run "
                 "create_soft_labels.py again, it continues where it stopped."
             )
-        found = read_json(manifest_path)
+        found = read_object(
+            manifest_path, _MANIFEST_KINDS, required=True, remedy="create the soft labels again"
+        )
         name = os.path.basename(path)
         if name not in found["shards"]:
             raise UserError(f"{path} is not part of the set that {manifest_path} describes.")
         sidecar = read_sidecar(path)
-        if sidecar is None or sidecar["num_examples"] != found["shards"][name]:
-            count = sidecar and sidecar["num_examples"]
+        count = sidecar and sidecar.get("num_examples")
+        if count != found["shards"][name]:
             raise UserError(
                 f"{path} holds {count} examples by its sidecar, {found['shards'][name]} by "
                 f"{manifest_path}; create the soft labels again."

@@ -17,15 +17,14 @@ import gzip
 import hashlib
 import itertools
 import lzma
-import pickle
 import re
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, NamedTuple, Protocol, cast
 
 import numpy as np
 from tqdm import tqdm
 
+from common.block_file import BlockFile
 from common.errors import UserError
 from common.files import atomic_output, exists, open_binary, remove
 from distillation.leaks import LeakIndex
@@ -122,30 +121,25 @@ class TextShuffler:
         """Temporary files go to `folder`, by default where the system puts them."""
         self.num_added = 0
         self._random_seed = random_seed
-        # Without names, so nothing is left behind however the process ends.
         with contextlib.ExitStack() as stack:
             self._parts = [
-                stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(_NUM_PARTS)
+                stack.enter_context(contextlib.closing(BlockFile(3, folder)))
+                for _ in range(_NUM_PARTS)
             ]
             self.close = stack.pop_all().close
 
     def add(self, source: int, lines: Sequence[str], normal_forms: Sequence[bytes]) -> None:
         """Adds texts, each a line without its end, from the source of that number."""
         for part, texts in split_by_hash(source, lines, normal_forms, self._random_seed):
-            pickle.dump(texts, self._parts[part])
+            self._parts[part].append(str(texts.source).encode(), texts.hashes, texts.lines)
         self.num_added += len(lines)
 
     def shuffled(self) -> Iterator[tuple[np.ndarray, list[bytes]]]:
         """See `ShuffledTexts`."""
         for part in self._parts:
-            part.seek(0)
-            yield sort_by_hash(_unpickle_all(part))
-
-
-def _unpickle_all(file: IO[bytes]) -> Iterator[HashedTexts]:
-    with contextlib.suppress(EOFError):
-        while True:
-            yield pickle.load(file)
+            yield sort_by_hash(
+                HashedTexts(int(source), hashes, lines) for source, hashes, lines in part
+            )
 
 
 def split_by_hash(

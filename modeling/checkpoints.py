@@ -204,14 +204,24 @@ def load_weights(variables: Sequence[tf.Variable], reader: WeightReader) -> Load
 
 
 def write_checkpoint(prefix: str, values: Mapping[str, np.ndarray]) -> None:
-    """Writes `prefix.index` and `prefix.data-00000-of-00001` in the original's name-based form."""
+    """Writes `prefix.index` and `prefix.data-00000-of-00001` in the original's name-based form.
+
+    Raises:
+      UserError: The disk is full, or the folder cannot be written.
+    """
     names = sorted(values)
-    tf.raw_ops.SaveV2(
-        prefix=prefix,
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tf.constant(values[name]) for name in names],
-    )
+    try:
+        tf.raw_ops.SaveV2(
+            prefix=prefix,
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=[tf.constant(values[name]) for name in names],
+        )
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"Cannot write {prefix}: {error.message}; make room or choose another folder, and run "
+            "the same command again."
+        ) from error
 
 
 def weights_digest(values: Mapping[str, np.ndarray]) -> str:

@@ -104,7 +104,13 @@ def _find(path: str) -> StoredWeights | None:
         return StoredWeights(HUGGINGFACE, folder)
     if not tf.io.gfile.isdir(path):
         return None
-    newest = tf.train.latest_checkpoint(path)
+    try:
+        newest = tf.train.latest_checkpoint(path)
+    except ValueError as error:  # UnicodeDecodeError, of the file `checkpoint`.
+        raise UserError(
+            f"{os.path.join(path, 'checkpoint')} is damaged ({error}); remove it, or give the prefix "
+            "of a checkpoint."
+        ) from None
     if newest is None:
         # Downloaded checkpoints often come without the `checkpoint` file that names the newest.
         indexes = [name for name in tf.io.gfile.listdir(path) if name.endswith(".index")]

@@ -17,7 +17,15 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import copy_file, exists, read_json, sha256_file, write_json, write_text
+from common.files import (
+    atomic_files,
+    copy_file,
+    exists,
+    sha256_file,
+    write_json,
+    write_text,
+)
+from common.json_objects import BOOLEAN, COUNT, TEXT, TEXTS, read_object
 from modeling.checkpoints import MODEL_CHECKPOINT, weights_digest, write_checkpoint
 from modeling.config import ACTIVATION_FUNCTIONS, BertConfig, load_config
 from modeling.forms import HUGGINGFACE, StoredWeights, find_weights
@@ -27,6 +35,13 @@ from modeling.tokenization import FullTokenizer
 CONFIG_FILE = "bert_config.json"
 VOCAB_FILE = "vocab.txt"
 INFO_FILE = "model_info.json"
+# What is read of it.
+_INFO_KINDS = {
+    "labels": TEXTS,
+    "do_lower_case": BOOLEAN,
+    "vocab_sha256": TEXT,
+    "global_step": COUNT,
+}
 # An uncased vocabulary has no entries with capitals; a cased one has them by the thousand.
 MAX_CAPITALS_SHARE = 0.02
 
@@ -67,7 +82,7 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
     vocab_path = os.path.join(folder, VOCAB_FILE)
     vocab_file = vocab_path if exists(vocab_path) else None
     info_path = os.path.join(folder, INFO_FILE)
-    info = read_json(info_path) if exists(info_path) else {}
+    info = read_object(info_path, _INFO_KINDS) if exists(info_path) else {}
     if weights.form == HUGGINGFACE:
         description = read_huggingface_config(folder)
         config, labels = description.config, description.labels
@@ -85,7 +100,7 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
         vocab_sha256=info.get("vocab_sha256") or (sha256_file(vocab_file) if vocab_file else None),
         do_lower_case=do_lower_case,
         labels=labels,
-        global_step=int(info.get("global_step", 0)),
+        global_step=info.get("global_step") or 0,
     )
 
 
@@ -99,6 +114,8 @@ def write_model_folder(
 ) -> None:
     """Writes a model folder; the checkpoint's index file comes last and makes it one.
 
+    All files are complete before the first of an earlier model is replaced.
+
     Args:
       path: The folder, made when it does not exist; other files in it are left alone.
       values: The weights by their original names.
@@ -108,32 +125,26 @@ def write_model_folder(
         are `labels`, whether the model is a regression: it is if the list is empty.
       training_state: Adam moments and `global_step`, stored beside the weights for scripts of the
         original to go on training with this folder as their --output_dir.
+
+    Raises:
+      UserError: The disk is full, or the folder cannot be written; an earlier model stays.
     """
-    staging = os.path.join(path, "model.tmp")
-    if tf.io.gfile.exists(staging):
-        tf.io.gfile.rmtree(staging)
-    tf.io.gfile.makedirs(staging)
-    write_checkpoint(os.path.join(staging, MODEL_CHECKPOINT), {**values, **(training_state or {})})
-    # From here until the index is back in place the folder is visibly no model.
-    index = os.path.join(path, MODEL_CHECKPOINT + ".index")
-    if tf.io.gfile.exists(index):
-        tf.io.gfile.remove(index)
-    write_text(os.path.join(path, CONFIG_FILE), config.to_json())
-    if vocab_file:
-        copy_file(vocab_file, os.path.join(path, VOCAB_FILE))
-    if (labels := info.get("labels")) is not None:
-        info = {**info, "is_regression": not labels}
-    info = {**info, "weights_sha256": weights_digest(values)}
-    write_json(os.path.join(path, INFO_FILE), info)
-    for name in sorted(tf.io.gfile.listdir(staging)):  # ".data-..." before ".index"
-        tf.io.gfile.rename(os.path.join(staging, name), os.path.join(path, name), overwrite=True)
-    tf.io.gfile.rmtree(staging)
-    if training_state:
-        # An Estimator goes on from the checkpoint that this file names.
-        state = tf.compat.v1.train.generate_checkpoint_state_proto(
-            path, MODEL_CHECKPOINT, all_model_checkpoint_paths=[MODEL_CHECKPOINT]
-        )
-        write_text(os.path.join(path, "checkpoint"), str(state))
+    with atomic_files(path, last=f"{MODEL_CHECKPOINT}.index") as folder:
+        values_and_state = {**values, **(training_state or {})}
+        write_checkpoint(os.path.join(folder, MODEL_CHECKPOINT), values_and_state)
+        write_text(os.path.join(folder, CONFIG_FILE), config.to_json())
+        if vocab_file:
+            copy_file(vocab_file, os.path.join(folder, VOCAB_FILE))
+        if (labels := info.get("labels")) is not None:
+            info = {**info, "is_regression": not labels}
+        info = {**info, "weights_sha256": weights_digest(values)}
+        write_json(os.path.join(folder, INFO_FILE), info)
+        if training_state:
+            # An Estimator goes on from the checkpoint that this file names.
+            state = tf.compat.v1.train.generate_checkpoint_state_proto(
+                path, MODEL_CHECKPOINT, all_model_checkpoint_paths=[MODEL_CHECKPOINT]
+            )
+            write_text(os.path.join(folder, "checkpoint"), str(state))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,6 +48,33 @@ def info(folder: pathlib.Path) -> dict[str, Any]:
     return json.loads((folder / "model_info.json").read_text())
 
 
+def assert_same_folders(expected: pathlib.Path, found: pathlib.Path) -> None:
+    """The same files with the same bytes; of TensorBoard files, the same scalars once each."""
+    contents, scalars = [], []
+    for folder in (expected, found):
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        events = [path for path in paths if path.name.startswith("events.")]
+        scalars.append(sorted(scalar for path in events for scalar in _scalars(path)))
+        contents.append(
+            {str(p.relative_to(folder)): p.read_bytes() for p in paths if p not in events}
+        )
+    assert contents[0].keys() == contents[1].keys()
+    for name, content in contents[0].items():
+        assert contents[1][name] == content, name
+    assert scalars[0] == scalars[1]
+
+
+def _scalars(path: pathlib.Path) -> list[tuple[bool, int, str, bytes]]:
+    """(is of an evaluation, step, tag, value) of the scalars in a TensorBoard file."""
+    import tensorflow as tf
+
+    return [
+        (path.parent.name == "eval", event.step, value.tag, value.tensor.SerializeToString())
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    ]
+
+
 def weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """The variables of a model folder."""
     reader = CheckpointReader(str(folder / "bert_model.ckpt"))

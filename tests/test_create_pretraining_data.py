@@ -107,7 +107,10 @@ def test_records_and_sidecars(folder):
         info = json.loads((folder / "new" / f"{name}.tfrecord.json").read_text())
         assert info.pop("num_examples") == len(records) > 100
         assert info.pop("file_size") == os.path.getsize(path)
-        assert len(info.pop("vocab_sha256")) == 64
+        for digest in ("vocab_sha256", "file_sha256"):
+            assert len(info.pop(digest)) == 64
+        assert [len(digest) for digest in info.pop("input_sha256")] == [64]
+        assert info.pop("output_file") == "ab".index(name)
         assert 100 < info.pop("num_sentences") < info.pop("num_tokens")
         assert info == {
             "gzip_compress": False,
@@ -123,6 +126,7 @@ def test_records_and_sidecars(folder):
             "do_sentence_split": False,
             "vocab_size": len(SPECIALS) + len(WORDS) + 1,
             "input_files": ["text.txt"],
+            "num_output_files": 2,
             "num_documents": 20,
         }
 
@@ -190,6 +194,26 @@ def test_compressed_marked_and_crlf_text_gives_the_same_records(folder):
         assert result.returncode == 0, result.stderr
         records.add((folder / "out.tfrecord").read_bytes())
     assert len(records) == 1
+
+
+def test_a_second_run_skips_finished_files_and_mends_others(folder):
+    flags = {"output_file": "new/a.tfrecord,new/b.tfrecord"}
+    assert run(folder, **flags).returncode == 0
+    before = files_below(folder)
+    times = [(folder / "new" / f"{n}.tfrecord").stat().st_mtime_ns for n in "ab"]
+    again = run(folder, **flags)
+    assert again.returncode == 0 and "finished already" in again.stderr
+    assert times == [(folder / "new" / f"{n}.tfrecord").stat().st_mtime_ns for n in "ab"]
+    data = bytearray((folder / "new" / "b.tfrecord").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "new" / "b.tfrecord").write_bytes(data)
+    assert run(folder, **flags).returncode == 0
+    assert files_below(folder) == before
+    # The same name for another text.
+    (folder / "text.txt").write_text(text(9, 20))
+    changed = run(folder, **flags)
+    assert "finished already" not in changed.stderr
+    assert files_below(folder) != before
 
 
 def test_very_long_line(folder):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from absl import app
 
 from common.errors import UserError
+from training.termination import EXIT_TERMINATED
 
 
 def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) -> None:
@@ -32,11 +33,16 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
             )
         configure_logging()
         # Terminated politely, a script still removes its temporary files and ends its children.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
         try:
             main(argv)
         except UserError as error:
             print(f"ERROR: {error}", file=sys.stderr)
+            sys.exit(1)
+        except OSError as error:
+            # Files and disks that fail where nothing more can be said about them.
+            place = f"{error.filename}: " if error.filename else ""
+            print(f"ERROR: {place}{error.strerror or error}.", file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt:
             print("Interrupted; run the same command again to continue.", file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from modeling.optimization import AdamWeightDecay
 from training.reporting import Reporter
 from training.run_state import RunState
 from training.strategy import distribute, is_chief, lengths_may_vary, lost_worker_named
+from training.termination import EXIT_TERMINATED
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -80,6 +82,7 @@ def train(
     state: RunState,
     reporter: Reporter,
     evaluate: Callable[[], object],
+    is_terminated: Callable[[], bool] = lambda: False,
 ) -> None:
     """Trains from the state's step to the last one, or until early stopping.
 
@@ -93,6 +96,8 @@ def train(
       reporter: Receives the mean losses and the learning rate.
       evaluate: Called every `evaluate_steps` updates and after the last one, before the state of that
         step is saved; it tells the state the result.
+      is_terminated: Asked after every call of the compiled function and the evaluation that may
+        follow it; if so, the state is saved and the process ends with status 143.
 
     Raises:
       UserError: The loss is not finite. Nothing is saved after the last finite step.
@@ -102,8 +107,7 @@ def train(
         return
     train_steps = compiled_steps(objective, optimizer, strategy, options)
     iterator = iter(distribute(batches_from(state.step), strategy))
-    interval: dict[str, float] = {}
-    interval_start = step = state.step
+    step = state.step
     ended = False
     while not ended:
         until = min(
@@ -126,24 +130,24 @@ def train(
                 f"the loss is not finite at step {bad_step + 1}; nothing was saved since. "
                 "Lower --learning_rate, raise the warm-up, or look at the records of that step."
             )
-        for name, value in losses.items():
-            interval[name] = interval.get(name, 0.0) + float(value)
+        state.add_losses({name: float(value) for name, value in losses.items()})
         reporter.progress(until, float(losses["loss"]) / (until - step))
         step = until
         ended = step == options.num_train_steps
         if ended or (options.evaluate_steps and step % options.evaluate_steps == 0):
             evaluate()
             ended = ended or stops_early(state, options)
-        saving = ended or step % options.save_checkpoints_steps == 0
-        # A saved state also ends an interval: a resumed run then logs the same means.
-        if saving or step % options.log_steps == 0:
-            means = {name: total / (step - interval_start) for name, total in interval.items()}
+        if ended or step % options.log_steps == 0:
+            means = state.take_mean_losses()
             # The rate of the update just done, which is the one that follows `step - 1` updates.
             means["learning_rate"] = float(optimizer.schedule(tf.constant(step - 1)))
             reporter.scalars(step, means)
-            interval, interval_start = {}, step
-        if saving:
+        terminated = is_terminated()
+        if ended or terminated or step % options.save_checkpoints_steps == 0:
             state.save()
+        if terminated and not ended:
+            logging.info("Terminated; run the same command again to continue.")
+            sys.exit(EXIT_TERMINATED)
 
 
 def stops_early(state: RunState, options: TrainOptions) -> bool:
@@ -168,20 +172,20 @@ def compiled_steps(
 ) -> Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]:
     """A function (iterator, count) that trains `count` steps in one call.
 
-    It returns the sums of the losses over these steps and the first step whose loss was not finite
-    (-1 for none).
+    It returns the sums of the losses over these steps, in float64, and the first step whose loss was
+    not finite (-1 for none).
     """
     step_of_replica = replica_step(objective, optimizer, options)
 
     @tf.function
     def train_steps(iterator: tf.data.Iterator, count: tf.Tensor) -> tuple:
-        totals = {k: tf.constant(0.0) for k in ("loss", *objective.loss_weights)}
+        totals = {k: tf.constant(0.0, tf.float64) for k in ("loss", *objective.loss_weights)}
         bad_step = tf.constant(-1, tf.int64)
         for _ in tf.range(count):
             step = tf.identity(optimizer.iterations)
             per_replica = strategy.run(step_of_replica, args=(next(iterator),))
             losses = {k: strategy.experimental_local_results(v)[0] for k, v in per_replica.items()}
-            totals = {k: total + losses[k] for k, total in totals.items()}
+            totals = {k: total + tf.cast(losses[k], tf.float64) for k, total in totals.items()}
             is_first = tf.logical_and(bad_step < 0, ~tf.math.is_finite(losses["loss"]))
             bad_step = tf.where(is_first, step, bad_step)
         return totals, bad_step

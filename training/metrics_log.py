@@ -6,14 +6,14 @@ by which models are compared (higher is better). Needs no TensorFlow to be read.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 from common.errors import UserError
-from common.files import read_lines
+from common.files import parse_json, read_lines
 
 METRICS_FILE = "metrics.jsonl"
+KINDS = ("train", "eval")
 
 
 def read_metrics(output_dir: str) -> list[dict[str, Any]]:
@@ -25,10 +25,11 @@ def read_metrics(output_dir: str) -> list[dict[str, Any]]:
     records = []
     for _, line in read_lines(os.path.join(output_dir, METRICS_FILE)):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             continue
-        if isinstance(record, dict) and {"step", "kind"} <= record.keys():
+        is_complete = isinstance(record, dict) and {"step", "kind"} <= record.keys()
+        if is_complete and type(record["step"]) is int and record["kind"] in KINDS:
             records.append(record)
     return records
 

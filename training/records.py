@@ -10,7 +10,7 @@ reads them. A record stands in the file as (TensorFlow's core/lib/io/record_writ
     uint32  masked CRC-32C of the data
 
 A sidecar, `<file>.json`, is written once a file is complete: what is in it, how it was made, and
-its size, so that a file that was cut short is noticed.
+its size and digest, so that a file that was cut short or damaged is noticed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import IO, Any, cast
 import google_crc32c
 import numpy as np
 
+from common.errors import UserError
 from common.files import (
     atomic_output,
     exists,
@@ -36,10 +37,11 @@ from common.files import (
     make_folder,
     move,
     open_binary,
-    read_json,
     remove,
+    sha256_file,
     write_json,
 )
+from common.json_objects import COUNT, read_object
 
 # Fields of `Feature` in TensorFlow's feature.proto.
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
@@ -142,20 +144,43 @@ def write_sidecar(record_path: str, info: Mapping[str, Any]) -> None:
     """Writes `<record_path>.json`.
 
     Args:
-      record_path: A complete record file; its size is added as `file_size`.
+      record_path: A complete record file; its size and digest are added as `file_size` and
+        `file_sha256`.
       info: What readers want to know, `num_examples` above all.
     """
-    write_json(_sidecar_path(record_path), {**info, "file_size": file_size(record_path)})
+    made = {"file_size": file_size(record_path), "file_sha256": sha256_file(record_path)}
+    write_json(_sidecar_path(record_path), {**info, **made})
 
 
 def read_sidecar(record_path: str) -> dict[str, Any] | None:
     """The content of `<record_path>.json`, or None if there is none (files of another tool).
 
     Raises:
-      UserError: The sidecar is not JSON.
+      UserError: The sidecar is damaged.
     """
     path = _sidecar_path(record_path)
-    return read_json(path) if exists(path) else None
+    if not exists(path):
+        return None
+    return read_object(path, {"num_examples": COUNT}, remedy=f"create {record_path} again")
+
+
+def is_finished(record_path: str, info: Mapping[str, Any]) -> bool:
+    """Whether a file is complete and undamaged, and was made as `info` says.
+
+    Args:
+      record_path: The file.
+      info: Values its sidecar must have.
+    """
+    try:
+        found = read_sidecar(record_path) if exists(record_path) else None
+    except UserError:
+        return False
+    return (
+        found is not None
+        and all(found.get(name) == value for name, value in info.items())
+        and found.get("file_size") == file_size(record_path)
+        and found.get("file_sha256") == sha256_file(record_path)
+    )
 
 
 def _sidecar_path(record_path: str) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
 
 import tensorflow as tf
 
-from common.files import exists, write_text
+from common.files import exists, is_folder, list_folder, open_binary, write_text
 from training.metrics_log import METRICS_FILE, read_metrics
+from training.records import RecordWriter
 
 # A terminal's line is redrawn this often; a log file gets a line this often (seconds).
 TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 15.0
@@ -50,10 +53,10 @@ class Reporter:
         kept = [record for record in before if record["step"] <= start_step]
         write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
         self._recorded = {(record["step"], record["kind"]) for record in kept}
-        self._writers = {
-            "train": tf.summary.create_file_writer(output_dir),
-            "eval": tf.summary.create_file_writer(os.path.join(output_dir, "eval")),
-        }
+        folders = {"train": output_dir, "eval": os.path.join(output_dir, "eval")}
+        for folder in folders.values():
+            _drop_events_after(folder, start_step)
+        self._writers = {kind: tf.summary.create_file_writer(f) for kind, f in folders.items()}
 
     def progress(self, step: int, loss: float) -> None:
         """Shows step, share, loss, speed and remaining time, at most every so many seconds."""
@@ -88,12 +91,27 @@ class Reporter:
         if not self._writes or (step, kind) in self._recorded:
             return
         record = {"step": step, "kind": kind, **{k: float(v) for k, v in values.items()}}
-        with tf.io.gfile.GFile(self._path, "a") as f:
-            f.write(json.dumps(record) + "\n")
+        with open_binary(self._path, "ab") as f:
+            f.write((json.dumps(record) + "\n").encode())
         with self._writers[kind].as_default():
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
         self._writers[kind].flush()
+
+
+def _drop_events_after(folder: str, last_step: int) -> None:
+    """Takes from TensorBoard files the scalars of steps that are about to be repeated."""
+    for name in list_folder(folder) if is_folder(folder) else []:
+        # Those of TensorFlow 1 have another ending, and are not ours.
+        if not re.fullmatch(r"events\.out\.tfevents\..*\.v2", name):
+            continue
+        path = os.path.join(folder, name)
+        with RecordWriter(path) as writer, contextlib.suppress(tf.errors.DataLossError):
+            # The event a killed run was writing is cut off; it is the last one.
+            for record in tf.data.TFRecordDataset(path):
+                event = tf.compat.v1.Event.FromString(record.numpy())
+                if event.step <= last_step:
+                    writer.write(record.numpy())
 
 
 def _clock(seconds: float) -> str:

@@ -26,8 +26,9 @@ from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.input import FeatureSpec, RecordSet, damage_named, training_batches
 from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
-from training.run_state import RunState, remove_leftovers
+from training.run_state import RunState
 from training.strategy import check_batch_size, is_chief, lengths_may_vary
+from training.termination import sigterm_noted
 
 BEST_FOLDER = "best"
 
@@ -111,8 +112,9 @@ def run_training(
       group_by_length: See `training_batches`; off where all records are full.
 
     Raises:
-      UserError: There is less than one batch, it cannot be divided, the checkpoint does not fit, a
-        record is damaged, or the loss is not finite.
+      UserError: There is less than one batch, it cannot be divided, the checkpoint does not fit, the
+        folder holds another run, a record is damaged, or the loss is not finite.
+      SystemExit: SIGTERM arrived while training; the state is saved.
     """
     loop = options.loop
     check_batch_size(
@@ -124,17 +126,19 @@ def run_training(
             f"{options.train_batch_size} make no step; lower it, or raise --num_train_epochs."
         )
     chief = is_chief(strategy)
-    if chief:
-        remove_leftovers(options.output_dir)
     variables = objective.model.trainable_variables
     with strategy.scope():
         optimizer = AdamWeightDecay(
             WarmupLinearDecay(options.learning_rate, loop.num_train_steps, options.num_warmup_steps)
         )
-        state = RunState(options.output_dir, variables, optimizer, options.keep_checkpoint_max)
+        loss_names = ("loss", *objective.loss_weights)
+        state = RunState(
+            options.output_dir, variables, optimizer, options.keep_checkpoint_max, loss_names
+        )
     # 1. the run's own newest state, 2. --init_checkpoint, 3. random weights
     if not state.restore():
         initialize(objective.model, options)
+    state.plan(loop.num_train_steps, records.num_examples)
     log_start(objective, options)
     reporter = Reporter(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step, chief
@@ -162,7 +166,7 @@ def run_training(
             records, spec, options.train_batch_size, loop.random_seed, step, by_length
         )
 
-    with damage_named(records):
+    with damage_named(records), sigterm_noted() as is_terminated:
         train(
             objective,
             optimizer,
@@ -172,6 +176,7 @@ def run_training(
             state,
             reporter,
             evaluate_and_keep_best,
+            is_terminated,
         )
     if chief:
         write_model(options.output_dir, state.step)

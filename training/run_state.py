@@ -1,8 +1,10 @@
 """The state of a run on disk: what a restarted command needs to go on.
 
 One `tf.train.Checkpoint` per save, called `model.ckpt-<step>` in the output folder as the original's
-are. It holds weights and optimizer moments under the original variable names, the step, and the
-best evaluation so far; data order and dropout follow from the step and the seed.
+are. It holds weights and optimizer moments under the original variable names, the step, the best
+evaluation so far, and the losses since the last line of the log; data order and dropout follow from
+the step and the seed. The folder itself says which states there are: those with an index file, which
+comes last.
 """
 
 from __future__ import annotations
@@ -17,7 +19,16 @@ from typing import Any
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import exists, read_json, write_json
+from common.files import (
+    atomic_files,
+    exists,
+    is_folder,
+    list_folder,
+    remove,
+    write_json,
+    write_text,
+)
+from common.json_objects import read_object
 from modeling.checkpoints import variable_name
 from modeling.optimization import AdamWeightDecay
 from training.strategy import chief_first, chief_value, is_chief
@@ -26,7 +37,7 @@ RUN_CONFIG_FILE = "run_config.json"
 
 
 class RunState:
-    """Weights, moments, step and best evaluation of one run.
+    """Weights, moments, step, best evaluation and unlogged losses of one run.
 
     Made in the scope of a strategy; of its workers only the chief saves, and it decides which state
     is restored.
@@ -36,6 +47,7 @@ class RunState:
       variables: The model's variables.
       optimizer: Its moments and step count are part of the state.
       keep: Number of saved states to keep.
+      loss_names: The losses that are logged.
     """
 
     def __init__(
@@ -44,25 +56,32 @@ class RunState:
         variables: Sequence[tf.Variable],
         optimizer: AdamWeightDecay,
         keep: int,
+        loss_names: Sequence[str] = (),
     ):
         self.step_variable = optimizer.iterations
         self.best_value = tf.Variable(float("-inf"), dtype=tf.float64, trainable=False)
         self.best_step = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        # In float64, so that the sums of float32 losses do not depend on how they are grouped.
+        self._loss_sums = {
+            name: tf.Variable(0.0, dtype=tf.float64, trainable=False) for name in loss_names
+        }
+        self._logged_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        # Steps of the whole run and examples of its training set; 0 before the first save.
+        self._num_train_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._num_examples = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._checkpoint = tf.train.Checkpoint(
             weights={variable_name(v): v for v in variables},
             slots=optimizer.slots(variables),
             step=self.step_variable,
             best_value=self.best_value,
             best_step=self.best_step,
-        )
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint,
-            output_dir,
-            max_to_keep=keep,
-            checkpoint_name="model.ckpt",
-            step_counter=self.step_variable,
+            loss_sums=self._loss_sums,
+            logged_step=self._logged_step,
+            num_train_steps=self._num_train_steps,
+            num_examples=self._num_examples,
         )
         self._output_dir = output_dir
+        self._keep = keep
         self._strategy = tf.distribute.get_strategy()
 
     @property
@@ -70,9 +89,34 @@ class RunState:
         return int(self.step_variable.numpy())
 
     def save(self) -> None:
+        """Writes the state and removes all but the newest ones.
+
+        Raises:
+          UserError: The disk is full, or the folder cannot be written; the earlier states stay.
+        """
         if not is_chief(self._strategy):
             return
-        path = self._manager.save(checkpoint_number=self.step)
+        name = f"model.ckpt-{self.step}"
+        path = os.path.join(self._output_dir, name)
+        try:
+            with atomic_files(self._output_dir, last=f"{name}.index") as folder:
+                self._checkpoint.write(os.path.join(folder, name))
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"Cannot save the state of the run as {path}: {error.message}; make room or mend the "
+                "disk, and run the same command again to continue from the state before."
+            ) from error
+        # Newer ones are damaged: this run went on from an older state.
+        older = [step for step in saved_steps(self._output_dir) if step < self.step]
+        kept = [*older, self.step][-self._keep :]
+        # What `tf.train.latest_checkpoint` reads.
+        listed = tf.compat.v1.train.generate_checkpoint_state_proto(
+            self._output_dir, name, [f"model.ckpt-{step}" for step in kept]
+        )
+        write_text(os.path.join(self._output_dir, "checkpoint"), str(listed))
+        for file, step in _state_files(self._output_dir):
+            if step not in kept:
+                remove(os.path.join(self._output_dir, file))
         logging.info("Saved the state of the run: %s", path)
 
     def restore(self) -> bool:
@@ -88,10 +132,10 @@ class RunState:
         step = chief_value(self._strategy, self.step if restored else -1)
         if chief or step < 0:
             return step >= 0
-        path = os.path.join(self._output_dir, f"model.ckpt-{step}")
+        path = self._path(step)
         try:
-            self._checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
+            self._checkpoint.read(path).assert_existing_objects_matched()
+        except Exception as error:  # As below.
             raise UserError(
                 f"The chief goes on from {path}, which this worker cannot restore ({error}); all "
                 "workers need the same --output_dir, on a file system that they share."
@@ -99,14 +143,18 @@ class RunState:
         return True
 
     def _restore_newest(self) -> bool:
+        steps = saved_steps(self._output_dir)
+        for step in sorted({step for _, step in _state_files(self._output_dir)} - set(steps)):
+            logging.warning(
+                "%s has no index file: it is unfinished, and not used.", self._path(step)
+            )
         damaged = []
-        # The manager's own list leaves out states whose times it does not know or trust.
-        saved = tf.train.get_checkpoint_state(self._output_dir)
-        for path in reversed(saved.all_model_checkpoint_paths if saved else []):
+        for step in reversed(steps):
+            path = self._path(step)
             try:
-                status = self._checkpoint.restore(path)
+                status = self._checkpoint.read(path)
                 status.assert_existing_objects_matched()
-            except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
+            except Exception as error:  # TensorFlow's readers raise errors of many kinds.
                 damaged.append(path)
                 logging.warning("Cannot restore %s (%s); trying an older state.", path, error)
                 continue
@@ -118,6 +166,54 @@ class RunState:
                 "model was changed, use another --output_dir, else remove the damaged files."
             )
         return False
+
+    def _path(self, step: int) -> str:
+        return os.path.join(self._output_dir, f"model.ckpt-{step}")
+
+    def plan(self, num_train_steps: int, num_examples: int) -> None:
+        """Notes the length of the whole run, which may grow, and the size of its training set.
+
+        Raises:
+          UserError: The run in the folder has more steps, or another number of examples.
+        """
+        steps, examples = int(self._num_train_steps.numpy()), int(self._num_examples.numpy())
+        if examples and examples != num_examples:
+            raise UserError(
+                f"--output_dir={self._output_dir} holds a run on {examples} training examples, this "
+                f"command has {num_examples}; continue with the same data or use another folder."
+            )
+        if steps > num_train_steps:
+            raise UserError(
+                f"--output_dir={self._output_dir} holds a run of num_train_steps={steps}, this "
+                f"command has num_train_steps={num_train_steps} (--num_train_steps, or "
+                "--num_train_epochs over the training examples); a run can be made longer, not "
+                "shorter, so use another folder."
+            )
+        if 0 < steps < num_train_steps:
+            logging.warning(
+                "The run was planned with num_train_steps=%d and goes on to %d. From step %d on the "
+                "learning rate is that of the longer run, so the result is not that of a run of this "
+                "length from the start.",
+                steps,
+                num_train_steps,
+                self.step,
+            )
+        self._num_train_steps.assign(num_train_steps)
+        self._num_examples.assign(num_examples)
+
+    def add_losses(self, sums: Mapping[str, float]) -> None:
+        """Adds the sums of the losses over the updates just done."""
+        for name, value in sums.items():
+            self._loss_sums[name].assign_add(value)
+
+    def take_mean_losses(self) -> dict[str, float]:
+        """Mean losses of the updates since the last call."""
+        count = self.step - int(self._logged_step.numpy())
+        means = {name: float(total.numpy()) / count for name, total in self._loss_sums.items()}
+        for total in self._loss_sums.values():
+            total.assign(0.0)
+        self._logged_step.assign(self.step)
+        return means
 
     def evaluations_since_best(self, evaluate_steps: int) -> int:
         """How many evaluations in a row were no new best, when there is one every `evaluate_steps`.
@@ -131,16 +227,24 @@ class RunState:
 
     def is_best(self, value: float) -> bool:
         """Notes the value of an evaluation (higher is better); True when it is the best so far."""
-        if value <= float(self.best_value.numpy()):
+        # What is not a number is never better.
+        if not value > float(self.best_value.numpy()):
             return False
         self.best_value.assign(value)
         self.best_step.assign(self.step)
         return True
 
 
-def has_state(output_dir: str) -> bool:
-    """Whether a run was started in this folder and saved a state."""
-    return tf.train.latest_checkpoint(output_dir) is not None
+def saved_steps(output_dir: str) -> list[int]:
+    """Steps of the states that a run has saved, in order."""
+    return sorted({step for name, step in _state_files(output_dir) if name.endswith(".index")})
+
+
+def _state_files(output_dir: str) -> list[tuple[str, int]]:
+    """(name, step) of each file of a saved state."""
+    names = list_folder(output_dir) if is_folder(output_dir) else []
+    matches = [re.fullmatch(r"model\.ckpt-(\d+)\.(index|data-\d+-of-\d+)", name) for name in names]
+    return [(match[0], int(match[1])) for match in matches if match]
 
 
 def check_run_config(
@@ -155,7 +259,8 @@ def check_run_config(
       strategy: Of whose workers only the chief writes; the others compare theirs with it.
 
     Raises:
-      UserError: A value differs from that of the run in the folder.
+      UserError: A value differs from that of the run in the folder, or the file with these values is
+        damaged.
     """
     with chief_first(strategy) as chief:
         _check_run_config(output_dir, values, chief)
@@ -164,27 +269,22 @@ def check_run_config(
 def _check_run_config(output_dir: str, values: Mapping[str, Any], chief: bool) -> None:
     path = os.path.join(output_dir, RUN_CONFIG_FILE)
     values = json.loads(json.dumps(values))
-    if chief and not (has_state(output_dir) and exists(path)):
+    if chief and not saved_steps(output_dir):
         write_json(path, values)
         return
     if not exists(path):
         raise UserError(
-            f"--output_dir={output_dir}: the chief has written {RUN_CONFIG_FILE}, this worker does "
-            "not find it; all workers need the same --output_dir, on a file system that they share."
+            f"{path} is missing, so it is not known with which flags the run in --output_dir="
+            f"{output_dir} was started; put it back or use another folder."
+            if chief
+            else f"--output_dir={output_dir}: the chief has written {RUN_CONFIG_FILE}, this worker "
+            "does not find it; all workers need the same --output_dir, on a file system that they "
+            "share."
         )
-    before = read_json(path)
+    before = read_object(path, {}, remedy="put it back as it was")
     for name in sorted({*values, *before}):
         if before.get(name) != values.get(name):
             raise UserError(
                 f"--output_dir={output_dir} holds a run with {name}={before.get(name)}, this command "
                 f"has {name}={values.get(name)}; continue with the same value or use another folder."
             )
-
-
-def remove_leftovers(output_dir: str) -> None:
-    """Removes temporary folders a killed run left while saving."""
-    if not tf.io.gfile.isdir(output_dir):
-        return
-    for name in tf.io.gfile.listdir(output_dir):
-        if re.fullmatch(r"model\.ckpt-\d+_temp/?|model\.tmp/?", name):
-            tf.io.gfile.rmtree(os.path.join(output_dir, name))

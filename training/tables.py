@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from common.errors import UserError
-from common.files import read_lines
+from common.files import parse_json, read_lines
 
 COMPRESSIONS = ("", ".gz", ".xz")
 _TEXT_SUFFIXES = tuple(".txt" + compression for compression in COMPRESSIONS)
@@ -130,7 +130,7 @@ def read_json_lines(path: str, keys: Sequence[str | None]) -> Iterator[Row]:
         if not text.strip():
             continue
         try:
-            found = json.loads(text)
+            found = parse_json(text)
         except json.JSONDecodeError as error:
             raise UserError(
                 f"{path}, line {line}, column {error.colno}: not valid JSON ({error.msg}); a "

@@ -5,6 +5,8 @@ import hashlib
 import lzma
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -129,6 +131,65 @@ def test_atomic_output_replaces_on_success_only(tmp_path):
     assert os.listdir(path.parent) == ["result"]
 
 
+def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
+    path, folder = tmp_path / "result", tmp_path / "out"
+    dead_file, living_file = tmp_path / ".result.1.tmp", tmp_path / ".result.2.tmp"
+    dead_folder, living_folder = tmp_path / ".out.1.tmp", tmp_path / ".out.2.tmp"
+    dead_file.touch()
+    living_file.touch()
+    (dead_folder / "sub").mkdir(parents=True)
+    living_folder.mkdir()
+    other = tmp_path / ".results.1.tmp"
+    other.touch()
+    holder = (
+        "import fcntl, os, sys\nfor p in sys.argv[1:]: fcntl.flock(os.open(p, 0), fcntl.LOCK_EX)\n"
+    )
+    command = [sys.executable, "-c", holder + "print(flush=True); input()"]
+    with subprocess.Popen(
+        [*command, living_file, living_folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        files.write_text(str(path), "text")
+        with files.scratch_folder(str(folder)):
+            pass
+        assert not dead_file.exists() and not dead_folder.exists()
+        assert living_file.exists() and living_folder.exists() and other.exists()
+        process.kill()
+    files.write_text(str(path), "text")
+    with files.new_folder(str(folder)) as temporary:
+        assert os.path.dirname(temporary) == str(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"result", "out", other.name}
+
+
+def test_atomic_files_move_in_with_one_of_them_last(tmp_path, monkeypatch):
+    folder = tmp_path / "new" / "model"
+    for text in ("one", "two"):
+        with files.atomic_files(str(folder), last="b") as temporary:
+            for name in "abc":
+                files.write_text(os.path.join(temporary, name), text)
+    assert {p.name: p.read_text() for p in folder.iterdir()} == dict.fromkeys("abc", "two")
+    with pytest.raises(RuntimeError), files.atomic_files(str(folder), last="b") as temporary:
+        files.write_text(os.path.join(temporary, "a"), "three")
+        raise RuntimeError
+    assert {p.name: p.read_text() for p in folder.iterdir()} == dict.fromkeys("abc", "two")
+
+    moved = []
+    move = files.move
+
+    def killed_after_two(source, target):
+        moved.append(os.path.basename(target))
+        move(source, target)
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), files.atomic_files(str(folder), last="b") as temporary:
+        for name in "abc":
+            (pathlib.Path(temporary) / name).write_text("three")
+        monkeypatch.setattr(files, "move", killed_after_two)
+    assert moved == ["a", "c"]
+    assert sorted(os.listdir(folder)) == ["a", "c"]
+
+
 def test_output_below_a_file_is_a_user_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="Cannot create the folder .*file/sub"):
@@ -151,6 +212,14 @@ def test_json_round_trip_and_error_position(tmp_path):
         file.write('{"a": 1,\n "b" 2}')
     with pytest.raises(UserError, match=r"a\.json, line 2, column 6: not valid JSON"):
         files.read_json(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000])
+def test_json_that_python_cannot_take(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="a.json, line 1, column 1: not valid JSON"):
+        files.read_json(str(path))
 
 
 def test_size_digest_and_existence(tmp_path):

@@ -1,6 +1,7 @@
 """TFRecord files written without TensorFlow, read by TensorFlow."""
 
 import gzip
+import hashlib
 import json
 import os
 
@@ -8,7 +9,13 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from training.records import RecordWriter, read_sidecar, serialize_examples, write_sidecar
+from training.records import (
+    RecordWriter,
+    is_finished,
+    read_sidecar,
+    serialize_examples,
+    write_sidecar,
+)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +138,11 @@ def test_failure_leaves_the_earlier_file_and_its_sidecar(tmp_path):
         writer.write(b"later")
         raise RuntimeError
     assert (tmp_path / "a.tfrecord").read_bytes() == before
-    assert read_sidecar(path) == {"num_examples": 1, "file_size": len(before)}
+    assert read_sidecar(path) == {
+        "num_examples": 1,
+        "file_size": len(before),
+        "file_sha256": hashlib.sha256(before).hexdigest(),
+    }
     assert sorted(os.listdir(tmp_path)) == ["a.tfrecord", "a.tfrecord.json"]
 
 
@@ -150,6 +161,32 @@ def test_sidecar_that_is_not_json(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"num_examples": 1})[:-1])
     with pytest.raises(UserError, match=r"a\.json, line 1"):
         read_sidecar(str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("content", ["[]", '{"num_examples": "3"}', '{"num_examples": -1}'])
+def test_sidecar_of_another_kind(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match=r"a\.json"):
+        read_sidecar(str(tmp_path / "a"))
+
+
+def test_finished_files_are_those_that_are_whole_and_made_alike(tmp_path):
+    path = str(tmp_path / "a.tfrecord")
+    with RecordWriter(path) as writer:
+        writer.write(b"record")
+    assert not is_finished(path, {})
+    write_sidecar(path, {"seed": 1})
+    assert is_finished(path, {"seed": 1})
+    assert not is_finished(path, {"seed": 2})
+    data = (tmp_path / "a.tfrecord").read_bytes()
+    for damaged in (data[:-1], data[:-1] + b"?", b""):
+        (tmp_path / "a.tfrecord").write_bytes(damaged)
+        assert not is_finished(path, {"seed": 1})
+    (tmp_path / "a.tfrecord").write_bytes(data)
+    (tmp_path / "a.tfrecord.json").write_text("{")
+    assert not is_finished(path, {"seed": 1})
+    (tmp_path / "a.tfrecord").unlink()
+    assert not is_finished(path, {})
 
 
 def test_file_that_cannot_be_created(tmp_path):

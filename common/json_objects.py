@@ -1,0 +1,61 @@
+"""JSON objects whose values are of the kinds that their readers expect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from common.errors import UserError
+from common.files import read_json
+
+
+class Kind(NamedTuple):
+    """A kind of value.
+
+    Attributes:
+      name: For messages.
+      fits: Whether a value is of this kind.
+    """
+
+    name: str
+    fits: Callable[[Any], bool]
+
+
+COUNT = Kind("a whole number from 0 on", lambda value: type(value) is int and value >= 0)
+COUNTS = Kind(
+    "an object of whole numbers from 0 on",
+    lambda value: isinstance(value, dict) and all(map(COUNT.fits, value.values())),
+)
+BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
+TEXT = Kind("a text", lambda value: isinstance(value, str))
+TEXTS = Kind(
+    "a list of texts",
+    lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value),
+)
+OBJECT = Kind("an object", lambda value: isinstance(value, dict))
+
+
+def read_object(
+    path: str, kinds: Mapping[str, Kind], required: bool = False, remedy: str = "correct the file"
+) -> dict[str, Any]:
+    """Reads a JSON object; keys that are not in `kinds` may have any value.
+
+    Args:
+      path: The file.
+      kinds: Key -> what its value must be, if it is there and not null.
+      required: Whether these keys must be there, and not null.
+      remedy: What to do about a damaged file, for the message.
+
+    Raises:
+      UserError: The file cannot be read, is no JSON object, or a value is of another kind.
+    """
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: found {values!r:.40}, expected a JSON object; {remedy}.")
+    for key, kind in kinds.items():
+        value = values.get(key)
+        if value is None and required:
+            raise UserError(f'{path}: "{key}" is missing, expected {kind.name}; {remedy}.')
+        if value is not None and not kind.fits(value):
+            raise UserError(f'{path}: "{key}" is {value!r:.40}, expected {kind.name}; {remedy}.')
+    return values

@@ -1,0 +1,206 @@
+"""Runs that are killed again and again end as those that were left alone.
+
+KILLS in the environment is the number of SIGKILLs per run (1 without it), KILL_SEED draws the times.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.process
+import os
+import pathlib
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from runs import assert_same_folders
+from scripts import run_script
+
+from modeling.checkpoints import variable_values
+from modeling.config import load_config
+from modeling.heads import ClassifierModel
+from modeling.model_folder import write_model_folder
+
+KILLS = int(os.environ.get("KILLS", "1"))
+SEED = int(os.environ.get("KILL_SEED", "0"))
+# Longer than any run here on a busy machine (seconds).
+_DEADLINE = 900
+
+pytestmark = pytest.mark.slow
+
+
+def _run(name: str, flags: dict[str, Any], log: str) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    run_script(name, **flags)
+    sys.stdout.flush()
+
+
+def start(
+    name: str, flags: dict[str, Any], log: pathlib.Path
+) -> multiprocessing.process.BaseProcess:
+    """Starts a script in a process of its own, a fork of one that has TensorFlow imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scripts", "training.run", "classification.evaluation"])
+    process = context.Process(target=_run, args=(name, flags, str(log)))
+    process.start()
+    return process
+
+
+def finish(name: str, flags: dict[str, Any], log: pathlib.Path) -> float:
+    """Runs a script to its end; returns how long it took."""
+    begin = time.monotonic()
+    process = start(name, flags, log)
+    process.join(_DEADLINE)
+    assert process.exitcode == 0, log.read_text()[-3000:]
+    return time.monotonic() - begin
+
+
+def saved_step(folder: pathlib.Path) -> int:
+    return max((int(p.stem.split("-")[1]) for p in folder.glob("model.ckpt-*.index")), default=0)
+
+
+def killed_and_finished(
+    name: str, flags: dict[str, Any], folder: pathlib.Path, num_steps: int, seconds: float
+) -> None:
+    """A training run that is killed `KILLS` times before it may end.
+
+    A third of the kills come at any time after the start, the others when the run has got a little
+    further, within a few steps of that.
+
+    Args:
+      name: The script.
+      flags: Its flags, without --output_dir.
+      folder: The --output_dir.
+      num_steps: Updates of the run.
+      seconds: How long it takes when it is left alone.
+    """
+    rng = random.Random(SEED)
+    flags = {**flags, "output_dir": str(folder)}
+    log = folder.with_suffix(".log")
+    goal = 0
+    for i in range(KILLS):
+        process = start(name, flags, log)
+        begin = time.monotonic()
+        if rng.random() < 1 / 3:
+            time.sleep(rng.uniform(0, seconds / 2))
+        else:
+            goal = max(goal, int(num_steps * (i + rng.random()) / (KILLS + 1)))
+            while saved_step(folder) < goal and time.monotonic() - begin < _DEADLINE:
+                time.sleep(0.005)
+            time.sleep(rng.uniform(0, seconds / 20))
+        assert process.exitcode is None, log.read_text()[-3000:]
+        process.kill()
+        process.join()
+    finish(name, flags, log)
+
+
+def test_pretraining(
+    write_config: Callable[..., str], records_file: str, vocab_file: str, tmp_path: pathlib.Path
+) -> None:
+    flags = {
+        "bert_config_file": write_config(num_hidden_layers=1),
+        "vocab_file": vocab_file,
+        "input_file": records_file,
+        "max_seq_length": 24,
+        "max_predictions_per_seq": 4,
+        "train_batch_size": 8,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 5e-3,
+        "num_warmup_steps": 2,
+        "num_train_steps": 120,
+        "save_checkpoints_steps": 3,
+        "evaluate_steps": 40,
+        "max_eval_steps": 3,
+        "log_steps": 10,
+        "do_train": True,
+        "do_eval": True,
+    }
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    seconds = finish("run_pretraining", {**flags, "output_dir": str(whole)}, tmp_path / "log")
+    killed_and_finished("run_pretraining", flags, killed, 120, seconds)
+    assert_same_folders(whole, killed)
+
+
+@pytest.fixture
+def soft_labels(
+    write_config: Callable[..., str], vocab_file: str, transfer_file: str, tmp_path: pathlib.Path
+) -> str:
+    """150 texts in two shards, labelled by random weights."""
+    config = load_config(write_config(num_hidden_layers=1))
+    values = variable_values(ClassifierModel(config, 2).trainable_variables)
+    write_model_folder(str(tmp_path / "teacher"), values, config, vocab_file, {})
+    run_script(
+        "create_soft_labels",
+        init_checkpoint=tmp_path / "teacher",
+        labels="0,1",
+        input_file=transfer_file,
+        max_seq_length=24,
+        examples_per_shard=80,
+        output_dir=tmp_path / "soft_labels",
+    )
+    return str(tmp_path / "soft_labels")
+
+
+def test_distillation(
+    write_config: Callable[..., str],
+    soft_labels: str,
+    task_dir: str,
+    vocab_file: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    flags = {
+        "input_file": f"{soft_labels}/*.tfrecord",
+        "bert_config_file": write_config(num_hidden_layers=1),
+        "vocab_file": vocab_file,
+        "task_name": "SST-2",
+        "data_dir": task_dir,
+        "max_seq_length": 24,
+        "train_batch_size": 16,
+        "learning_rate": 5e-3,
+        "num_train_epochs": 12,
+        "save_checkpoints_steps": 3,
+        "evaluate_steps": 40,
+        "log_steps": 10,
+        "do_train": True,
+        "do_eval": True,
+        "do_predict": True,
+    }
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    seconds = finish("run_distill", {**flags, "output_dir": str(whole)}, tmp_path / "log")
+    # 150 examples 12 times over in batches of 16.
+    killed_and_finished("run_distill", flags, killed, 112, seconds)
+    assert_same_folders(whole, killed)
+
+
+def test_data_creation(corpus_file: str, vocab_file: str, tmp_path: pathlib.Path) -> None:
+    flags: dict[str, Any] = {
+        "input_file": corpus_file,
+        "vocab_file": vocab_file,
+        "max_seq_length": 24,
+        "max_predictions_per_seq": 4,
+        "dupe_factor": 40,
+        "num_processes": 2,
+    }
+    outputs = {}
+    for folder in ("whole", "killed"):
+        files = [str(tmp_path / folder / name) for name in ("a.tfrecord", "b.tfrecord")]
+        outputs[folder] = {**flags, "output_file": ",".join(files)}
+    log = tmp_path / "log"
+    name = "create_pretraining_data"
+    seconds = finish(name, outputs["whole"], log)
+    rng = random.Random(SEED)
+    for _ in range(KILLS):
+        process = start(name, outputs["killed"], log)
+        time.sleep(rng.uniform(0, seconds))
+        process.kill()
+        process.join()
+        # A record file has its name only when it is complete.
+        for path in (tmp_path / "killed").glob("*.tfrecord"):
+            assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
+    finish(name, outputs["killed"], log)
+    assert_same_folders(tmp_path / "whole", tmp_path / "killed")
