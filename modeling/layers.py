@@ -161,28 +161,36 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
     """Zeroes each element with probability `rate` and scales the others by 1 / (1 - rate).
 
     The mask is a pure function of (seed, site, shape): no random state exists that a checkpoint
-    could miss. Sixteen random bits decide each element, which costs half of a random float32, so
-    the rate is met to within 2^-17.
+    could miss. One random byte decides each element, because random bits are what a dropout costs:
+    it is zero below a threshold, and the threshold itself is drawn from the two whole numbers
+    around 256 * rate so that each element is zero with exactly the given probability.
 
     Args:
       x: Float Tensor of any shape.
-      rate: Probability of zero, in [0, 1).
+      rate: Probability of zero, at least 0 and below 255 / 256.
       seed: int32 Tensor [2] of this step, or None outside training (`x` is returned).
       site: A number that tells the dropouts of one model apart.
+
+    Raises:
+      ValueError: The rate is higher.
     """
     if seed is None or rate == 0.0:
         return x
-    threshold = round(rate * 2**16)
+    whole, above = divmod(rate * 256, 1)
+    if whole == 255:
+        raise ValueError(f"a dropout rate of {rate} is above 255 / 256")
     size = tf.size(x)
-    bits = tf.random.stateless_uniform(
-        [(size + 1) // 2],
+    # Four bytes each; the last number is for the threshold.
+    words = tf.random.stateless_uniform(
+        [(size + 3) // 4 + 1],
         seed=seed + [0, site],
         minval=None,
         maxval=None,
         dtype=tf.int32,
         alg="philox",
     )
-    halves = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:size]
-    keep = tf.reshape(halves >= tf.constant(threshold, tf.uint16), tf.shape(x))
-    scale = tf.constant(2**16 / (2**16 - threshold), x.dtype)
-    return x * (tf.cast(keep, x.dtype) * scale)
+    is_above = words[-1] < min(round((above - 0.5) * 2**32), 2**31 - 1)
+    threshold = tf.cast(whole, tf.uint8) + tf.cast(is_above, tf.uint8)
+    random_bytes = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
+    keep = tf.reshape(random_bytes >= threshold, tf.shape(x))
+    return x * (tf.cast(keep, x.dtype) * tf.constant(1 / (1 - rate), x.dtype))
