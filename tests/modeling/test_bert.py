@@ -8,7 +8,7 @@ from modeling.bert import BertEncoder
 from modeling.checkpoints import variable_values
 from modeling.config import BertConfig
 from modeling.heads import ClassifierModel, PretrainingModel
-from modeling.layers import Build, dropout
+from modeling.layers import Build, activation, dropout, one_pass
 from modeling.model_garden import build_model_garden_encoder
 
 # Odd sizes, so that exchanged axes do not go unnoticed.
@@ -188,11 +188,12 @@ def test_compiled_activation_is_the_plain_one(name: str, dtype: tf.DType) -> Non
         results.append(
             (value, tape.gradient(value, y, output_gradients=tf.cast(upstream, y.dtype)))
         )
-    tolerance = 1e-5 if dtype == tf.float32 else 2**-8
+    # 1 + tanh cancels where x is far below zero.
+    relative, absolute = (1e-5, 5e-6) if dtype == tf.float32 else (2**-8, 1e-3)
     for expected, actual in zip(*results, strict=True):
         assert actual.dtype == dtype
         np.testing.assert_allclose(
-            tf.cast(actual, tf.float32), expected, rtol=tolerance, atol=tolerance / 10
+            tf.cast(actual, tf.float32), expected, rtol=relative, atol=absolute
         )
 
 
