@@ -11,7 +11,7 @@ import dataclasses
 import tensorflow as tf
 
 from modeling.config import BertConfig
-from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation, dropout
+from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation, dropout, one_pass
 
 # Added to the attention scores of padding, as in the original; softmax makes it a zero.
 MASKED_SCORE = -10000.0
@@ -77,6 +77,7 @@ class TransformerLayer(NamedLayer):
         self.hidden_rate = config.hidden_dropout_prob
         self.first_site = 1 + index * self.DROPOUT_SITES
         self.activation = activation(config.hidden_act)
+        self.training_activation = one_pass(self.activation)
 
         def dense(name: str, in_size: int, out_size: int) -> Dense:
             return Dense(f"{scope}/{name}", in_size, out_size, build)
@@ -101,7 +102,8 @@ class TransformerLayer(NamedLayer):
         site = self.first_site
         attended = self.attention_output(self._attend(x, scores_mask, seed, site))
         x = self.attention_norm(dropout(attended, self.hidden_rate, seed, site + 1) + x)
-        hidden = self.output_dense(self.activation(self.intermediate(x)))
+        activate = self.activation if seed is None else self.training_activation
+        hidden = self.output_dense(activate(self.intermediate(x)))
         return self.output_norm(dropout(hidden, self.hidden_rate, seed, site + 2) + x)
 
     def _attend(

@@ -75,7 +75,7 @@ class MaskedLmHead(NamedLayer):
         hidden = self._transformed(sequence_output, positions)
         return tied_softmax_loss_sum(
             hidden,
-            tf.cast(word_embeddings, hidden.dtype),
+            tf.identity(word_embeddings),
             tf.identity(self.output_bias),
             tf.reshape(ids, [-1]),
             tf.reshape(weights, [-1]),
@@ -94,13 +94,14 @@ def tied_softmax_loss_sum(
     """sum_n w_n * -log softmax(hidden_n @ embeddings^T + bias)[ids_n], with its own gradient.
 
     The vocabulary is the largest axis of a small model: the [N, V] arrays of the general
-    cross-entropy and its gradient took most of the time of a training step of Tiny. Here they are
-    passed over as few times as possible. A probability below float32's smallest normal number counts
-    as that number, so a single loss does not exceed 87.3.
+    cross-entropy and its gradient took most of the time of a training step of Tiny. Here three
+    matrix products and a softmax are all that touches such an array: weights and the ones to be
+    subtracted from the probabilities go into the small factors. A probability below float32's
+    smallest normal number counts as that number, so a single loss does not exceed 87.3.
 
     Args:
-      hidden: [N, hidden_size], float32 or bfloat16.
-      embeddings: [V, hidden_size], of the same type.
+      hidden: [N, hidden_size], float32 or bfloat16; the [N, V] arrays are of this type.
+      embeddings: float32 [V, hidden_size].
       bias: float32 [V].
       ids: int32 [N].
       weights: float32 [N], not differentiated.
@@ -108,25 +109,33 @@ def tied_softmax_loss_sum(
     Returns:
       float32 scalar.
     """
+    dtype = hidden.dtype
     smallest = float(np.finfo(np.float32).tiny)
 
     @tf.custom_gradient
     def loss_sum(hidden: tf.Tensor, embeddings: tf.Tensor, bias: tf.Tensor) -> tuple:
-        logits = tf.cast(tf.matmul(hidden, embeddings, transpose_b=True), tf.float32)
-        probabilities = tf.nn.softmax(logits + bias)
-        right = tf.gather(probabilities, ids, batch_dims=1)
+        embeddings = tf.cast(embeddings, dtype)
+        logits = tf.matmul(hidden, embeddings, transpose_b=True)
+        probabilities = tf.nn.softmax(tf.nn.bias_add(logits, tf.cast(bias, dtype)))
+        right = tf.cast(tf.gather(probabilities, ids, batch_dims=1), tf.float32)
         # Written so that a NaN stays one: the training loop must see it.
         logs = tf.where(right < smallest, math.log(smallest), tf.math.log(right))
         loss = -tf.reduce_sum(weights * logs)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             scale = weights * upstream
-            cells = tf.stack([tf.range(tf.size(ids)), ids], axis=1)
-            error = tf.tensor_scatter_nd_sub(probabilities, cells, tf.ones_like(right))
-            of_bias = tf.linalg.matvec(error, scale, transpose_a=True)
-            of_logits = tf.cast(error * scale[:, tf.newaxis], hidden.dtype)
-            of_hidden = tf.matmul(of_logits, embeddings)
-            return of_hidden, tf.matmul(of_logits, hidden, transpose_a=True), of_bias
+            scale_column = tf.cast(scale, dtype)[:, tf.newaxis]
+            scaled_hidden = hidden * scale_column
+            error = tf.matmul(probabilities, embeddings) - tf.gather(embeddings, ids)
+            of_embeddings = tf.matmul(probabilities, scaled_hidden, transpose_a=True)
+            of_bias = tf.matmul(scale_column, probabilities, transpose_a=True)[0]
+            # Summed in float32: a frequent word is subtracted many times.
+            at, of_rows = ids[:, tf.newaxis], tf.cast(scaled_hidden, tf.float32)
+            return (
+                error * scale_column,
+                tf.tensor_scatter_nd_sub(tf.cast(of_embeddings, tf.float32), at, of_rows),
+                tf.tensor_scatter_nd_sub(tf.cast(of_bias, tf.float32), at, scale),
+            )
 
         return loss, gradient
 

@@ -8,7 +8,7 @@ from modeling.bert import BertEncoder
 from modeling.checkpoints import variable_values
 from modeling.config import BertConfig
 from modeling.heads import ClassifierModel, PretrainingModel
-from modeling.layers import Build, dropout
+from modeling.layers import Build, activation, dropout, one_pass
 from modeling.model_garden import build_model_garden_encoder
 
 # Odd sizes, so that exchanged axes do not go unnoticed.
@@ -163,6 +163,38 @@ def test_dropout_rate_scale_and_repeatability(dtype: tf.DType) -> None:
     assert np.any(first != tf.cast(dropout(x, 0.1, seed, site=4), tf.float32).numpy())
     assert np.any(first != tf.cast(dropout(x, 0.1, seed + 1, site=3), tf.float32).numpy())
     np.testing.assert_array_equal(dropout(x, 0.1, None, site=3), x)
+
+
+def test_dropout_meets_rates_between_two_bytes() -> None:
+    """0.1 is 25.6 bytes: masks of 25 and of 26 are drawn so that the mean is right."""
+    x = tf.ones([4000])
+    draw = tf.function(lambda seed: tf.reduce_mean(tf.cast(dropout(x, 0.1, seed, 1) == 0, x.dtype)))
+    zeros = [float(draw(tf.constant([7, step]))) for step in range(600)]
+    # 26 / 256, or 25 / 256, would be 0.1016 or 0.0977.
+    assert np.mean(zeros) == pytest.approx(0.1, abs=0.0007)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_erf", "relu"])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_compiled_activation_is_the_plain_one(name: str, dtype: tf.DType) -> None:
+    plain = activation(name)
+    x = tf.cast(tf.linspace(-6.0, 6.0, 301)[:, tf.newaxis] + [0.0, 0.013], dtype)
+    upstream = tf.cast(tf.linspace(-1.0, 2.0, 301)[:, tf.newaxis] + [0.0, 0.1], dtype)
+    results = []
+    for function, y in ((plain, tf.cast(x, tf.float32)), (one_pass(plain), x)):
+        with tf.GradientTape() as tape:
+            tape.watch(y)
+            value = function(y)
+        results.append(
+            (value, tape.gradient(value, y, output_gradients=tf.cast(upstream, y.dtype)))
+        )
+    # 1 + tanh cancels where x is far below zero.
+    relative, absolute = (1e-5, 5e-6) if dtype == tf.float32 else (2**-8, 1e-3)
+    for expected, actual in zip(*results, strict=True):
+        assert actual.dtype == dtype
+        np.testing.assert_allclose(
+            tf.cast(actual, tf.float32), expected, rtol=relative, atol=absolute
+        )
 
 
 def test_bfloat16_stays_close_to_float32() -> None:

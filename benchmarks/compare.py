@@ -1,0 +1,159 @@
+"""Measures our loops beside their peers: one command, one machine, the same real input.
+
+Contestants of a group take turns, round after round; the table has medians over the rounds, their
+spread, and how many times faster our best mode is. Each peer runs in an environment of its own, whose
+Python is given by a flag; a peer that cannot run is a row that says why. A group that is finished is
+kept in --output_dir and not measured again: remove its file to do so.
+
+  python -m benchmarks.compare --text_file=wikipedia.txt.xz --vocab_file=vocab.txt \\
+    --sst2_dir=glue/SST-2 --reviews_file=movie_reviews.txt.xz --output_dir=comparison \\
+    --hugging_face_python=hf/bin/python --original_python=tf1/bin/python --original_dir=bert
+Data creation alone, on 50 MB:
+  python -m benchmarks.compare --loops=data --text_megabytes=50 --text_file=wikipedia.txt.xz \\
+    --vocab_file=vocab.txt --output_dir=comparison_data --original_python=tf1/bin/python \\
+    --original_dir=bert
+One size, ours and Model Garden's step:
+  python -m benchmarks.compare --loops=ceilings,pretraining --sizes=small --text_file=text.txt \\
+    --vocab_file=vocab.txt --output_dir=comparison_small
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from common.errors import UserError
+from training import cli
+
+FLAGS = flags.FLAGS
+
+ALL_LOOPS = [
+    "ceilings",
+    "data",
+    "pretraining",
+    "finetuning",
+    "distillation",
+    "labelling",
+    "startup",
+    "growth",
+]
+
+## What to measure
+flags.DEFINE_list("loops", ALL_LOOPS, "Loops to measure.")
+flags.DEFINE_list("sizes", ["tiny", "mini", "small", "medium"], "Models of pre-training.")
+flags.DEFINE_list("classifier_sizes", ["tiny", "small", "base"], "Models of fine-tuning.")
+flags.DEFINE_list("teacher_sizes", ["base", "large"], "Models that label.")
+flags.DEFINE_list("precisions", ["bfloat16", "float32"], "Precisions of the matrix products.")
+flags.DEFINE_bool("torch_compile", True, "Also measure Hugging Face under torch.compile.")
+flags.DEFINE_list("dupe_factors", ["1", "5"], "Passes of data creation.")
+
+## Input
+flags.DEFINE_string("text_file", None, "Text: blank lines between documents.")
+flags.DEFINE_float("text_megabytes", 6.0, "How much of it.", lower_bound=0.1)
+flags.DEFINE_string("vocab_file", None, "Uncased vocabulary of 30,522 entries.")
+flags.DEFINE_string("sst2_dir", None, "Folder of SST-2, for fine-tuning and labelling.")
+flags.DEFINE_string("reviews_file", None, "Long texts to label, one a line.")
+flags.DEFINE_integer("batch_size", 32, "Rows of a batch.", lower_bound=1)
+
+## Peers
+flags.DEFINE_string("model_garden_python", sys.executable, "Python that has tf-models-official.")
+flags.DEFINE_string("hugging_face_python", "", "Python that has transformers and torch.")
+flags.DEFINE_string("original_python", "", "Python that has TensorFlow 1.15.")
+flags.DEFINE_string("original_dir", "", "A clone of google-research/bert.")
+
+## How
+flags.DEFINE_string("output_dir", None, "Results, logs and input.")
+flags.DEFINE_integer("rounds", 5, "Measurements of each contestant.", lower_bound=1)
+flags.DEFINE_float("timeout_seconds", 240.0, "For a warm-up, and for one measurement.")
+flags.DEFINE_float("group_seconds", 60.0, "No round begins later than this in a group.")
+
+
+def main(_: Sequence[str]) -> None:
+    unknown = sorted(set(FLAGS.loops) - set(ALL_LOOPS))
+    if unknown:
+        raise UserError(f"--loops: {unknown[0]} is not one of {', '.join(ALL_LOOPS)}.")
+
+    from benchmarks.report import Group, markdown
+    from common.files import exists, make_folder, read_json, write_json, write_text
+    from common.machine import describe_machine
+
+    make_folder(FLAGS.output_dir)
+    groups: list[Group] = []
+    for name, make in planned_groups().items():
+        path = os.path.join(FLAGS.output_dir, name.replace(" ", "_") + ".json")
+        if exists(path):
+            groups.append(Group.from_dict(read_json(path)))
+            continue
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        groups.append(make())
+        write_json(path, groups[-1].to_dict())
+    products = [r for g in groups if g.name == "ceilings" for r in g.results]
+    ceiling = next((r.median for r in products if "bfloat16" in r.name), None)
+    command = "python -m benchmarks.compare " + " ".join(sys.argv[1:])
+    table = markdown(groups, ceiling, f"{describe_machine()}; medians in turn.\n\n`{command}`")
+    write_text(os.path.join(FLAGS.output_dir, "comparison.md"), table)
+    write_json(
+        os.path.join(FLAGS.output_dir, "comparison.json"),
+        {
+            "machine": describe_machine(),
+            "command": command,
+            "groups": [group.to_dict() for group in groups],
+        },
+    )
+    print(table)
+
+
+def planned_groups() -> dict[str, Callable]:
+    """Name of each group that the flags ask for -> what measures it."""
+    from benchmarks import loops
+
+    setting = loops.Setting(
+        output_dir=os.path.abspath(FLAGS.output_dir),
+        text_file=_path("text_file"),
+        text_megabytes=FLAGS.text_megabytes,
+        vocab_file=_path("vocab_file"),
+        sst2_dir=_path("sst2_dir"),
+        reviews_file=_path("reviews_file"),
+        batch_size=FLAGS.batch_size,
+        precisions=tuple(FLAGS.precisions),
+        torch_compile=FLAGS.torch_compile,
+        model_garden_python=FLAGS.model_garden_python,
+        hugging_face_python=FLAGS.hugging_face_python,
+        original_python=FLAGS.original_python,
+        original_dir=FLAGS.original_dir,
+        rounds=FLAGS.rounds,
+        timeout=FLAGS.timeout_seconds,
+        group_seconds=FLAGS.group_seconds,
+    )
+    groups: dict[str, Callable] = {}
+    for loop in FLAGS.loops:
+        if loop == "data":
+            for dupe_factor in map(int, FLAGS.dupe_factors):
+                groups[f"data dupe {dupe_factor}"] = lambda d=dupe_factor: loops.data(setting, d)
+        elif loop == "pretraining":
+            for size in FLAGS.sizes:
+                groups[f"pretraining {size}"] = lambda s=size: loops.pretraining(setting, s)
+        elif loop in ("finetuning", "distillation"):
+            for size in FLAGS.classifier_sizes:
+                groups[f"{loop} {size}"] = lambda x=loop, s=size: loops.classifier(setting, x, s)
+        elif loop == "labelling":
+            for size in FLAGS.teacher_sizes:
+                for kind in loops.TEXT_KINDS:
+                    groups[f"labelling {kind} {size}"] = lambda k=kind, s=size: loops.labelling(
+                        setting, k, s
+                    )
+        else:
+            groups[loop] = lambda x=loop: getattr(loops, x)(setting)
+    return groups
+
+
+def _path(flag: str) -> str | None:
+    return os.path.abspath(FLAGS[flag].value) if FLAGS[flag].value else None
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["output_dir", "text_file", "vocab_file"])
+    cli.run(main)

@@ -1,0 +1,185 @@
+"""The measuring side of a comparison: programs that are run in turn, in rounds.
+
+Each contestant is a process, or a command that is run anew each time, so that every peer has an
+environment of its own; only one of them works at any moment. What cannot be run stays in the report
+as a row that says why.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import json
+import os
+import selectors
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+
+@dataclasses.dataclass
+class Result:
+    """What was measured of one contestant.
+
+    Attributes:
+      name: Who, and in which mode.
+      rates: Units per second, one of each round.
+      facts: What else it says of itself.
+      problem: Why there is no (further) measurement; "" if all went well.
+    """
+
+    name: str
+    rates: list[float] = dataclasses.field(default_factory=list)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def median(self) -> float | None:
+        """Median rate; None if nothing was measured."""
+        return statistics.median(self.rates) if self.rates else None
+
+
+class _Failed(Exception):
+    """A contestant cannot go on; the message says why."""
+
+
+class Contestant(abc.ABC):
+    """A program under a name."""
+
+    def __init__(self, name: str, command: Sequence[str], log: str, cwd: str | None = None):
+        """Starts nothing.
+
+        Args:
+          name: For the report.
+          command: Program and arguments; an empty program means that the peer is not installed.
+          log: File that takes what it prints.
+          cwd: Folder to run it in.
+        """
+        self.result = Result(name)
+        self._command, self._log, self._cwd = list(command), log, cwd
+
+    @abc.abstractmethod
+    def warm_up(self, timeout: float) -> None:
+        """Everything that does not count."""
+
+    @abc.abstractmethod
+    def measure(self, timeout: float) -> float:
+        """One round: units per second."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Ends what is still running."""
+
+    def _popen(self, **pipes: Any) -> subprocess.Popen[bytes]:
+        if not self._command[0]:
+            raise _Failed("not installed: no Python was given")
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TOKENIZERS_PARALLELISM": "true"}
+        try:
+            with open(self._log, "wb") as log:
+                return subprocess.Popen(
+                    self._command, stderr=log, cwd=self._cwd, env=environment, **pipes
+                )
+        except OSError as error:
+            raise _Failed(f"cannot run {self._command[0]}: {error.strerror}") from None
+
+    def _last_words(self) -> str:
+        with open(self._log, encoding="utf-8", errors="replace") as log:
+            lines = [line.strip() for line in log if line.strip()]
+        return lines[-1][:200] if lines else "it said nothing"
+
+
+class Server(Contestant):
+    """A program that calls `benchmarks.serving.serve`."""
+
+    _process: subprocess.Popen[bytes] | None = None
+
+    def warm_up(self, timeout: float) -> None:
+        start = time.perf_counter()
+        self._process = self._popen(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.result.facts.update(self._answer(timeout)["facts"])
+        self.result.facts["seconds to warm up"] = round(time.perf_counter() - start, 1)
+
+    def measure(self, timeout: float) -> float:
+        assert self._process and self._process.stdin
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+        answer = self._answer(timeout)
+        return answer["units"] / answer["seconds"]
+
+    def close(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+
+    def _answer(self, timeout: float) -> dict[str, Any]:
+        assert self._process and self._process.stdout
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            if not selector.select(timeout):
+                raise _Failed(f"no answer within {timeout:.0f} s")
+        if line := self._process.stdout.readline():
+            return json.loads(line)
+        raise _Failed(self._last_words())
+
+
+class Command(Contestant):
+    """A program that is run from start to end in every round."""
+
+    def __init__(self, name: str, command: Sequence[str], log: str, units: int, **options: Any):
+        """As in the base class, with the units that one run does."""
+        super().__init__(name, command, log, **options)
+        self._units = units
+
+    def warm_up(self, timeout: float) -> None:
+        """Nothing: its start is part of what is measured."""
+
+    def measure(self, timeout: float) -> float:
+        start = time.perf_counter()
+        process = self._popen(stdout=subprocess.DEVNULL)
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
+            raise _Failed(f"not finished within {timeout:.0f} s") from None
+        if status:
+            raise _Failed(self._last_words())
+        return self._units / (time.perf_counter() - start)
+
+    def close(self) -> None:
+        """Nothing runs between the rounds."""
+
+
+def run_rounds(
+    contestants: Sequence[Contestant], rounds: int, timeout: float, seconds: float
+) -> list[Result]:
+    """Warms all contestants up and measures them in turn.
+
+    Args:
+      contestants: One that fails drops out; the others go on.
+      rounds: Measurements of each.
+      timeout: Seconds for a warm-up, and for a round of one.
+      seconds: No further round is begun after so many of them; there is one at least.
+    """
+    running = list(contestants)
+    end = time.monotonic() + seconds
+    try:
+        for turn in range(-1, rounds):
+            if turn > 0 and time.monotonic() > end:
+                break
+            for contestant in list(running):
+                try:
+                    if turn < 0:
+                        contestant.warm_up(timeout)
+                    else:
+                        contestant.result.rates.append(contestant.measure(timeout))
+                except _Failed as failure:
+                    contestant.result.problem = str(failure)
+                    contestant.close()
+                    running.remove(contestant)
+    finally:
+        for contestant in contestants:
+            contestant.close()
+    return [contestant.result for contestant in contestants]

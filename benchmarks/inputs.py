@@ -1,0 +1,137 @@
+"""The real input of a comparison: the same text, records and rows for every contestant."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from common.files import read_lines
+from modeling.tokenization import FullTokenizer
+from pretraining.objective import feature_spec
+from training.classifier_records import encode_rows
+from training.input import open_records, training_batches
+
+SEQ_LENGTH, NUM_PREDICTIONS = 128, 20
+
+
+def write_text(source: str, target: str, megabytes: float) -> int:
+    """Copies the beginning of a text file and returns the number of words in it.
+
+    Args:
+      source: Plain, .gz or .xz; blank lines between documents.
+      target: Plain text.
+      megabytes: Where to stop, at the end of a line.
+    """
+    size = words = 0
+    with open(target, "w", encoding="utf-8") as file:
+        for _, line in read_lines(source):
+            size += file.write(line.rstrip("\n") + "\n")
+            words += len(line.split())
+            if size >= megabytes * 1e6:
+                break
+    return words
+
+
+def write_pretraining_rows(text_file: str, vocab_file: str, target: str, num_rows: int) -> None:
+    """Rows of pre-training records made of a text: npz of arrays by feature name.
+
+    Args:
+      text_file: From `write_text`.
+      vocab_file: Of the uncased model.
+      target: The npz file.
+      num_rows: Full sequences and shorter ones as they come.
+    """
+    records_file = target + ".tfrecord"
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    command = [
+        sys.executable,
+        "create_pretraining_data.py",
+        f"--input_file={os.path.abspath(text_file)}",
+        f"--output_file={os.path.abspath(records_file)}",
+        f"--vocab_file={os.path.abspath(vocab_file)}",
+        "--dupe_factor=1",
+    ]
+    subprocess.run(command, cwd=root, check=True, stderr=subprocess.DEVNULL)
+    spec = feature_spec(SEQ_LENGTH, NUM_PREDICTIONS)
+    records = open_records(records_file, "input_file", spec, {})
+    rows = next(iter(training_batches(records, spec, num_rows, seed=0)))
+    np.savez(target, **{name: value.numpy() for name, value in rows.items()})
+
+
+def write_classifier_rows(table: str, vocab_file: str, target: str, num_rows: int) -> None:
+    """The first rows of SST-2's training set as npz, with logits as a teacher might give them.
+
+    Args:
+      table: `train.tsv`: header, then sentence and label.
+      vocab_file: Of the uncased model.
+      target: The npz file.
+      num_rows: Rows to take.
+    """
+    with open(table, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        next(reader)
+        rows = [row for row, _ in zip(reader, range(num_rows), strict=False)]
+    labels = np.array([int(row[1]) for row in rows], np.int32)
+    features = encode_rows(
+        FullTokenizer(vocab_file), [(row[0], None) for row in rows], SEQ_LENGTH, labels
+    )
+    sign = np.where(labels == 1, 1.0, -1.0)[:, np.newaxis]
+    logits = (sign * [[-2.0, 2.0]]).astype(np.float32)
+    ones = np.ones(len(rows), np.int32)
+    np.savez(target, **features, teacher_logits=logits, has_label=ones)
+
+
+def write_texts(source: str, target: str, num_texts: int, column: bool = False) -> int:
+    """The first texts of a file, one a line; returns how many there are.
+
+    Args:
+      source: One text a line; or a table with a header whose first column is the text.
+      target: Plain text.
+      num_texts: Texts to take at most.
+      column: Whether `source` is such a table.
+    """
+    count = 0
+    with open(target, "w", encoding="utf-8") as file:
+        for number, line in read_lines(source):
+            text = line.rstrip("\n")
+            if column:
+                if number == 1:
+                    continue
+                text = text.split("\t")[0]
+            if text.strip():
+                file.write(text + "\n")
+                count += 1
+            if count == num_texts:
+                break
+    return count
+
+
+def length_quantiles(rows: dict[str, np.ndarray], batch_size: int, count: int) -> tf.data.Dataset:
+    """Batches of similar lengths that stand for all of them.
+
+    Of the rows sorted by length and cut into batches, as training does with windows of 50, `count`
+    batches at equal distances are taken, each without its padding.
+    """
+    lengths = rows["input_mask"].sum(axis=1)
+    order = np.argsort(lengths, kind="stable")
+    num_batches = len(order) // batch_size
+    picked = ((np.arange(count) + 0.5) * num_batches / count).astype(int)
+    batches = []
+    for i in picked:
+        batch = {k: v[order[i * batch_size : (i + 1) * batch_size]] for k, v in rows.items()}
+        longest = -(-int(batch["input_mask"].sum(axis=1).max()) // 8) * 8
+        for name in ("input_ids", "input_mask", "segment_ids"):
+            batch[name] = batch[name][:, :longest]
+        batches.append(batch)
+    return tf.data.Dataset.from_generator(
+        lambda: iter(batches),
+        output_signature={
+            k: tf.TensorSpec([batch_size, *([None] if v.ndim == 2 else [])], v.dtype)
+            for k, v in batches[0].items()
+        },
+    )

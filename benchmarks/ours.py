@@ -1,0 +1,156 @@
+"""Our own loops, for `benchmarks.compare`: the step and the predictions of the scripts."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.serving import serve
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--loop",
+        choices=["pretraining", "finetuning", "distillation", "labelling", "product", "copy"],
+    )
+    parser.add_argument("--input", help="npz of `benchmarks.inputs`; texts, for labelling")
+    parser.add_argument("--vocab_file")
+    parser.add_argument("--model", help="L,H of the model")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"])
+    parser.add_argument("--max_seq_length", type=int)
+    parser.add_argument("--batch_size", type=int)
+    parser.add_argument("--batches", type=int, help="per measurement")
+    args = parser.parse_args()
+    logging.disable(logging.INFO)
+    others = {"labelling": labelling, "product": product, "copy": copy}
+    prepare = others.get(args.loop, training)
+    serve(lambda: prepare(args))
+
+
+def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
+    """The update of `run_pretraining.py`, `run_classifier.py` or `run_distill.py`."""
+    import numpy as np
+    import tensorflow as tf
+
+    from benchmarks.inputs import length_quantiles
+    from classification.objective import ClassificationObjective
+    from distillation.objective import DistillationObjective
+    from modeling.config import load_config
+    from modeling.heads import ClassifierModel, PretrainingModel
+    from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
+    from pretraining.objective import PretrainingObjective
+    from training.loop import Objective, TrainOptions, compiled_steps
+
+    config = load_config(args.model.replace(",", "/"))
+    rows = dict(np.load(args.input))
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    with strategy.scope():
+        objective: Objective
+        if args.loop == "pretraining":
+            objective = PretrainingObjective(PretrainingModel(config, args.precision))
+            batches = tf.data.Dataset.from_tensor_slices(rows)
+            batches = batches.batch(args.batch_size, drop_remainder=True)
+        else:
+            model = ClassifierModel(config, 2, args.precision)
+            objective = (
+                ClassificationObjective(model)
+                if args.loop == "finetuning"
+                else DistillationObjective(model)
+            )
+            batches = length_quantiles(rows, args.batch_size, args.batches)
+        optimizer = AdamWeightDecay(WarmupLinearDecay(1e-4, 1000, 10))
+        optimizer.build(objective.model.trainable_variables)
+    steps = compiled_steps(objective, optimizer, strategy, TrainOptions(1000))
+    iterator = iter(strategy.experimental_distribute_dataset(batches.repeat()))
+    units = args.batch_size * (rows["input_ids"].shape[1] if args.loop == "pretraining" else 1)
+
+    def work() -> int:
+        for _ in range(args.batches):
+            float(steps(iterator, tf.constant(1))[0]["loss"])
+        return args.batches * units
+
+    work()
+    return work, {"parameters": sum(int(np.prod(v.shape)) for v in optimizer.first_moments)}
+
+
+def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
+    """The labelling of `create_soft_labels.py`, from text to logits."""
+    import numpy as np
+    import tensorflow as tf
+
+    from modeling.config import load_config
+    from modeling.heads import ClassifierModel
+    from modeling.tokenization import FullTokenizer
+    from training.classifier_records import encode_rows
+    from training.input import array_batches
+    from training.loop import Predictor
+
+    tokenizer = FullTokenizer(args.vocab_file)
+    with open(args.input, encoding="utf-8") as file:
+        texts = [(line, None) for line in file.read().splitlines()]
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    config = load_config(args.model.replace(",", "/"))
+
+    def predictor(precision: str) -> Predictor:
+        with strategy.scope():
+            return Predictor(ClassifierModel(config, 2, precision), strategy)
+
+    label = predictor(args.precision)
+
+    def logits_of(texts: list[tuple[str, None]], predictor: Predictor) -> np.ndarray:
+        features = encode_rows(tokenizer, texts, args.max_seq_length)
+        return predictor(array_batches(features, args.batch_size), len(texts))
+
+    def work() -> int:
+        return len(logits_of(texts, label))
+
+    facts = {}
+    if args.precision != "float32":
+        few = texts[: args.batch_size]
+        difference = np.abs(logits_of(few, label) - logits_of(few, predictor("float32"))).max()
+        facts["largest difference of logits from float32"] = round(float(difference), 5)
+    work()
+    return work, facts
+
+
+def product(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
+    """A matrix product of 2048 x 2048; the unit is a floating-point operation."""
+    import tensorflow as tf
+
+    size = 2048
+    matrix = tf.cast(tf.random.stateless_normal([size, size], [0, 0]), args.precision)
+
+    @tf.function
+    def square(x: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(x, x)
+
+    def work() -> int:
+        for _ in range(args.batches):
+            square(matrix)[0, 0].numpy()
+        return args.batches * 2 * size**3
+
+    work()
+    return work, {}
+
+
+def copy(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
+    """A copy of 256 MB by one thread; the unit is a byte copied."""
+    import numpy as np
+
+    source = np.ones(1 << 28, np.uint8)
+    target = np.empty_like(source)
+
+    def work() -> int:
+        for _ in range(args.batches):
+            np.copyto(target, source)
+        return args.batches * source.size
+
+    work()
+    return work, {}
+
+
+if __name__ == "__main__":
+    main()

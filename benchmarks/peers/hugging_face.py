@@ -1,0 +1,142 @@
+"""Hugging Face transformers with PyTorch, for `benchmarks.compare`.
+
+What its examples do: AdamW (fused), gradients clipped to norm 1, padding to the longest row of the
+batch, rows in the order of the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.serving import serve
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--loop", choices=["pretraining", "finetuning", "distillation", "labelling"]
+    )
+    parser.add_argument("--input", help="npz of `benchmarks.inputs`; texts, for labelling")
+    parser.add_argument("--vocab_file")
+    parser.add_argument("--model", help="L,H of the model")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"])
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
+    parser.add_argument("--max_seq_length", type=int)
+    parser.add_argument("--batch_size", type=int)
+    parser.add_argument("--batches", type=int, help="per measurement")
+    args = parser.parse_args()
+    serve(lambda: prepare(args))
+
+
+def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
+    """See `serve`."""
+    import numpy as np
+    import torch
+    import transformers
+
+    layers, width = map(int, args.model.split(","))
+    config = transformers.BertConfig(
+        vocab_size=30522,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        intermediate_size=4 * width,
+    )
+    torch.manual_seed(0)
+    is_pretraining = args.loop == "pretraining"
+    kind = (
+        transformers.BertForPreTraining
+        if is_pretraining
+        else transformers.BertForSequenceClassification
+    )
+    model = kind(config)
+    called = torch.compile(model, dynamic=not is_pretraining) if args.compile else model
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bfloat16")
+    facts = {"versions": f"transformers {transformers.__version__}, torch {torch.__version__}"}
+
+    if args.loop == "labelling":
+        with open(args.input, encoding="utf-8") as file:
+            texts = file.read().splitlines()
+        with open(args.vocab_file, encoding="utf-8") as file:
+            vocab = {line.strip(): i for i, line in enumerate(file)}
+        tokenizer = transformers.BertTokenizerFast(vocab=vocab, do_lower_case=True)
+        # Version 5 ignores the former argument `vocab_file` and then knows no word at all.
+        first = tokenizer(texts[0])["input_ids"]
+        if first.count(vocab["[UNK]"]) * 2 > len(first):
+            raise RuntimeError(f"the tokenizer knows no words: {first[:10]}")
+        model.eval()
+        starts = itertools.cycle(range(0, len(texts), args.batch_size))
+
+        def label_batch() -> int:
+            start = next(starts)
+            encoded = tokenizer(
+                texts[start : start + args.batch_size],
+                truncation=True,
+                max_length=args.max_seq_length,
+                padding=True,
+                return_tensors="pt",
+            )
+            with torch.inference_mode(), autocast:
+                logits = called(**encoded).logits
+            return len(logits.float().numpy())
+
+        return repeated(label_batch, args.batches), facts
+
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
+    rows = {k: torch.from_numpy(v) for k, v in np.load(args.input).items()}
+    batch_starts = itertools.cycle(
+        range(0, len(rows["input_ids"]) - args.batch_size + 1, args.batch_size)
+    )
+
+    def train_batch() -> int:
+        start = next(batch_starts)
+        batch = {k: v[start : start + args.batch_size] for k, v in rows.items()}
+        length = int(batch["input_mask"].sum(dim=1).max())
+        inputs = {
+            "input_ids": batch["input_ids"][:, :length].long(),
+            "attention_mask": batch["input_mask"][:, :length],
+            "token_type_ids": batch["segment_ids"][:, :length].long(),
+        }
+        if is_pretraining:
+            labels = torch.full_like(inputs["input_ids"], -100)
+            row, slot = torch.nonzero(batch["masked_lm_weights"], as_tuple=True)
+            labels[row, batch["masked_lm_positions"][row, slot].long()] = batch["masked_lm_ids"][
+                row, slot
+            ].long()
+            next_sentence = batch["next_sentence_labels"][:, 0].long()
+            inputs |= {"labels": labels, "next_sentence_label": next_sentence}
+        elif args.loop == "finetuning":
+            inputs["labels"] = batch["label_ids"].long()
+        with autocast:
+            output = called(**inputs)
+        if args.loop == "distillation":
+            targets = torch.softmax(batch["teacher_logits"], dim=-1)
+            loss = torch.nn.functional.cross_entropy(output.logits.float(), targets)
+        else:
+            loss = output.loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+        return args.batch_size * (batch["input_ids"].shape[1] if is_pretraining else 1)
+
+    return repeated(train_batch, args.batches), facts
+
+
+def repeated(work_of_batch: Callable[[], int], batches: int) -> Callable[[], int]:
+    """Work on some batches at a time, once of which is done at once, as a warm-up."""
+
+    def work() -> int:
+        return sum(work_of_batch() for _ in range(batches))
+
+    work()
+    return work
+
+
+if __name__ == "__main__":
+    main()

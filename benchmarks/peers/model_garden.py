@@ -1,0 +1,105 @@
+"""Model Garden's pre-training and fine-tuning steps, for `benchmarks.compare`.
+
+Its own tasks, models and optimizer, as its documentation starts them; batches are of full length,
+which is what its data loaders make.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.serving import serve
+
+RENAMED = {"input_ids": "input_word_ids", "segment_ids": "input_type_ids"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--loop", choices=["pretraining", "finetuning"])
+    parser.add_argument("--input", help="npz of `benchmarks.inputs`")
+    parser.add_argument("--model", help="L,H of the model")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"])
+    parser.add_argument("--batch_size", type=int)
+    parser.add_argument("--batches", type=int, help="per measurement")
+    args = parser.parse_args()
+    serve(lambda: prepare(args))
+
+
+def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
+    """See `serve`."""
+    import numpy as np
+    import tensorflow as tf
+    import tf_keras
+    from official.nlp import optimization
+    from official.nlp.configs import bert, encoders
+    from official.nlp.data import pretrain_dataloader, sentence_prediction_dataloader
+    from official.nlp.tasks import masked_lm, sentence_prediction
+
+    tf_keras.mixed_precision.set_global_policy(
+        {"bfloat16": "mixed_bfloat16", "float32": "float32"}[args.precision]
+    )
+    layers, width = map(int, args.model.split(","))
+    encoder = encoders.EncoderConfig(
+        type="bert",
+        bert=encoders.BertEncoderConfig(
+            vocab_size=30522,
+            hidden_size=width,
+            num_layers=layers,
+            num_attention_heads=width // 64,
+            intermediate_size=4 * width,
+        ),
+    )
+    if args.loop == "pretraining":
+        head = bert.ClsHeadConfig(
+            inner_dim=width, num_classes=2, dropout_rate=0.1, name="next_sentence"
+        )
+        task = masked_lm.MaskedLMTask(
+            masked_lm.MaskedLMConfig(
+                model=bert.PretrainerConfig(encoder=encoder, cls_heads=[head]),
+                train_data=pretrain_dataloader.BertPretrainDataConfig(),
+            )
+        )
+    else:
+        task = sentence_prediction.SentencePredictionTask(
+            sentence_prediction.SentencePredictionConfig(
+                model=sentence_prediction.ModelConfig(num_classes=2, encoder=encoder),
+                train_data=sentence_prediction_dataloader.SentencePredictionDataConfig(),
+            )
+        )
+    model = task.build_model()
+    optimizer = optimization.create_optimizer(1e-4, 1000, 10)
+    metrics = task.build_metrics()
+    rows = dict(np.load(args.input))
+    num_rows = len(rows["input_ids"]) // args.batch_size * args.batch_size
+
+    def batch_at(start: int) -> Any:
+        batch = {RENAMED.get(k, k): v[start : start + args.batch_size] for k, v in rows.items()}
+        if args.loop == "pretraining":
+            return batch
+        return {**batch, "label_ids": batch["label_ids"][:, np.newaxis]}
+
+    batches = itertools.cycle([batch_at(i) for i in range(0, num_rows, args.batch_size)])
+
+    @tf.function
+    def step(batch: Any) -> Any:
+        return task.train_step(batch, model, optimizer, metrics)
+
+    def work() -> int:
+        units = 0
+        for _ in range(args.batches):
+            batch = {k: tf.constant(v) for k, v in next(batches).items()}
+            float(step(batch)["loss"])
+            units += batch["input_word_ids"].shape[0] * (
+                batch["input_word_ids"].shape[1] if args.loop == "pretraining" else 1
+            )
+        return units
+
+    work()
+    return work, {}
+
+
+if __name__ == "__main__":
+    main()

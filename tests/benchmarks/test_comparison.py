@@ -1,0 +1,112 @@
+"""Contestants take turns, and one that fails is a row that says why."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import pytest
+
+from benchmarks.contestants import Command, Contestant, Result, Server, run_rounds
+from benchmarks.report import Group, markdown, pretraining_flops_per_token
+from modeling.config import load_config
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+# Notes its turns in a file; libraries that print must not disturb the answers.
+SERVER = """
+import sys
+from benchmarks.serving import serve
+def prepare():
+    print("a library says hello")
+    def work():
+        print("and again")
+        open(sys.argv[1], "a").write(sys.argv[2])
+        return int(sys.argv[3])
+    return work, {"version": 5}
+serve(prepare)
+"""
+
+
+def server(folder: pathlib.Path, name: str, code: str = SERVER, units: int = 10) -> Contestant:
+    command = [sys.executable, "-c", code, str(folder / "turns"), name, str(units)]
+    return Server(name, command, str(folder / f"{name}.log"), cwd=str(ROOT))
+
+
+def test_servers_take_turns(tmp_path: pathlib.Path) -> None:
+    contestants = [server(tmp_path, "a"), server(tmp_path, "b", units=20)]
+    a, b = run_rounds(contestants, rounds=3, timeout=60, seconds=60)
+    assert (tmp_path / "turns").read_text() == "ababab"
+    assert len(a.rates) == len(b.rates) == 3
+    assert all(rate > 0 for rate in a.rates)
+    assert a.facts["version"] == 5 and not a.problem
+
+
+def test_who_fails_drops_out(tmp_path: pathlib.Path) -> None:
+    broken = SERVER.replace("return work,", "raise ValueError('no such model'); return work,")
+    absent = Server("absent", ["", "-m", "nothing"], str(tmp_path / "log"))
+    good = server(tmp_path, "good")
+    contestants = [absent, server(tmp_path, "broken", broken), good]
+    results = run_rounds(contestants, rounds=1, timeout=60, seconds=60)
+    problems = [result.problem for result in results]
+    assert "not installed" in problems[0]
+    assert problems[1] == "ValueError: no such model"
+    assert problems[2] == "" and len(results[2].rates) == 1
+
+
+def test_who_does_not_answer_drops_out(tmp_path: pathlib.Path) -> None:
+    slow = server(tmp_path, "slow", "import time; time.sleep(60)")
+    (result,) = run_rounds([slow], rounds=1, timeout=0.5, seconds=60)
+    assert "no answer within" in result.problem
+
+
+def test_rounds_stop_when_time_is_over(tmp_path: pathlib.Path) -> None:
+    (result,) = run_rounds([server(tmp_path, "a")], rounds=50, timeout=60, seconds=0)
+    assert len(result.rates) == 1
+
+
+def test_commands_run_anew_and_their_failure_is_quoted(tmp_path: pathlib.Path) -> None:
+    def command(name: str, code: str) -> Command:
+        return Command(name, [sys.executable, "-c", code], str(tmp_path / name), units=7)
+
+    contestants = [
+        command("good", "import time; time.sleep(0.1)"),
+        command("bad", "raise KeyError(3)"),
+    ]
+    good, bad = run_rounds(contestants, rounds=2, timeout=60, seconds=60)
+    assert len(good.rates) == 2
+    assert 0 < good.rates[0] < 7 / 0.1
+    assert bad.problem == "KeyError: 3" and bad.median is None
+
+
+def test_table_has_ratios_shares_and_problems() -> None:
+    group = Group(
+        "pretraining tiny",
+        "tokens",
+        [
+            Result("ours, bfloat16", [900.0, 1000.0, 1100.0]),
+            Result("ours, float32", [400.0]),
+            Result("peer, eager", [250.0], {"version": 5}),
+            Result("other", problem="not installed"),
+        ],
+        flops_per_unit=2e6,
+    )
+    assert Group.from_dict(group.to_dict()) == group
+    lines = markdown([group], ceiling=4e9, heading="Here.").splitlines()
+    assert lines[0] == "Here."
+    ours, slower, peer, other = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines[-4:]
+    )
+    assert ours[2:6] == ["1,000 tokens/s", "900 to 1,100", "", "50 %"]
+    assert slower[4] == ""
+    assert peer[4] == "4.00×" and peer[6] == "version: 5"
+    assert other[2:] == ["", "", "", "", "not installed"]
+
+
+def test_useful_operations_are_those_of_the_products() -> None:
+    config = load_config("tiny")
+    by_hand = 0
+    for _ in range(2):
+        by_hand += 4 * 128 * 128 + 2 * 128 * 512 + 2 * 128 * 128
+    by_hand = 6 * (by_hand + (128 * 128 + 128 * 30522) * 20 / 128)
+    assert pretraining_flops_per_token(config, 128, 20) == pytest.approx(by_hand)
