@@ -263,8 +263,8 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
         name = os.path.basename(path)
         if name not in found["shards"]:
             raise UserError(f"{path} is not part of the set that {manifest_path} describes.")
-        sidecar = read_sidecar(path)
-        count = sidecar and sidecar.get("num_examples")
+        sidecar = read_sidecar(path) or {}
+        count = sidecar.get("num_examples")
         if count != found["shards"][name]:
             raise UserError(
                 f"{path} holds {count} examples by its sidecar, {found['shards'][name]} by "
