@@ -260,21 +260,28 @@ def evaluate(
       batches: From `training.input.evaluation_batches`.
     """
 
-    def step(batch: Batch) -> dict[str, tuple[tf.Tensor, ...]]:
-        per_replica = strategy.run(metrics, args=(batch,))
-        return {
-            name: tuple(strategy.reduce(tf.distribute.ReduceOp.SUM, x, axis=None) for x in pair)
-            for name, pair in per_replica.items()
-        }
+    names: list[str] = []
+
+    def replica_sums(batch: Batch) -> tf.Tensor:
+        pairs = metrics(batch)
+        names[:] = pairs
+        return tf.stack([tf.stack(pairs[name]) for name in names])
+
+    def step(batch: Batch) -> tf.Tensor:
+        # One reduction of all of them: each is a round trip between hosts.
+        per_replica = strategy.run(replica_sums, args=(batch,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
 
     distributed = distribute(batches, strategy)
     traced = tf.function(step, input_signature=[distributed.element_spec])
-    totals: dict[str, np.ndarray] = {}
+    totals = np.zeros([1, 2])
     with lost_worker_named(strategy):
         for batch in distributed:
-            for name, pair in traced(batch).items():
-                totals[name] = totals.get(name, np.zeros(2)) + [float(x) for x in pair]
-    return {name: total / count if count else 0.0 for name, (total, count) in totals.items()}
+            totals = totals + traced(batch).numpy().astype(np.float64)
+    return {
+        name: float(total / count) if count else 0.0
+        for name, (total, count) in zip(names, totals, strict=True)
+    }
 
 
 class Predictor:
