@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -83,7 +84,8 @@ def write_classifier_rows(table: str, vocab_file: str, target: str, num_rows: in
     sign = np.where(labels == 1, 1.0, -1.0)[:, np.newaxis]
     logits = (sign * [[-2.0, 2.0]]).astype(np.float32)
     ones = np.ones(len(rows), np.int32)
-    np.savez(target, **features, teacher_logits=logits, has_label=ones)
+    arrays: dict[str, Any] = {**features, "teacher_logits": logits, "has_label": ones}
+    np.savez(target, **arrays)
 
 
 def write_texts(source: str, target: str, num_texts: int, column: bool = False) -> int:
