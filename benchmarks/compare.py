@@ -68,7 +68,7 @@ flags.DEFINE_string("original_dir", "", "A clone of google-research/bert.")
 flags.DEFINE_string("output_dir", None, "Results, logs and input.")
 flags.DEFINE_integer("rounds", 5, "Measurements of each contestant.", lower_bound=1)
 flags.DEFINE_float("timeout_seconds", 240.0, "For a warm-up, and for one measurement.")
-flags.DEFINE_float("group_seconds", 60.0, "No round begins later than this in a group.")
+flags.DEFINE_float("group_seconds", 60.0, "No round of a group begins so long after its first.")
 
 
 def main(_: Sequence[str]) -> None:

@@ -161,13 +161,15 @@ def run_rounds(
       contestants: One that fails drops out; the others go on.
       rounds: Measurements of each.
       timeout: Seconds for a warm-up, and for a round of one.
-      seconds: No further round is begun after so many of them; there is one at least.
+      seconds: No round is begun so long after the first; there is one at least.
     """
     running = list(contestants)
-    end = time.monotonic() + seconds
+    end = 0.0
     try:
         for turn in range(-1, rounds):
-            if turn > 0 and time.monotonic() > end:
+            if turn == 0:
+                end = time.monotonic() + seconds
+            elif turn > 0 and time.monotonic() > end:
                 break
             for contestant in list(running):
                 try:
