@@ -13,9 +13,9 @@ exec "$PYTHON" -m experiments.compare_strategies \
   --vocab_file="$OUTPUT/corpus/vocab.txt" --output_dir="$OUTPUT" \
   --student=tiny --teacher_config=2/256 --max_seq_length=64 --lm_max_seq_length=64 \
   --lm_dupe_factor=5 --lm_batch_size=32 --batch_size=64 \
-  --lm_teacher_steps=2400 --lm_teacher_learning_rate=5e-4 \
-  --lm_student_steps=4000 --lm_learning_rate=1e-3 \
+  --lm_teacher_steps=2000 --lm_teacher_learning_rate=5e-4 \
+  --lm_student_steps=3500 --lm_learning_rate=1e-3 \
   --teacher_learning_rate=2e-4 --teacher_epochs=8 \
   --label_learning_rate=3e-4 --label_epochs=10 \
-  --distill_learning_rate=5e-4 --distill_epochs=1.5 \
+  --distill_learning_rate=5e-4 --distill_epochs=1 \
   --final_learning_rate=1e-4 --final_epochs=3

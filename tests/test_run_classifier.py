@@ -230,19 +230,28 @@ def test_early_stopping(
     run(whole, patience=0)
     assert_same_weights(trained, whole)  # Evaluations on the way change nothing.
     evaluations = metrics(whole, "eval")
-    best = last = evaluations[0]
-    for last in evaluations[1:]:
-        if last["eval_accuracy"] > best["eval_accuracy"]:
-            best = last
-        elif last["step"] == best["step"] + 2 * 4:
-            break
-    # A rule that forgot to start again at a new best would stop too early.
-    assert 2 * 4 < best["step"] < last["step"] < 60
 
-    run(stopped, patience=2)
+    def rule(patience: int) -> tuple[dict[str, float], dict[str, float]]:
+        """The best and the last evaluation."""
+        best = last = evaluations[0]
+        for last in evaluations[1:]:
+            if last["eval_accuracy"] > best["eval_accuracy"]:
+                best = last
+            elif last["step"] == best["step"] + patience * 4:
+                break
+        return best, last
+
+    # A rule that forgot to start again at a new best would stop too early.
+    patience, (best, last) = next(
+        (number, (best, last))
+        for number in range(2, 8)
+        for best, last in [rule(number)]
+        if number * 4 < best["step"] < last["step"] <= 60
+    )
+    run(stopped, patience)
     assert (
-        f"Early stopping at step {last['step']:.0f}: the last 2 evaluations were no better than that "
-        f"of step {best['step']:.0f}." in caplog.text
+        f"Early stopping at step {last['step']:.0f}: the last {patience} evaluations were no better "
+        f"than that of step {best['step']:.0f}." in caplog.text
     )
     until = [record for record in evaluations if record["step"] <= last["step"]]
     assert metrics(stopped, "eval") == until
@@ -261,7 +270,7 @@ def test_early_stopping(
         resumed = tmp_path / f"resumed_{step}"
         shutil.copytree(stopped, resumed)
         kill_after(resumed, step)
-        run(resumed, patience=2)
+        run(resumed, patience)
         assert f"model.ckpt-{step} (step {step})" in caplog.text
         assert saved_steps(resumed) == steps
         assert_same_weights(stopped, resumed)
@@ -269,7 +278,7 @@ def test_early_stopping(
         assert info(resumed / "best")["global_step"] == best["step"]
 
     # Run again it stays as it is; with more patience it is trained to the end.
-    run(resumed, patience=2)
+    run(resumed, patience)
     assert f"Training has already ended at step {last['step']:.0f}." in caplog.text
     assert saved_steps(resumed) == steps
     assert results(resumed) == results(stopped)

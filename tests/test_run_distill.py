@@ -151,7 +151,8 @@ def test_student_learns_from_the_teacher_alone(student: pathlib.Path) -> None:
         "teacher_kl",
         "learning_rate",
     }
-    assert train[-1]["soft_loss"] < train[0]["soft_loss"] / 2
+    # Cross-entropy does not fall below the teacher's entropy; the divergence can.
+    assert train[-1]["soft_loss"] < train[0]["soft_loss"]
     assert train[-1]["teacher_kl"] < train[0]["teacher_kl"] / 2
     assert train[-1]["loss"] == train[-1]["soft_loss"]
     evaluation = results(student)
@@ -226,7 +227,7 @@ def test_pretrained_student_with_temperature_and_true_labels(
         output_dir=out,
         do_train=True,
         do_eval=True,
-        num_train_epochs=3,
+        num_train_epochs=5,
         temperature=2,
         hard_label_weight=0.5,
         evaluate_steps=40,
@@ -235,7 +236,8 @@ def test_pretrained_student_with_temperature_and_true_labels(
     for record in train:
         mixed = 0.5 * record["soft_loss"] + 0.5 * record["hard_loss"]
         assert record["loss"] == pytest.approx(mixed, rel=1e-4)
-    for name in ("soft_loss", "hard_loss", "teacher_kl"):
+    assert train[-1]["soft_loss"] < train[0]["soft_loss"]
+    for name in ("hard_loss", "teacher_kl"):
         assert train[-1][name] < train[0][name] / 2, name
     evaluation = results(out)
     assert list(evaluation) == ["global_step", "soft_loss", "teacher_agreement", "teacher_kl"]

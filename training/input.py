@@ -19,6 +19,9 @@ from common.errors import UserError
 from common.files import expand_globs, file_size, open_binary
 from training.records import read_sidecar
 
+# For functions of data sets: without control flow over tensors their source need not be rewritten.
+_as_written = tf.autograph.experimental.do_not_convert
+
 FeatureSpec = Mapping[str, tf.io.FixedLenFeature]
 
 # Records held for shuffling: a share of memory that does not grow with the data.
@@ -273,6 +276,7 @@ def _options() -> tf.data.Options:
     return options
 
 
+@_as_written
 def _interleaved(files: Any, compressions: Any, cycle: int) -> tf.data.Dataset:
     dataset = tf.data.Dataset.from_tensor_slices(
         (tf.convert_to_tensor(files), tf.convert_to_tensor(compressions))
@@ -286,6 +290,7 @@ def _interleaved(files: Any, compressions: Any, cycle: int) -> tf.data.Dataset:
     return dataset.interleave(read, cycle_length=cycle, num_parallel_calls=2, deterministic=True)
 
 
+@_as_written
 def _shuffled_epoch(records: RecordSet, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
     key = tf.stack([tf.constant(seed, tf.int64), epoch])
     order = tf.random.experimental.stateless_shuffle(tf.range(len(records.files)), key)
@@ -299,6 +304,7 @@ def _shuffled_epoch(records: RecordSet, seed: int, epoch: tf.Tensor) -> tf.data.
     return dataset.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
 
 
+@_as_written
 def _parse(serialized: tf.Tensor, spec: FeatureSpec) -> dict[str, tf.Tensor]:
     batch = tf.io.parse_example(serialized, dict(spec))
     return {
@@ -323,6 +329,7 @@ def _lengths(batch: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.reduce_sum(batch["input_mask"], axis=-1)
 
 
+@_as_written
 def _sorted_batches(
     rows: dict[str, tf.Tensor], batch_size: int, seed: Any, by_length: bool = True
 ) -> dict[str, tf.Tensor]:
@@ -343,6 +350,7 @@ def _sorted_batches(
     return batches
 
 
+@_as_written
 def _cut_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Cuts the columns in which every row of the batch has padding."""
     full = tf.shape(batch["input_mask"])[1]

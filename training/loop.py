@@ -203,6 +203,9 @@ def replica_step(
     variables = objective.model.trainable_variables
     parts = options.gradient_accumulation_steps
 
+    # Nothing below is Python control flow over tensors: its source need not be rewritten, which takes
+    # two seconds of every start.
+    @tf.autograph.experimental.do_not_convert
     def gradients(batch: Batch, counts: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple:
         with tf.GradientTape() as tape:
             sums = objective.sums(batch, seed)
@@ -211,6 +214,8 @@ def replica_step(
         # Word embeddings get a sparse gradient from the look-up; the optimizer wants it dense.
         grads = [tf.convert_to_tensor(g) for g in tape.gradient(losses["loss"], variables)]
         return grads, losses
+
+    apply_gradients = tf.autograph.experimental.do_not_convert(optimizer.apply_gradients)
 
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         context = tf.distribute.get_replica_context()
@@ -233,9 +238,7 @@ def replica_step(
                 losses = {k: total + part_losses[k] for k, total in losses.items()}
         grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
         losses = context.all_reduce(tf.distribute.ReduceOp.SUM, losses)
-        optimizer.apply_gradients(
-            zip(grads, variables, strict=True), skip_gradients_aggregation=True
-        )
+        apply_gradients(zip(grads, variables, strict=True), skip_gradients_aggregation=True)
         return losses
 
     return step
@@ -273,7 +276,7 @@ def evaluate(
         return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
 
     distributed = distribute(batches, strategy)
-    traced = tf.function(step, input_signature=[distributed.element_spec])
+    traced = tf.function(step, [distributed.element_spec], autograph=False)
     totals = np.zeros([1, 2])
     with lost_worker_named(strategy):
         for batch in distributed:
@@ -319,7 +322,7 @@ class Predictor:
         spec = distributed.element_spec
         key = str(spec)
         if key not in self._traced:
-            self._traced[key] = tf.function(self._step, input_signature=[spec])
+            self._traced[key] = tf.function(self._step, [spec], autograph=False)
         logits = None
         with lost_worker_named(self._strategy):
             for batch in distributed:

@@ -224,13 +224,13 @@ def write_soft_labels(folder: pathlib.Path) -> None:
         features = encode_rows(tokenizer, [(e.text_a, None) for e in examples], 8)
         outputs = np.zeros([len(examples), 2], np.float32)
         write_shard(shard_path(str(folder), index), examples, features, outputs, description)
-    write_manifest(str(folder), [len(TEXTS)] * 2, 0, description, {})
+    write_manifest(str(folder), [len(TEXTS)] * 2, 0, False, description, {})
 
 
 def read_soft_labels(folder: pathlib.Path) -> None:
     files = sorted(map(str, folder.glob("*.tfrecord")))
     manifest = read_manifest(files)
-    spec = soft_label_spec(8, len(manifest["labels"]))
+    spec = soft_label_spec(8, manifest["labels"])
     expected = {"labels": manifest["labels"], "max_seq_length": 8}
     records = open_records(",".join(files), "input_file", spec, expected)
     assert records.num_examples == manifest["num_examples"]
