@@ -139,7 +139,7 @@ class LeakIndex:
         if not num_windows:
             return np.zeros(0, np.uint64)
         # Unaligned 8-byte integers, one beginning at each byte.
-        integers = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
+        integers: np.ndarray = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
         first, last = integers[:num_windows], integers[self._window - 8 :]
         return (first * _MULTIPLIERS[0] ^ last * _MULTIPLIERS[1]) >> self._shift
 
