@@ -17,5 +17,5 @@ exec "$PYTHON" -m experiments.compare_strategies \
   --lm_student_steps=3500 --lm_learning_rate=1e-3 \
   --teacher_learning_rate=2e-4 --teacher_epochs=8 \
   --label_learning_rate=3e-4 --label_epochs=10 \
-  --distill_learning_rate=5e-4 --distill_epochs=1 \
+  --distill_learning_rate=5e-4 --distill_epochs=2 \
   --final_learning_rate=1e-4 --final_epochs=3
