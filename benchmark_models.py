@@ -1,7 +1,7 @@
 """Sizes and speeds of the 24 students beside BERT-Large: Table 1 of Turc et al. (2019) here.
 
 Speed-up is the time of a forward pass of Large over that of the student, both measured in turn. The
-paper's setting is batch 1 and length 512 on a TPU v2.
+paper's setting is batch 1 and length 512 on Cloud TPUs.
 
 Sizes alone, at once:
   python benchmark_models.py --output_dir=table1 --nomeasure

@@ -32,6 +32,7 @@ from training.flags import (
     define_text_flags,
     device_options,
     flag_values,
+    initial_weights,
     run_options,
 )
 
@@ -118,6 +119,7 @@ def main(_: Sequence[str]) -> None:
     )
     check_labels(sources.labels, task.labels, f"the model {start}")
     if FLAGS.do_train:
+        weights = initial_weights(FLAGS, sources.config)
         check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS), strategy)
     with strategy.scope():
         model = ClassifierModel(
@@ -176,6 +178,7 @@ def main(_: Sequence[str]) -> None:
                 int(num_steps * FLAGS.warmup_proportion),
                 FLAGS.early_stopping_patience,
             ),
+            weights,
             write_model,
             functools.partial(evaluate, sets.dev[0]) if FLAGS.do_eval else None,
         )

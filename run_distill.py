@@ -33,6 +33,7 @@ from training.flags import (
     define_text_flags,
     device_options,
     flag_values,
+    initial_weights,
     run_options,
 )
 
@@ -198,11 +199,11 @@ def main(_: Sequence[str]) -> None:
             sources.config, num_outputs(labels), FLAGS.precision, FLAGS.random_seed
         )
     predictor = Predictor(student, strategy)
-    weights = FLAGS.hard_label_weight, patience
+    other_losses = FLAGS.hard_label_weight, patience
     objective = (
-        DistillationObjective(student, FLAGS.temperature, *weights)
+        DistillationObjective(student, FLAGS.temperature, *other_losses)
         if labels
-        else RegressionDistillationObjective(student, *weights)
+        else RegressionDistillationObjective(student, *other_losses)
     )
 
     task = None
@@ -216,6 +217,7 @@ def main(_: Sequence[str]) -> None:
     if FLAGS.do_train:
         identity = flag_values(FLAGS, IDENTITY_FLAGS)
         identity["teacher_weights_sha256"] = manifest["teacher_weights_sha256"]
+        weights = initial_weights(FLAGS, sources.config)
         check_run_config(FLAGS.output_dir, identity, strategy)
     sets = TaskSets()
     if task:
@@ -276,6 +278,7 @@ def main(_: Sequence[str]) -> None:
                 int(num_steps * FLAGS.warmup_proportion),
                 FLAGS.early_stopping_patience,
             ),
+            weights,
             write_model,
             functools.partial(evaluate_student, first_dev_set) if FLAGS.do_eval else None,
         )

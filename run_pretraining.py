@@ -31,6 +31,7 @@ from training.flags import (
     define_optimization_flags,
     device_options,
     flag_values,
+    initial_weights,
     run_options,
 )
 
@@ -207,6 +208,7 @@ def main(_: Sequence[str]) -> None:
 
     final = None
     if FLAGS.do_train:
+        weights = initial_weights(FLAGS, sources.config)
         check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS), strategy)
         step, final = run_training(
             objective,
@@ -214,6 +216,7 @@ def main(_: Sequence[str]) -> None:
             records,
             spec,
             run_options(FLAGS, FLAGS.num_train_steps, FLAGS.num_warmup_steps),
+            weights,
             write_model,
             evaluate_model if FLAGS.do_eval else None,
             group_by_length=False,

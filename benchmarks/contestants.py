@@ -41,6 +41,11 @@ class Result:
         return statistics.median(self.rates) if self.rates else None
 
 
+# Little beside the shortest command, and it costs next to nothing.
+_POLL_SECONDS = 0.02
+_MEMORY = "MB of its processes at most"
+
+
 class _Failed(Exception):
     """A contestant cannot go on; the message says why."""
 
@@ -138,18 +143,38 @@ class Command(Contestant):
     def measure(self, timeout: float) -> float:
         start = time.perf_counter()
         process = self._popen(stdout=subprocess.DEVNULL)
-        try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait()
-            raise _Failed(f"not finished within {timeout:.0f} s") from None
+        peak = 0
+        while (status := process.poll()) is None:
+            if time.perf_counter() - start > timeout:
+                process.terminate()
+                process.wait()
+                raise _Failed(f"not finished within {timeout:.0f} s")
+            peak = max(peak, _resident_bytes(process.pid))
+            time.sleep(_POLL_SECONDS)
+        seconds = time.perf_counter() - start
         if status:
             raise _Failed(self._last_words())
-        return self._units / (time.perf_counter() - start)
+        facts = self.result.facts
+        facts[_MEMORY] = max(round(peak / 1e6), facts.get(_MEMORY, 0))
+        return self._units / seconds
 
     def close(self) -> None:
         """Nothing runs between the rounds."""
+
+
+def _resident_bytes(pid: int) -> int:
+    """Memory of a process and its descendants now; pages that they share count for each (Linux).
+
+    The kernel's own maximum (`ru_maxrss`) begins with the memory of the process that forked.
+    """
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            total = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+    except OSError:  # It has just ended.
+        return 0
+    return total + sum(_resident_bytes(int(child)) for child in children)
 
 
 def run_rounds(

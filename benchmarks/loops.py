@@ -8,6 +8,7 @@ import sys
 
 from benchmarks import inputs
 from benchmarks.contestants import Command, Contestant, Server, run_rounds
+from benchmarks.record_statistics import record_statistics
 from benchmarks.report import OURS, Group, pretraining_flops_per_token
 from common.errors import UserError
 from common.files import make_folder
@@ -86,18 +87,24 @@ def ceilings(setting: Setting) -> Group:
 
 
 def data(setting: Setting, dupe_factor: int) -> Group:
-    """Whole runs of data creation, in words of text per second; every pass is the same words."""
+    """Whole runs of data creation, in words of text per second; every pass is the same words.
+
+    The facts beside the rates have the averages of the records, to show that they are alike.
+    """
     text, words = _text(setting, 1.0)
     group = f"data dupe {dupe_factor}"
+
+    def records(name: str) -> str:
+        return setting.path(name.replace("/", "_").replace(" ", "_") + ".tfrecord")
 
     def arguments(out: str) -> list[str]:
         return [
             f"--input_file={text}",
-            f"--output_file={setting.path(out + '.tfrecord')}",
+            f"--output_file={records(out)}",
             f"--vocab_file={setting.need('vocab_file')}",
             f"--dupe_factor={dupe_factor}",
-            "--max_seq_length=128",
-            "--max_predictions_per_seq=20",
+            f"--max_seq_length={inputs.SEQ_LENGTH}",
+            f"--max_predictions_per_seq={inputs.NUM_PREDICTIONS}",
         ]
 
     garden = [setting.model_garden_python, "-m", "official.nlp.data.create_pretraining_data"]
@@ -110,14 +117,23 @@ def data(setting: Setting, dupe_factor: int) -> Group:
     contestants: list[Contestant] = [
         Command(
             name,
-            [*command, *arguments(name.replace("/", "_").replace(" ", "_"))],
+            [*command, *arguments(name)],
             setting.log(group, name.replace("/", "_")),
             units=words * dupe_factor,
             cwd=cwd,
         )
         for name, command, cwd in runs
     ]
-    return Group(group, "words", setting.run(contestants))
+    results = setting.run(contestants)
+    for result in results:
+        if result.rates:
+            result.facts["records"] = record_statistics(
+                records(result.name),
+                setting.need("vocab_file"),
+                inputs.SEQ_LENGTH,
+                inputs.NUM_PREDICTIONS,
+            )
+    return Group(group, "words", results)
 
 
 def pretraining(setting: Setting, size: str) -> Group:

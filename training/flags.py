@@ -1,7 +1,8 @@
 """Flags that several scripts share, with the names and defaults of the original scripts.
 
 Each `define_` function defines one group; a script calls the groups it has. Its `main` hands its flag
-values to `device_options` and `run_options`, which say once what the shared flags stand for.
+values to `device_options`, `initial_weights` and `run_options`, which say once what the shared flags
+stand for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from common.errors import UserError
 
 if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
     from common.beam import BeamOptions
+    from modeling.checkpoints import WeightReader
+    from modeling.config import BertConfig
     from training.run import RunOptions
     from training.strategy import DeviceOptions
 
@@ -264,13 +267,8 @@ def run_options(
     from training.loop import TrainOptions
     from training.run import RunOptions
 
-    if values.init_strategy != "full" and not values.init_checkpoint:
-        raise UserError(f"--init_strategy={values.init_strategy} needs --init_checkpoint.")
     return RunOptions(
         output_dir=values.output_dir,
-        init_checkpoint=values.init_checkpoint,
-        init_strategy=values.init_strategy,
-        init_layers=_layer_numbers(values.init_layers),
         learning_rate=values.learning_rate,
         num_warmup_steps=num_warmup_steps,
         train_batch_size=values.train_batch_size,
@@ -285,6 +283,21 @@ def run_options(
             log_steps=values.log_steps,
             random_seed=values.random_seed,
         ),
+    )
+
+
+def initial_weights(values: flags.FlagValues, config: BertConfig) -> WeightReader | None:
+    """What the --init flags say, for a model of this architecture (`select_initial_weights`)."""
+    from training.run import select_initial_weights
+
+    if values.init_strategy != "full" and not values.init_checkpoint:
+        raise UserError(f"--init_strategy={values.init_strategy} needs --init_checkpoint.")
+    return select_initial_weights(
+        config,
+        values.output_dir,
+        values.init_checkpoint,
+        values.init_strategy,
+        _layer_numbers(values.init_layers),
     )
 
 

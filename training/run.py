@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,8 @@ import tensorflow as tf
 import tf_keras
 
 from common.errors import UserError
-from modeling.checkpoints import CheckpointReader, load_weights
+from modeling.checkpoints import CheckpointReader, WeightReader, load_weights
+from modeling.config import BertConfig
 from modeling.forms import find_weights, open_weights, weights_exist
 from modeling.initialization import FULL, RANDOM, select_weights
 from modeling.model_folder import read_model_folder
@@ -26,7 +27,7 @@ from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.input import FeatureSpec, RecordSet, damage_named, training_batches
 from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
-from training.run_state import RunState
+from training.run_state import RunState, saved_steps
 from training.strategy import check_batch_size, is_chief, lengths_may_vary
 from training.termination import sigterm_noted
 
@@ -63,9 +64,6 @@ class RunOptions:
 
     Attributes:
       output_dir: Folder of states, logs and models.
-      init_checkpoint: What to start from; None for random weights.
-      init_strategy: What to take of it (`modeling.initialization.STRATEGIES`).
-      init_layers: Which of its layers, in place of the strategy; None for the strategy's.
       learning_rate: Peak rate.
       num_warmup_steps: Updates in which the rate rises.
       train_batch_size: Examples per update over all replicas.
@@ -74,9 +72,6 @@ class RunOptions:
     """
 
     output_dir: str
-    init_checkpoint: str | None
-    init_strategy: str
-    init_layers: tuple[int, ...] | None
     learning_rate: float
     num_warmup_steps: int
     train_batch_size: int
@@ -90,6 +85,7 @@ def run_training(
     records: RecordSet,
     spec: FeatureSpec,
     options: RunOptions,
+    initial_weights: WeightReader | None,
     write_model: Callable[[str, int], None],
     evaluate: Callable[[], Evaluation] | None = None,
     group_by_length: bool = True,
@@ -105,6 +101,7 @@ def run_training(
       records: The training set.
       spec: Features of its records.
       options: See `RunOptions`.
+      initial_weights: From `select_initial_weights`; not used where a saved state is restored.
       write_model: Writes a model folder, given its path and the number of updates; called on the
         chief alone.
       evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
@@ -112,7 +109,7 @@ def run_training(
       group_by_length: See `training_batches`; off where all records are full.
 
     Raises:
-      UserError: There is less than one batch, it cannot be divided, the checkpoint does not fit, the
+      UserError: There is less than one batch, it cannot be divided, the weights do not fit, the
         folder holds another run, a record is damaged, or the loss is not finite.
       SystemExit: SIGTERM arrived while training; the state is saved.
     """
@@ -137,7 +134,10 @@ def run_training(
         )
     # 1. the run's own newest state, 2. --init_checkpoint, 3. random weights
     if not state.restore():
-        initialize(objective.model, options)
+        if initial_weights:
+            load_weights(variables, initial_weights).log()
+        else:
+            logging.info("Training starts from random weights.")
     state.plan(loop.num_train_steps, records.num_examples)
     log_start(objective, options)
     reporter = Reporter(
@@ -185,19 +185,32 @@ def run_training(
     return Trained(state.step, evaluations.get(state.step))
 
 
-def initialize(model: tf_keras.Model, options: RunOptions) -> None:
-    """Gives a model the weights its run starts from, and says which they are.
+def select_initial_weights(
+    config: BertConfig,
+    output_dir: str,
+    init_checkpoint: str | None,
+    init_strategy: str,
+    init_layers: Sequence[int] | None,
+) -> WeightReader | None:
+    """What a model starts from, checked against its architecture before anything is written.
+
+    Args:
+      config: The model's architecture.
+      output_dir: Folder of the run; with a saved state, the run goes on from that.
+      init_checkpoint: What to start from; None for random weights.
+      init_strategy: What to take of it (`modeling.initialization.STRATEGIES`).
+      init_layers: Which of its layers, in place of the strategy; None for the strategy's.
+
+    Returns:
+      The weights; None for random ones, and where there is a saved state.
 
     Raises:
       UserError: The checkpoint does not fit.
     """
-    if not options.init_checkpoint or options.init_strategy == RANDOM:
-        logging.info("Training starts from random weights.")
-        return
-    reader = open_weights(find_weights(options.init_checkpoint))
-    config = model.encoder.config
-    selected = select_weights(reader, config, options.init_strategy, options.init_layers)
-    load_weights(model.trainable_variables, selected).log()
+    if not init_checkpoint or init_strategy == RANDOM or saved_steps(output_dir):
+        return None
+    reader = open_weights(find_weights(init_checkpoint))
+    return select_weights(reader, config, init_strategy, init_layers)
 
 
 def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:

@@ -70,13 +70,21 @@ def test_commands_run_anew_and_their_failure_is_quoted(tmp_path: pathlib.Path) -
         return Command(name, [sys.executable, "-c", code], str(tmp_path / name), units=7)
 
     contestants = [
-        command("good", "import time; time.sleep(0.1)"),
+        command("good", "import time; b = b'x' * 200_000_000; time.sleep(0.5)"),
         command("bad", "raise KeyError(3)"),
     ]
     good, bad = run_rounds(contestants, rounds=2, timeout=60, seconds=60)
     assert len(good.rates) == 2
-    assert 0 < good.rates[0] < 7 / 0.1
+    assert 0 < good.rates[0] < 7 / 0.5
+    assert 200 < good.facts["MB of its processes at most"] < 300
     assert bad.problem == "KeyError: 3" and bad.median is None
+
+
+def test_command_that_takes_too_long_drops_out(tmp_path: pathlib.Path) -> None:
+    code = "import time; time.sleep(60)"
+    slow = Command("slow", [sys.executable, "-c", code], str(tmp_path / "log"), units=1)
+    (result,) = run_rounds([slow], rounds=1, timeout=0.3, seconds=60)
+    assert "not finished within" in result.problem and not result.rates
 
 
 def test_table_has_ratios_shares_and_problems() -> None:
