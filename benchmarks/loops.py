@@ -307,7 +307,15 @@ def _trainers(
     for precision in setting.precisions:
         name = f"{OURS}, {precision}"
         contestants.append(_ours(setting, group, name, loop, precision=precision, **options))
-    if loop != "distillation":
+    if loop == "distillation":
+        # Stored soft labels should cost no more than labels do; Model Garden has no distillation
+        # of classifiers.
+        for precision in setting.precisions:
+            name = f"our fine-tuning, {precision}"
+            contestants.append(
+                _ours(setting, group, name, "finetuning", precision=precision, **options)
+            )
+    else:
         for precision in setting.precisions:
             name = f"Model Garden, {precision}"
             contestants.append(
