@@ -120,10 +120,10 @@ def planned_groups() -> dict[str, Callable]:
         batch_size=FLAGS.batch_size,
         precisions=tuple(FLAGS.precisions),
         torch_compile=FLAGS.torch_compile,
-        model_garden_python=FLAGS.model_garden_python,
-        hugging_face_python=FLAGS.hugging_face_python,
-        original_python=FLAGS.original_python,
-        original_dir=FLAGS.original_dir,
+        model_garden_python=_path("model_garden_python") or "",
+        hugging_face_python=_path("hugging_face_python") or "",
+        original_python=_path("original_python") or "",
+        original_dir=_path("original_dir") or "",
         rounds=FLAGS.rounds,
         timeout=FLAGS.timeout_seconds,
         group_seconds=FLAGS.group_seconds,
@@ -151,6 +151,7 @@ def planned_groups() -> dict[str, Callable]:
 
 
 def _path(flag: str) -> str | None:
+    """The value of a flag, for contestants that run in other folders."""
     return os.path.abspath(FLAGS[flag].value) if FLAGS[flag].value else None
 
 
