@@ -208,25 +208,24 @@ def _plot(path: str, results: Mapping[str, Mapping[str, Any]], metric: str, spli
     teacher = results["Teacher"][split].mean
     figure, axes = plt.subplots(figsize=(7, 4))
     colours = ["#9aa5b1", "#7fb3d5", "#7fb3d5", "#2471a3", "#2471a3"]
-    axes.bar(
-        students,
-        [score.mean for score in scores],
-        yerr=[score.deviation or 0.0 for score in scores],
-        color=colours,
-        capsize=4,
-    )
-    for i, score in enumerate(scores):
+    # Points, not bars: the scale does not begin at 0.
+    for i, (score, colour) in enumerate(zip(scores, colours, strict=False)):
+        axes.errorbar(
+            i, score.mean, score.deviation or 0.0, fmt="D", color=colour, markersize=9, capsize=5
+        )
         axes.plot([i] * len(score.values), score.values, "o", color="black", markersize=3)
         top = max(*score.values, score.mean + (score.deviation or 0.0))
         axes.annotate(
-            f"{score.mean:.1f}", (i, top), (0, 5), textcoords="offset points", ha="center"
+            f"{score.mean:.1f}", (i, top), (0, 7), textcoords="offset points", ha="center"
         )
+    axes.set_xticks(range(len(students)), students)
+    axes.set_xlim(-0.5, len(students) - 0.5)
+    axes.grid(axis="y", alpha=0.3)
     axes.axhline(teacher, color="#c0392b", linestyle="--", label=f"Teacher {teacher:.1f}")
-    lowest = min(min(score.values) for score in scores)
-    axes.set_ylim(max(0, lowest - 8), min(100, max(teacher, *(s.mean for s in scores)) + 6))
+    axes.margins(y=0.15)
     axes.set_ylabel(f"{split} {metric} (%)")
-    axes.set_title("One student, five training strategies")
-    axes.legend(loc="upper left")
+    axes.set_title("One student, five training strategies: mean and deviation over seeds")
+    axes.legend(loc="best")
     figure.tight_layout()
     figure.savefig(path, format="png", dpi=150)
     plt.close(figure)
