@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from typing import Any
 
 from benchmarks import inputs
 from benchmarks.contestants import Command, Contestant, Server, run_rounds
@@ -28,6 +29,8 @@ TEXT_KINDS = {"sentences": (128, 256), "reviews": (512, 64)}
 # Weights of a model that gets one batch a measurement; smaller ones get more.
 _ONE_BATCH_WEIGHTS = 40e6
 _MOST_BATCHES = 16
+# Batches of pre-training all look the same, so a peer that takes much longer needs few of them.
+_SLOW_PEER_SHARE = 8
 _TEXT_GROWTH = (1, 4, 16)
 
 
@@ -297,7 +300,7 @@ def _trainers(
     if loop != "pretraining":
         # Lengths differ, so a single batch would say little; and they are short.
         batches = 4 * max(1, batches)
-    options = {
+    options: dict[str, Any] = {
         "input": rows,
         "model": _shape(config),
         "batch_size": setting.batch_size,
@@ -327,6 +330,8 @@ def _trainers(
                     {"loop": loop, "precision": precision, **options},
                 )
             )
+    if loop == "pretraining":
+        options["batches"] = max(1, options["batches"] // _SLOW_PEER_SHARE)
     return contestants + _hugging_face(setting, group, loop, options)
 
 
