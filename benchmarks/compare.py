@@ -91,7 +91,7 @@ def main(_: Sequence[str]) -> None:
         groups.append(make())
         write_json(path, groups[-1].to_dict())
     products = [r for g in groups if g.name == "ceilings" for r in g.results]
-    ceiling = next((r.median for r in products if "bfloat16" in r.name), None)
+    ceiling = next((r.rate for r in products if "bfloat16" in r.name and r.rates), None)
     command = "python -m benchmarks.compare " + " ".join(sys.argv[1:])
     table = markdown(groups, ceiling, f"{describe_machine()}; medians in turn.\n\n`{command}`")
     write_text(os.path.join(FLAGS.output_dir, "comparison.md"), table)

@@ -36,9 +36,19 @@ class Result:
     problem: str = ""
 
     @property
-    def median(self) -> float | None:
-        """Median rate; None if nothing was measured."""
-        return statistics.median(self.rates) if self.rates else None
+    def rate(self) -> float:
+        """Median rate, of one measurement at least."""
+        return statistics.median(self.rates)
+
+    @property
+    def who(self) -> str:
+        """The name without the mode."""
+        return self.name.partition(", ")[0]
+
+    @property
+    def mode(self) -> str:
+        """The rest of the name."""
+        return self.name.partition(", ")[2]
 
 
 # Little beside the shortest command, and it costs next to nothing.

@@ -51,33 +51,75 @@ def pretraining_flops_per_token(config: BertConfig, seq_length: int, predictions
 
 
 def markdown(groups: Sequence[Group], ceiling: float | None, heading: str) -> str:
-    """One table of all groups.
+    """A table of the best of everyone, and one of all that was measured.
 
     Args:
       groups: In the order of the rows.
       ceiling: Operations per second of a large bfloat16 matrix product, for the column of shares.
-      heading: Lines above the table.
+      heading: Lines above the tables.
     """
-    lines = [heading, ""]
-    columns = ["Loop", "Who", "median", "lowest to highest", "ours is", "of bf16 product", "notes"]
-    lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return (
+        "\n".join([heading, "", *_best_rows(groups, ceiling), "", *_all_rows(groups, ceiling)])
+        + "\n"
+    )
+
+
+def _best_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
+    """Ours beside the best mode of each peer, where there are peers."""
+    peers = list(dict.fromkeys(r.who for g in groups for r in g.results if r.who != OURS))
+    lines = _header(["Loop", OURS, "of bf16 product", *(f"{p}: ours is" for p in peers)])
     for group in groups:
-        best = max((r.median or 0.0 for r in group.results if r.name.startswith(OURS)), default=0.0)
+        ours = _best(group, OURS)
+        if ours is None or all(r.who == OURS for r in group.results):
+            continue
+        cells = [f"{_amount(ours.rate, group.unit)} ({ours.mode})", _share(ours, group, ceiling)]
+        for peer in peers:
+            best = _best(group, peer)
+            ratio = f"{ours.rate / best.rate:.2f}× ({best.mode})" if best else ""
+            cells.append(ratio.replace(" ()", ""))
+        lines.append(_row([group.name, cells[0].replace(" ()", ""), *cells[1:]]))
+    return lines
+
+
+def _all_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
+    lines = _header(
+        ["Loop", "Who", "median", "lowest to highest", "ours is", "of bf16 product", "notes"]
+    )
+    for group in groups:
+        ours = _best(group, OURS)
         for result in group.results:
-            share = ratio = rate = spread = ""
-            if result.median:
-                rate = _amount(result.median, group.unit)
+            ratio = rate = spread = ""
+            if result.rates:
+                rate = _amount(result.rate, group.unit)
                 spread = f"{_number(min(result.rates))} to {_number(max(result.rates))}"
-                if best and not result.name.startswith(OURS):
-                    ratio = f"{best / result.median:.2f}×"
-                if group.flops_per_unit and ceiling:
-                    share = f"{100 * result.median * group.flops_per_unit / ceiling:.0f} %"
+                if ours and result.who != OURS:
+                    ratio = f"{ours.rate / result.rate:.2f}×"
             notes = [result.problem] if result.problem else []
             notes += [f"{key}: {value}" for key, value in result.facts.items()]
             text = "; ".join(notes).replace("|", "/")
-            cells = [group.name, result.name, rate, spread, ratio, share, text]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            share = _share(result, group, ceiling)
+            lines.append(_row([group.name, result.name, rate, spread, ratio, share, text]))
+    return lines
+
+
+def _best(group: Group, who: str) -> Result | None:
+    """The fastest mode of one of them; None if nothing was measured."""
+    measured = [r for r in group.results if r.who == who and r.rates]
+    return max(measured, key=lambda r: r.rate, default=None)
+
+
+def _share(result: Result, group: Group, ceiling: float | None) -> str:
+    if not (result.rates and group.flops_per_unit and ceiling):
+        return ""
+    return f"{100 * result.rate * group.flops_per_unit / ceiling:.0f} %"
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    return [_row(names), "|" + "---|" * len(names)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _amount(rate: float, unit: str) -> str:

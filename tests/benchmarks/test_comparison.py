@@ -77,7 +77,7 @@ def test_commands_run_anew_and_their_failure_is_quoted(tmp_path: pathlib.Path) -
     assert len(good.rates) == 2
     assert 0 < good.rates[0] < 7 / 0.5
     assert 200 < good.facts["MB of its processes at most"] < 300
-    assert bad.problem == "KeyError: 3" and bad.median is None
+    assert bad.problem == "KeyError: 3" and not bad.rates
 
 
 def test_command_that_takes_too_long_drops_out(tmp_path: pathlib.Path) -> None:
@@ -100,8 +100,15 @@ def test_table_has_ratios_shares_and_problems() -> None:
         flops_per_unit=2e6,
     )
     assert Group.from_dict(group.to_dict()) == group
-    lines = markdown([group], ceiling=4e9, heading="Here.").splitlines()
-    assert lines[0] == "Here."
+    alone = Group("startup", "run", [Result("ours, --help", [2.0])])
+    lines = markdown([alone, group], ceiling=4e9, heading="Here.").splitlines()
+    assert lines[:2] == ["Here.", ""]
+    # The best of each, where there is someone to compare with.
+    assert lines[2].count("|") == lines[4].count("|") == 6
+    assert lines[2].endswith("| peer: ours is | other: ours is |")
+    assert lines[4] == "| pretraining tiny | 1,000 tokens/s (bfloat16) | 50 % | 4.00× (eager) |  |"
+    assert lines[5] == ""
+    assert "| startup | ours, --help | 0.50 s |" in lines[8]
     ours, slower, peer, other = (
         [cell.strip() for cell in line.strip("|").split("|")] for line in lines[-4:]
     )

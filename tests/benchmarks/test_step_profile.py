@@ -1,0 +1,27 @@
+"""Times of operations are found under their kinds, and those of calls are not counted."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from benchmarks.step_profile import operation_times
+
+
+def test_kinds_of_operations() -> None:
+    matrix = tf.ones([256, 256])
+
+    @tf.function
+    def inner(x: tf.Tensor) -> tf.Tensor:
+        return tf.math.cumsum(tf.matmul(x, x))
+
+    @tf.function
+    def outer(x: tf.Tensor) -> tf.Tensor:
+        for _ in tf.range(3):
+            x = inner(x)
+        return x
+
+    outer(matrix)
+    times = operation_times(lambda: outer(matrix))
+    products = [value for kind, value in times.items() if "MatMul" in kind]
+    assert sum(products) > 0 and times["Cumsum"] > 0
+    assert not any("Call" in kind or "While" in kind for kind in times)
