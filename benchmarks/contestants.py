@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import selectors
+import shutil
 import statistics
 import subprocess
 import time
@@ -142,15 +143,35 @@ class Server(Contestant):
 class Command(Contestant):
     """A program that is run from start to end in every round."""
 
-    def __init__(self, name: str, command: Sequence[str], log: str, units: int, **options: Any):
-        """As in the base class, with the units that one run does."""
-        super().__init__(name, command, log, **options)
-        self._units = units
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: str,
+        units: int,
+        output: str | None = None,
+        cwd: str | None = None,
+    ):
+        """Starts nothing.
+
+        Args:
+          name: As in the base class; so are `command`, `log` and `cwd`.
+          units: What one run does.
+          output: A file or folder of the command, removed before each run with its sidecar: our
+            scripts skip what is finished.
+        """
+        super().__init__(name, command, log, cwd)
+        self._units, self._output = units, output
 
     def warm_up(self, timeout: float) -> None:
         """Nothing: its start is part of what is measured."""
 
     def measure(self, timeout: float) -> float:
+        if self._output:
+            shutil.rmtree(self._output, ignore_errors=True)
+            for path in (self._output, self._output + ".json"):
+                if os.path.exists(path):
+                    os.remove(path)
         start = time.perf_counter()
         process = self._popen(stdout=subprocess.DEVNULL)
         peak = 0

@@ -123,6 +123,7 @@ def data(setting: Setting, dupe_factor: int) -> Group:
             [*command, *arguments(name)],
             setting.log(group, name.replace("/", "_")),
             units=words * dupe_factor,
+            output=records(name),
             cwd=cwd,
         )
         for name, command, cwd in runs
@@ -216,16 +217,16 @@ def startup(setting: Setting) -> Group:
             16 * setting.batch_size,
         )
     folder = setting.path("one_update")
-    shell = 'rm -rf "$0"; exec "$@"'
+    update = [sys.executable, "run_pretraining.py", "--bert_config_file=tiny", "--do_train"]
+    update += [f"--input_file={pretraining_rows}", f"--output_dir={folder}"]
+    update += ["--num_train_steps=1", "--num_warmup_steps=0", "--precision=bfloat16"]
     contestants.append(
         Command(
             f"{OURS}, run_pretraining, one update and its saved model",
-            ["sh", "-c", shell, folder, sys.executable, "run_pretraining.py"]
-            + ["--bert_config_file=tiny", f"--input_file={pretraining_rows}", "--do_train"]
-            + [f"--output_dir={folder}", "--num_train_steps=1", "--num_warmup_steps=0"]
-            + ["--precision=bfloat16"],
+            update,
             setting.log("startup", "one_update"),
             units=1,
+            output=folder,
             cwd=ROOT,
         )
     )
@@ -235,16 +236,19 @@ def startup(setting: Setting) -> Group:
 def growth(setting: Setting) -> Group:
     """Our rates at 1, 4 and 16 times the input: the same where the cost is linear."""
     contestants: list[Contestant] = []
+    records = setting.path("growth.tfrecord")
     for factor in _TEXT_GROWTH:
         text, words = _text(setting, factor / _TEXT_GROWTH[-1])
+        creation = [sys.executable, "create_pretraining_data.py", f"--input_file={text}"]
+        creation += [f"--output_file={records}", "--dupe_factor=5"]
+        creation += [f"--vocab_file={setting.need('vocab_file')}"]
         contestants.append(
             Command(
                 f"{OURS}, data creation, {factor} x",
-                [sys.executable, "create_pretraining_data.py", f"--input_file={text}"]
-                + [f"--output_file={setting.path('growth.tfrecord')}", "--dupe_factor=5"]
-                + [f"--vocab_file={setting.need('vocab_file')}"],
+                creation,
                 setting.log("growth", f"data{factor}"),
                 units=words * 5,
+                output=records,
                 cwd=ROOT,
             )
         )

@@ -102,7 +102,8 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
 
     def logits_of(texts: list[tuple[str, None]], predictor: Predictor) -> np.ndarray:
         features = encode_rows(tokenizer, texts, args.max_seq_length)
-        return predictor(array_batches(features, args.batch_size), len(texts))
+        batches = array_batches(features, args.batch_size, predictor.lengths_may_vary)
+        return predictor(batches, len(texts))
 
     def work() -> int:
         return len(logits_of(texts, label))

@@ -80,6 +80,19 @@ def test_commands_run_anew_and_their_failure_is_quoted(tmp_path: pathlib.Path) -
     assert bad.problem == "KeyError: 3" and not bad.rates
 
 
+def test_output_of_the_round_before_is_gone(tmp_path: pathlib.Path) -> None:
+    output = tmp_path / "records"
+    code = (
+        "import os, sys; os.mkdir(sys.argv[1]) if sys.argv[2:] else open(sys.argv[1], 'x').close()"
+    )
+    for folder in ([], ["folder"]):
+        command = [sys.executable, "-c", code, str(output), *folder]
+        contestant = Command("a", command, str(tmp_path / "log"), units=1, output=str(output))
+        (result,) = run_rounds([contestant], rounds=2, timeout=60, seconds=60)
+        assert not result.problem and len(result.rates) == 2
+    assert output.is_dir()
+
+
 def test_command_that_takes_too_long_drops_out(tmp_path: pathlib.Path) -> None:
     code = "import time; time.sleep(60)"
     slow = Command("slow", [sys.executable, "-c", code], str(tmp_path / "log"), units=1)
