@@ -119,8 +119,11 @@ class Server(Contestant):
 
     def measure(self, timeout: float) -> float:
         assert self._process and self._process.stdin
-        self._process.stdin.write(b"\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
+        except OSError:  # It ended since: by the kernel, where all together need too much memory.
+            raise _Failed(f"ended while it waited: {self._last_words()}") from None
         answer = self._answer(timeout)
         return answer["units"] / answer["seconds"]
 

@@ -60,6 +60,18 @@ def test_who_does_not_answer_drops_out(tmp_path: pathlib.Path) -> None:
     assert "no answer within" in result.problem
 
 
+def test_who_is_gone_when_it_is_its_turn_drops_out(tmp_path: pathlib.Path) -> None:
+    timer = "import os, threading; threading.Timer(0.5, os._exit, [1]).start()"
+    leaves = SERVER.replace("    return work,", f"    {timer}\n    return work,")
+    code = "import time; time.sleep(2)"
+    contestants = [
+        Command("slow", [sys.executable, "-c", code], str(tmp_path / "log"), units=1),
+        server(tmp_path, "leaves", leaves),
+    ]
+    slow, gone = run_rounds(contestants, rounds=1, timeout=60, seconds=60)
+    assert slow.rates and "ended while it waited" in gone.problem
+
+
 def test_rounds_stop_when_time_is_over(tmp_path: pathlib.Path) -> None:
     (result,) = run_rounds([server(tmp_path, "a")], rounds=50, timeout=60, seconds=0)
     assert len(result.rates) == 1
