@@ -8,12 +8,8 @@ The rows are those that `benchmarks.compare` leaves in the folder `work` of its 
 from __future__ import annotations
 
 import argparse
-import collections
-import glob
-import os
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -28,21 +24,10 @@ flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "Of the matr
 flags.DEFINE_integer("batch_size", 32, "Rows of a batch.", lower_bound=1)
 flags.DEFINE_integer("steps", 20, "Steps to take the mean of.", lower_bound=1)
 
-# They only call others, whose time is counted.
-_CALLS = {
-    "PartitionedCall",
-    "StatefulPartitionedCall",
-    "While",
-    "StatelessWhile",
-    "If",
-    "StatelessIf",
-    "IteratorGetNext",
-    "OneDeviceIterator",
-}
-
 
 def main(_: Sequence[str]) -> None:
     from benchmarks.ours import training
+    from benchmarks.timing import operation_times
     from modeling.config import load_config
 
     config = load_config(FLAGS.size)
@@ -66,36 +51,6 @@ def main(_: Sequence[str]) -> None:
     for name, value in milliseconds.most_common():
         if value >= 0.005 * total:
             print(f"| {name} | {value / FLAGS.steps:.2f} | {100 * value / total:.0f} % |")
-
-
-def operation_times(work: Callable[[], object]) -> collections.Counter[str]:
-    """Milliseconds in each kind of operation, from the profiler of TensorFlow.
-
-    Args:
-      work: What to profile; TensorFlow functions that are compiled already.
-    """
-    import tensorflow as tf
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
-    with tempfile.TemporaryDirectory() as folder:
-        tf.profiler.experimental.start(folder)
-        work()
-        tf.profiler.experimental.stop()
-        (path,) = glob.glob(os.path.join(folder, "**", "*.xplane.pb"), recursive=True)
-        space = xplane_pb2.XSpace()
-        with open(path, "rb") as file:
-            space.ParseFromString(file.read())
-    times: collections.Counter[str] = collections.Counter()
-    for plane in space.planes:
-        if "CPU" not in plane.name:
-            continue
-        for line in plane.lines:
-            for event in line.events:
-                # An operation is an event called name:Kind; C++ functions have two colons.
-                name, _, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
-                if name and not name.endswith(":") and kind.isidentifier() and kind not in _CALLS:
-                    times[kind] += event.duration_ps / 1e9
-    return times
 
 
 if __name__ == "__main__":

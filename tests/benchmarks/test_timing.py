@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from benchmarks.step_profile import operation_times
+from benchmarks.timing import operation_times
 
 
 def test_kinds_of_operations() -> None:
