@@ -70,7 +70,8 @@ def killed_and_finished(
     """A training run that is killed `KILLS` times before it may end.
 
     A third of the kills come at any time after the start, the others when the run has got a little
-    further, within a few steps of that.
+    further, within a few steps of that; none later than its share of the steps allows, so that the
+    run does not end before the last one.
 
     Args:
       name: The script.
@@ -83,16 +84,21 @@ def killed_and_finished(
     flags = {**flags, "output_dir": str(folder)}
     log = folder.with_suffix(".log")
     goal = 0
+
+    def wait(step: int, longest: float) -> None:
+        end = time.monotonic() + longest
+        while saved_step(folder) < step and time.monotonic() < end:
+            time.sleep(0.005)
+
     for i in range(KILLS):
         process = start(name, flags, log)
-        begin = time.monotonic()
+        share = int(num_steps * (i + 1) / (KILLS + 1))
         if rng.random() < 1 / 3:
-            time.sleep(rng.uniform(0, seconds / 2))
+            wait(share, rng.uniform(0, seconds / 2))
         else:
             goal = max(goal, int(num_steps * (i + rng.random()) / (KILLS + 1)))
-            while saved_step(folder) < goal and time.monotonic() - begin < _DEADLINE:
-                time.sleep(0.005)
-            time.sleep(rng.uniform(0, seconds / 20))
+            wait(goal, _DEADLINE)
+            wait(share, rng.uniform(0, seconds / 20))
         assert process.exitcode is None, log.read_text()[-3000:]
         process.kill()
         process.join()
