@@ -276,6 +276,11 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
                     f"{path} has {key} {found.get(key)}, {files[0]} has {manifest.get(key)}; distill "
                     "from sets that one teacher labelled in the same way."
                 )
+        if not COUNT.fits(sidecar.get("num_labelled")):
+            raise UserError(
+                f'{path}.json: "num_labelled" is {sidecar.get("num_labelled")!r:.40}, expected '
+                f"{COUNT.name}; create the soft labels again."
+            )
         manifest = manifest or found
         num_labelled += sidecar["num_labelled"]
     return {**manifest, "num_labelled": num_labelled}

@@ -479,15 +479,15 @@ def _may_have_classifier(config_values: Mapping[str, Any]) -> bool:
     Configurations from before 2020 do not name the class.
     """
     architectures = config_values.get("architectures")
-    return not architectures or _CLASSIFIER in architectures
+    return not isinstance(architectures, list) or not architectures or _CLASSIFIER in architectures
 
 
 def _read_labels(path: str, config_values: Mapping[str, Any]) -> list[str] | None:
     by_number = config_values.get("id2label")
     if not by_number or not _may_have_classifier(config_values):
         return None
-    numbers = [str(i) for i in range(len(by_number))]
-    if not isinstance(by_number, dict) or set(by_number) != set(numbers):
+    numbers = [str(i) for i in range(len(by_number))] if isinstance(by_number, dict) else None
+    if numbers is None or set(by_number) != set(numbers):
         raise UserError(
             f"{path}: id2label must give a label to each number from 0 on, found "
             f"{json.dumps(by_number)}."

@@ -87,7 +87,8 @@ def open_records(
                     "records again or run with what they were made with."
                 )
         _check_first_record(path, compressions[-1], spec)
-        total += info["num_examples"] if "num_examples" in info else _count(path, compressions[-1])
+        known = info.get("num_examples")
+        total += _count(path, compressions[-1]) if known is None else known
         size += file_size(path)
         first_info = first_info or info
     return RecordSet(tuple(files), tuple(compressions), total, max(1, size // total), first_info)
