@@ -1,12 +1,20 @@
-"""JSON objects whose values are of the kinds that their readers expect."""
+"""JSON objects whose values are of the kinds that their readers expect.
+
+Those that nobody is meant to edit hold a digest of themselves: a flipped bit can leave valid JSON
+with another number in it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from common.errors import UserError
-from common.files import read_json
+from common.files import read_json, write_json
+
+_DIGEST = "content_sha256"
 
 
 class Kind(NamedTuple):
@@ -40,6 +48,8 @@ def read_object(
 ) -> dict[str, Any]:
     """Reads a JSON object; keys that are not in `kinds` may have any value.
 
+    The digest that `write_object` adds is checked and left out.
+
     Args:
       path: The file.
       kinds: Key -> what its value must be, if it is there and not null.
@@ -47,15 +57,32 @@ def read_object(
       remedy: What to do about a damaged file, for the message.
 
     Raises:
-      UserError: The file cannot be read, is no JSON object, or a value is of another kind.
+      UserError: The file cannot be read, is no JSON object, a value is of another kind, or the
+        content is not that of the digest in it.
     """
     values = read_json(path)
     if not isinstance(values, dict):
         raise UserError(f"{path}: found {values!r:.40}, expected a JSON object; {remedy}.")
+    digest = values.pop(_DIGEST, None)
     for key, kind in kinds.items():
         value = values.get(key)
         if value is None and required:
             raise UserError(f'{path}: "{key}" is missing, expected {kind.name}; {remedy}.')
         if value is not None and not kind.fits(value):
             raise UserError(f'{path}: "{key}" is {value!r:.40}, expected {kind.name}; {remedy}.')
+    if digest not in (None, _digest_of(values)):
+        raise UserError(
+            f"{path}: its content does not agree with its {_DIGEST}, so it is damaged or was "
+            f"edited; {remedy}."
+        )
     return values
+
+
+def write_object(path: str, values: Mapping[str, Any]) -> None:
+    """Writes a JSON object and a digest of it, as a whole or not at all."""
+    write_json(path, {**values, _DIGEST: _digest_of(values)})
+
+
+def _digest_of(values: Mapping[str, Any]) -> str:
+    """SHA-256 of the keys, in their order, and values; neither changes on the way through a file."""
+    return hashlib.sha256(json.dumps(values).encode("utf-8")).hexdigest()

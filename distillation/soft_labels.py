@@ -26,8 +26,8 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import exists, remove, write_json
-from common.json_objects import COUNT, COUNTS, TEXT, TEXTS, read_object
+from common.files import exists, list_folder, remove
+from common.json_objects import COUNT, COUNTS, TEXT, TEXTS, read_object, write_object
 from training import records
 from training.classifier_records import feature_spec as classifier_feature_spec
 from training.classifier_records import num_outputs
@@ -168,13 +168,17 @@ def examples_digest(examples: Sequence[TransferExample]) -> str:
 def check_earlier_shards(output_dir: str, description: Mapping[str, Any]) -> None:
     """Looks at the shards of an earlier run before anything is written beside them.
 
+    Those whose sidecar is damaged are of no use, whatever they were, and are written again.
+
     Raises:
       UserError: A shard belongs to another teacher or setting.
     """
-    names = tf.io.gfile.listdir(output_dir) if exists(output_dir) else []
-    for name in sorted(names):
+    for name in sorted(list_folder(output_dir)) if exists(output_dir) else ():
         path = os.path.join(output_dir, name)
-        info = read_sidecar(path) if name.endswith(".tfrecord") else None
+        try:
+            info = read_sidecar(path) if name.endswith(".tfrecord") else None
+        except UserError:
+            continue
         for key, value in description.items() if info else ():
             if info and info.get(key) != value:
                 raise UserError(
@@ -232,7 +236,7 @@ def write_manifest(
         **description,
         "versions": versions,
     }
-    write_json(os.path.join(output_dir, MANIFEST), manifest)
+    write_object(os.path.join(output_dir, MANIFEST), manifest)
 
 
 def read_manifest(files: Sequence[str]) -> dict[str, Any]:
@@ -263,8 +267,10 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
         name = os.path.basename(path)
         if name not in found["shards"]:
             raise UserError(f"{path} is not part of the set that {manifest_path} describes.")
-        sidecar = read_sidecar(path) or {}
-        count = sidecar.get("num_examples")
+        sidecar = read_sidecar(path, {"num_labelled": COUNT}, required=True)
+        if sidecar is None:
+            raise UserError(f"{path} has no sidecar; create the soft labels again.")
+        count = sidecar["num_examples"]
         if count != found["shards"][name]:
             raise UserError(
                 f"{path} holds {count} examples by its sidecar, {found['shards'][name]} by "
@@ -276,11 +282,6 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
                     f"{path} has {key} {found.get(key)}, {files[0]} has {manifest.get(key)}; distill "
                     "from sets that one teacher labelled in the same way."
                 )
-        if not COUNT.fits(sidecar.get("num_labelled")):
-            raise UserError(
-                f'{path}.json: "num_labelled" is {sidecar.get("num_labelled")!r:.40}, expected '
-                f"{COUNT.name}; create the soft labels again."
-            )
         manifest = manifest or found
         num_labelled += sidecar["num_labelled"]
     return {**manifest, "num_labelled": num_labelled}

@@ -107,7 +107,7 @@ def test_records_and_sidecars(folder):
         info = json.loads((folder / "new" / f"{name}.tfrecord.json").read_text())
         assert info.pop("num_examples") == len(records) > 100
         assert info.pop("file_size") == os.path.getsize(path)
-        for digest in ("vocab_sha256", "file_sha256"):
+        for digest in ("vocab_sha256", "file_sha256", "content_sha256"):
             assert len(info.pop(digest)) == 64
         assert [len(digest) for digest in info.pop("input_sha256")] == [64]
         assert info.pop("output_file") == "ab".index(name)

@@ -17,6 +17,7 @@ from runs import BAD_FLAGS, NO_TRAINED_MODEL, info, metrics, predictions, result
 from scripts import run_script
 
 from common.errors import UserError
+from common.json_objects import read_object, write_object
 from modeling.checkpoints import variable_values
 from modeling.config import load_config
 from modeling.heads import ClassifierModel, PretrainingModel
@@ -309,8 +310,8 @@ def test_records_of_other_settings(
         (other_teacher, {"teacher_weights_sha256": "0123"}),
     ):
         shutil.copytree(held_out, folder)
-        manifest = json.loads((folder / "soft_labels.json").read_text())
-        (folder / "soft_labels.json").write_text(json.dumps({**manifest, **change}))
+        manifest = str(folder / "soft_labels.json")
+        write_object(manifest, {**read_object(manifest, {}), **change})
     relabelled = tmp_path / "relabelled"
     shutil.copytree(teacher, relabelled)
     (relabelled / "model_info.json").write_text(json.dumps({**info(teacher), "labels": ["1", "0"]}))

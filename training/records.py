@@ -9,8 +9,8 @@ reads them. A record stands in the file as (TensorFlow's core/lib/io/record_writ
     byte    data[length]
     uint32  masked CRC-32C of the data
 
-A sidecar, `<file>.json`, is written once a file is complete: what is in it, how it was made, and
-its size and digest, so that a file that was cut short or damaged is noticed.
+A sidecar, `<file>.json`, is written once a file is complete: what is in it, how it was made, its
+size and digest, and a digest of the sidecar, so that damage to either is noticed.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ from common.files import (
     open_binary,
     remove,
     sha256_file,
-    write_json,
 )
-from common.json_objects import COUNT, read_object
+from common.json_objects import COUNT, Kind, read_object, write_object
 
 # Fields of `Feature` in TensorFlow's feature.proto.
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
@@ -149,11 +148,18 @@ def write_sidecar(record_path: str, info: Mapping[str, Any]) -> None:
       info: What readers want to know, `num_examples` above all.
     """
     made = {"file_size": file_size(record_path), "file_sha256": sha256_file(record_path)}
-    write_json(_sidecar_path(record_path), {**info, **made})
+    write_object(_sidecar_path(record_path), {**info, **made})
 
 
-def read_sidecar(record_path: str) -> dict[str, Any] | None:
+def read_sidecar(
+    record_path: str, kinds: Mapping[str, Kind] | None = None, required: bool = False
+) -> dict[str, Any] | None:
     """The content of `<record_path>.json`, or None if there is none (files of another tool).
+
+    Args:
+      record_path: The record file.
+      kinds: What its values must be, as for `read_object`; `num_examples` is always a count.
+      required: Whether all of these must be there.
 
     Raises:
       UserError: The sidecar is damaged.
@@ -161,7 +167,8 @@ def read_sidecar(record_path: str) -> dict[str, Any] | None:
     path = _sidecar_path(record_path)
     if not exists(path):
         return None
-    return read_object(path, {"num_examples": COUNT}, remedy=f"create {record_path} again")
+    kinds = {"num_examples": COUNT, **(kinds or {})}
+    return read_object(path, kinds, required, remedy=f"create {record_path} again")
 
 
 def is_finished(record_path: str, info: Mapping[str, Any]) -> bool:

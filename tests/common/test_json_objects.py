@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from common.json_objects import BOOLEAN, COUNT, COUNTS, OBJECT, TEXT, TEXTS, Kind, read_object
+from common.json_objects import (
+    BOOLEAN,
+    COUNT,
+    COUNTS,
+    OBJECT,
+    TEXT,
+    TEXTS,
+    Kind,
+    read_object,
+    write_object,
+)
 
 KINDS = {"n": COUNT, "shards": COUNTS, "cased": BOOLEAN, "name": TEXT, "labels": TEXTS}
 GOOD = {"n": 0, "shards": {"a": 3}, "cased": False, "name": "", "labels": ["x"], "other": [{}]}
@@ -49,3 +59,22 @@ def test_missing_keys_and_no_object(tmp_path: pathlib.Path) -> None:
             read_object(write(tmp_path, value), {"n": COUNT}, required=True)
     with pytest.raises(UserError, match=r"a.json: found \[\], expected a JSON object"):
         read_object(write(tmp_path, []), {})
+
+
+def test_every_damaged_digit_or_letter_of_a_written_object_is_noticed(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = tmp_path / "a.json"
+    values = {**GOOD, "ä": [1.5, 1e-7, None, "\u2028"], "of": {"b": 2, "a": 10}, "pair": (1, 2)}
+    write_object(str(path), values)
+    assert read_object(str(path), KINDS) == {**values, "pair": [1, 2]}
+
+    text = path.read_text()
+    assert '"n": 0' in text and '"x"' in text
+    for before, after in (('"n": 0', '"n": 1'), ('"x"', '"y"'), ("1e-07", "1e-08")):
+        path.write_text(text.replace(before, after))
+        with pytest.raises(UserError, match=r"a\.json: .*content_sha256.*; make it anew\."):
+            read_object(str(path), KINDS, remedy="make it anew")
+    # Layout is not content.
+    path.write_text(json.dumps(json.loads(text)))
+    read_object(str(path), KINDS)

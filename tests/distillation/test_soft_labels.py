@@ -197,7 +197,7 @@ def test_count_that_differs_from_the_manifest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"00001\.tfrecord holds 2 examples by its sidecar, 3 by"):
         read_manifest(paths)
     (tmp_path / "soft_labels-00001.tfrecord.json").unlink()
-    with pytest.raises(UserError, match=r"00001\.tfrecord holds None examples"):
+    with pytest.raises(UserError, match=r"00001\.tfrecord has no sidecar"):
         read_manifest(paths)
 
 

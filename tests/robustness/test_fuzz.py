@@ -304,14 +304,18 @@ def read_run(folder: pathlib.Path) -> None:
     assert all(json.loads(line)["step"] <= state.step for line in lines)
 
 
+SIDECAR = {"num_examples": 3, "labels": LABELS}
+
+
 def read_json_files(folder: pathlib.Path) -> None:
     read_json(str(folder / "a.tfrecord.json"))
-    read_sidecar(str(folder / "a.tfrecord"))
+    sidecar = read_sidecar(str(folder / "a.tfrecord")) or {}
+    assert all(sidecar.get(key, value) == value for key, value in SIDECAR.items())
 
 
 def write_json_files(folder: pathlib.Path) -> None:
     (folder / "a.tfrecord").write_bytes(b"")
-    write_sidecar(str(folder / "a.tfrecord"), {"num_examples": 3, "labels": LABELS})
+    write_sidecar(str(folder / "a.tfrecord"), SIDECAR)
 
 
 TARGETS = {
