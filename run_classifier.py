@@ -91,16 +91,15 @@ def main(_: Sequence[str]) -> None:
     from classification.glue_submission import GlueSubmission
     from classification.objective import ClassificationObjective, RegressionObjective
     from classification.tasks import get_task
-    from modeling.checkpoints import variable_values
     from modeling.heads import ClassifierModel
-    from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
+    from modeling.model_folder import check_labels, resolve_text_model
     from training.loop import Predictor
     from training.run import (
         Evaluation,
         load_trained_weights,
         run_training,
-        software_versions,
         trained_checkpoint,
+        write_trained_model,
     )
     from training.run_state import check_run_config
     from training.strategy import check_batch_size, chief_first, create_strategy
@@ -154,12 +153,8 @@ def main(_: Sequence[str]) -> None:
             "labels": list(task.labels),
             "do_lower_case": FLAGS.do_lower_case,
             "vocab_sha256": sources.tokenizer.sha256,
-            "global_step": step,
-            "flags": flag_values(FLAGS, IDENTITY_FLAGS),
-            "versions": software_versions(),
         }
-        values = variable_values(model.trainable_variables)
-        write_model_folder(folder, values, sources.config, sources.vocab_file, info)
+        write_trained_model(folder, model, sources, step, flag_values(FLAGS, IDENTITY_FLAGS), info)
 
     final = None
     if FLAGS.do_train:

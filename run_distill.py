@@ -129,9 +129,8 @@ def main(_: Sequence[str]) -> None:
     from distillation.objective import DistillationObjective, RegressionDistillationObjective
     from distillation.patience import make_patience
     from distillation.soft_labels import check_pairs, feature_spec, read_manifest
-    from modeling.checkpoints import variable_values
     from modeling.heads import ClassifierModel
-    from modeling.model_folder import check_labels, resolve_text_model, write_model_folder
+    from modeling.model_folder import check_labels, resolve_text_model
     from training.classifier_records import num_outputs
     from training.input import damage_named, evaluation_batches, open_records, read_feature
     from training.loop import Predictor
@@ -140,8 +139,8 @@ def main(_: Sequence[str]) -> None:
         Evaluation,
         load_trained_weights,
         run_training,
-        software_versions,
         trained_checkpoint,
+        write_trained_model,
     )
     from training.run_state import check_run_config
     from training.strategy import (
@@ -255,13 +254,11 @@ def main(_: Sequence[str]) -> None:
             "labels": labels,
             "do_lower_case": FLAGS.do_lower_case,
             "vocab_sha256": sources.tokenizer.sha256,
-            "global_step": step,
             "teacher_weights_sha256": manifest["teacher_weights_sha256"],
-            "flags": flag_values(FLAGS, IDENTITY_FLAGS),
-            "versions": software_versions(),
         }
-        values = variable_values(student.trainable_variables)
-        write_model_folder(folder, values, sources.config, sources.vocab_file, info)
+        write_trained_model(
+            folder, student, sources, step, flag_values(FLAGS, IDENTITY_FLAGS), info
+        )
 
     first_dev_set = sets.dev[0] if sets.dev else None
     final = None

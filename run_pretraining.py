@@ -130,9 +130,8 @@ def main(_: Sequence[str]) -> None:
 
     import os
 
-    from modeling.checkpoints import variable_values
     from modeling.heads import PretrainingModel
-    from modeling.model_folder import check_max_seq_length, resolve_model, write_model_folder
+    from modeling.model_folder import check_max_seq_length, resolve_model
     from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
     from pretraining.objective import PretrainingObjective, feature_spec
     from training.input import damage_named, evaluation_batches, open_records
@@ -142,8 +141,8 @@ def main(_: Sequence[str]) -> None:
         Evaluation,
         load_trained_weights,
         run_training,
-        software_versions,
         trained_checkpoint,
+        write_trained_model,
     )
     from training.run_state import check_run_config
     from training.strategy import check_batch_size, create_strategy, is_chief
@@ -198,13 +197,9 @@ def main(_: Sequence[str]) -> None:
         info = {
             "do_lower_case": records.info.get("do_lower_case"),
             "vocab_sha256": records.info.get("vocab_sha256", expected["vocab_sha256"]),
-            "global_step": step,
-            "flags": flag_values(FLAGS, IDENTITY_FLAGS),
             "training_data": records.info,
-            "versions": software_versions(),
         }
-        values = variable_values(model.trainable_variables)
-        write_model_folder(folder, values, sources.config, sources.vocab_file, info)
+        write_trained_model(folder, model, sources, step, flag_values(FLAGS, IDENTITY_FLAGS), info)
 
     final = None
     if FLAGS.do_train:

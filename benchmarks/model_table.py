@@ -14,6 +14,7 @@ from benchmarks.timing import interleaved_medians
 from common.errors import UserError
 from common.files import write_json, write_text
 from common.machine import describe_machine
+from common.markdown import table
 from modeling.bert import BertEncoder
 from modeling.config import NAMED_SIZES, STUDENT_DEPTHS, STUDENT_WIDTHS, BertConfig, named_config
 from modeling.layers import Build
@@ -126,8 +127,8 @@ def write_table(
     columns = ["Model", "L", "H", "parameters with heads", "millions", "without heads"]
     if times:
         columns += ["milliseconds", "speed-up"]
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    rows = []
+    rows: list[dict[str, Any]] = []
+    cells_of_rows = []
     for name, config in configs.items():
         with_heads, without = config.num_parameters(with_heads=True), config.num_parameters()
         row: dict[str, Any] = {
@@ -153,7 +154,8 @@ def write_table(
             row |= {"seconds": seconds, "speedup": speedup}
             cells += [f"{1000 * seconds:.1f}", f"{speedup:.2f}"]
         rows.append(row)
-        lines.append("| " + " | ".join(cells) + " |")
+        cells_of_rows.append(cells)
+    lines = table(columns, cells_of_rows)
     if times:
         facts = ", ".join(f"{key} {value}" for key, value in setting.items())
         lines += ["", f"Forward pass of the encoder: {facts}. Machine: {describe_machine()}."]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.contestants import Result
+from common.markdown import table
 from modeling.config import BertConfig
 
 OURS = "ours"
@@ -67,7 +68,7 @@ def markdown(groups: Sequence[Group], ceiling: float | None, heading: str) -> st
 def _best_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
     """Ours beside the best mode of each peer, where there are peers."""
     peers = list(dict.fromkeys(r.who for g in groups for r in g.results if r.who != OURS))
-    lines = _header(["Loop", OURS, "of bf16 product", *(f"{p}: ours is" for p in peers)])
+    rows = []
     for group in groups:
         ours = _best(group, OURS)
         if ours is None or all(r.who == OURS for r in group.results):
@@ -77,14 +78,13 @@ def _best_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
             best = _best(group, peer)
             ratio = f"{ours.rate / best.rate:.2f}× ({best.mode})" if best else ""
             cells.append(ratio.replace(" ()", ""))
-        lines.append(_row([group.name, cells[0].replace(" ()", ""), *cells[1:]]))
-    return lines
+        rows.append([group.name, cells[0].replace(" ()", ""), *cells[1:]])
+    return table(["Loop", OURS, "of bf16 product", *(f"{p}: ours is" for p in peers)], rows)
 
 
 def _all_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
-    lines = _header(
-        ["Loop", "Who", "median", "lowest to highest", "ours is", "of bf16 product", "notes"]
-    )
+    header = ["Loop", "Who", "median", "lowest to highest", "ours is", "of bf16 product", "notes"]
+    rows = []
     for group in groups:
         ours = _best(group, OURS)
         for result in group.results:
@@ -98,8 +98,8 @@ def _all_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
             notes += [f"{key}: {value}" for key, value in result.facts.items()]
             text = "; ".join(notes).replace("|", "/")
             share = _share(result, group, ceiling)
-            lines.append(_row([group.name, result.name, rate, spread, ratio, share, text]))
-    return lines
+            rows.append([group.name, result.name, rate, spread, ratio, share, text])
+    return table(header, rows)
 
 
 def _best(group: Group, who: str) -> Result | None:
@@ -112,14 +112,6 @@ def _share(result: Result, group: Group, ceiling: float | None) -> str:
     if not (result.rates and group.flops_per_unit and ceiling):
         return ""
     return f"{100 * result.rate * group.flops_per_unit / ceiling:.0f} %"
-
-
-def _header(names: Sequence[str]) -> list[str]:
-    return [_row(names), "|" + "---|" * len(names)]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _amount(rate: float, unit: str) -> str:

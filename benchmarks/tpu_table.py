@@ -21,6 +21,7 @@ from benchmarks.tpu_compiler import (
 from benchmarks.xla_programs import inference_program, pretraining_program
 from common.errors import UserError
 from common.files import exists, read_json, write_json, write_text
+from common.markdown import table
 from modeling.config import BertConfig, named_config
 
 JSON_NAME, MARKDOWN_NAME = "tpu_estimate.json", "tpu_estimate.md"
@@ -188,14 +189,8 @@ def _generation_table(
     device, megahertz = GENERATIONS[generation].device, GENERATIONS[generation].megahertz
     columns = ["Model", "training: MiB", "training: ms", "inference: MiB", "inference: ms"]
     columns += ["speed-up, estimated", "speed-up, measured by the paper"]
-    lines = [
-        f"## TPU {generation} (one {device}, {megahertz} MHz)",
-        "",
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * len(columns),
-    ]
     reference = models[REFERENCE][INFERENCE].cycles if REFERENCE in models else None
-    ratios = []
+    rows, ratios = [], []
     for name in sorted(models, key=_size):
         programs = models[name]
         cells = [name]
@@ -205,9 +200,11 @@ def _generation_table(
         cycles, measured = programs[INFERENCE].cycles, MEASURED_SPEEDUPS[width][depth]
         estimated = reference / cycles if reference and cycles else None
         cells += [f"{estimated:.2f}" if estimated else "", f"{measured:.2f}"]
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
         if estimated and name != REFERENCE:
             ratios.append(estimated / measured)
+    heading = f"## TPU {generation} (one {device}, {megahertz} MHz)"
+    lines = [heading, "", *table(columns, rows)]
     if ratios:
         lines += [
             "",

@@ -17,8 +17,10 @@ from absl import flags
 from classification.glue_scores import META_TASKS, README_TASKS, meta_score, readme_score
 from classification.tasks import TASKS, Task
 from common.errors import UserError
-from common.files import exists, read_lines
+from common.files import exists
+from common.markdown import table
 from training import cli
+from training.metrics_log import read_results
 
 FLAGS = flags.FLAGS
 
@@ -37,14 +39,14 @@ def read_figures(task: Task, folder: str) -> list[float]:
         path = os.path.join(folder, name)
         if not exists(path):
             raise UserError(f"{path} is missing; evaluate task {task.name} there (--do_eval).")
-        values = dict(line.split(" = ") for _, line in read_lines(path))
+        values = read_results(path)
         for metric in task.metrics:
             if f"eval_{metric}" not in values:
                 raise UserError(
                     f"{path} has no eval_{metric}, but {', '.join(values)}; it is not of "
                     f"task {task.name}."
                 )
-            figures.append(100 * float(values[f"eval_{metric}"]))
+            figures.append(100 * values[f"eval_{metric}"])
     return figures
 
 
@@ -60,8 +62,7 @@ def make_table(figures: dict[str, list[float]]) -> str:
     for name, (tasks, mean) in means.items():
         if set(tasks) <= set(figures):
             cells[name] = f"{mean(figures):.1f}"
-    rows = (cells, ["---"] * len(cells), cells.values())
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return "\n".join(table(list(cells), [list(cells.values())])) + "\n"
 
 
 def main(_: Sequence[str]) -> None:

@@ -15,7 +15,9 @@ from classification.tasks import TSV_TASK, Task, find_table
 from common.errors import UserError
 from common.files import atomic_output, read_json, read_lines, write_json, write_text
 from common.machine import describe_machine
+from common.markdown import table
 from modeling.config import BertConfig
+from training.metrics_log import read_results
 from training.tables import read_table
 
 # What each strategy starts from and learns from, in the words of the paper.
@@ -89,8 +91,7 @@ def collect_results(
 
 
 def _dev_score(folder: str, task: Task) -> float:
-    lines = (line for _, line in read_lines(os.path.join(folder, "eval_results.txt")))
-    values = {key: float(value) for key, _, value in (line.partition(" = ") for line in lines)}
+    values = read_results(os.path.join(folder, "eval_results.txt"))
     names = {name: values[f"eval_{name}"] for name in task.metrics}
     return 100 * primary_metric(task.metrics, names)
 
@@ -160,19 +161,20 @@ def write_report(
     has_test = any(values["test"] for values in results.values())
     scores = [f"dev {metric}"] + ([f"test {metric}"] if has_test else [])
     heading = ["Model", "starts from", "learns from", "parameters", *scores, "seconds per run"]
-    lines = [_row(heading), _row(["---"] * len(heading))]
+    rows = []
     for row, values in results.items():
         times = [seconds[name] for name in model_stages[row]]
         figures = [str(values["dev"])] + ([str(values["test"])] if has_test else [])
         cells = [row, *DESCRIPTIONS[row], f"{values['parameters']:,}", *figures]
-        lines.append(_row([*cells, f"{statistics.fmean(times):.0f}"]))
+        rows.append([*cells, f"{statistics.fmean(times):.0f}"])
     seeds = max(len(values["dev"].values) for values in results.values())
     shared = [
         f"{name} {seconds[name]:.0f} s"
         for name in ("lm_data", "teacher_lm", "student_lm", "soft_labels")
         if name in seconds
     ]
-    lines += [
+    lines = [
+        *table(heading, rows),
         "",
         f"Students: mean ± standard deviation over {seeds} seeds, which share one pre-trained model. "
         f"Shared stages: {', '.join(shared)}. Machine: {machine}.",
@@ -191,10 +193,6 @@ def rows_as_json(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
         }
         for row, values in results.items()
     }
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _plot(path: str, results: Mapping[str, Mapping[str, Any]], metric: str, split: str) -> None:

@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from scripts import run_script
@@ -108,3 +109,20 @@ def records_file(
         num_processes=1,
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def pretraining_flags(
+    write_config: Callable[..., str], records_file: str, vocab_file: str
+) -> dict[str, Any]:
+    """Of a run that pre-trains a small model and evaluates it."""
+    return {
+        "bert_config_file": write_config(num_hidden_layers=1),
+        "vocab_file": vocab_file,
+        "input_file": records_file,
+        "max_seq_length": 24,
+        "max_predictions_per_seq": 4,
+        "train_batch_size": 8,
+        "do_train": True,
+        "do_eval": True,
+    }

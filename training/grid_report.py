@@ -9,6 +9,7 @@ from typing import Any
 
 from common.files import write_json, write_text
 from common.machine import describe_machine
+from common.markdown import table
 from training.grid_search import CellResult, Grid, GridResults
 
 
@@ -74,27 +75,27 @@ def _markdown(grid: Grid, results: GridResults, machine: str) -> str:
     best = results.chosen[0].cell
     seeds = ", ".join(str(seed) for seed in grid.seeds)
     measured = ["dev score", *results.cells[0].metrics, "updates", "seconds"]
-    lines = [_row(["batch size", "learning rate", *measured])]
-    lines.append(_row(["---"] * (2 + len(measured))))
+    settings = []
     for result in results.cells:
         cell = result.cell
         cells = [str(cell.train_batch_size), f"{cell.learning_rate:g}", *_figures(result)]
-        lines.append(_row([f"**{text}**" for text in cells] if cell == best else cells))
-    lines += [
+        settings.append([f"**{text}**" for text in cells] if cell == best else cells)
+    runs = [[str(run.cell.seed), *_figures(run)] for run in results.chosen]
+    count = len(results.chosen)
+    if count > 1:
+        spread = [_mean_and_deviation(values) for values in _columns(results.chosen).values()]
+        runs.append(["mean ± sd", *spread, "", ""])
+    lines = [
+        *table(["batch size", "learning rate", *measured], settings),
         "",
         f"Chosen by dev score, the first of equal ones: batch size {best.train_batch_size}, learning "
         f"rate {best.learning_rate:g}, {grid.num_train_epochs:g} epochs. All of these runs have seed "
         f"{best.seed}.",
         "",
-        _row(["seed", *measured]),
-        _row(["---"] * (1 + len(measured))),
+        *table(["seed", *measured], runs),
     ]
-    lines += [_row([str(run.cell.seed), *_figures(run)]) for run in results.chosen]
-    spread = [_mean_and_deviation(values) for values in _columns(results.chosen).values()]
-    count = len(results.chosen)
     if count > 1:
         lines += [
-            _row(["mean ± sd", *spread, "", ""]),
             "",
             f"Mean and sample standard deviation over {count} runs with seeds {seeds}; seed "
             f"{best.seed} is also the one the setting was chosen by.",
@@ -114,7 +115,3 @@ def _markdown(grid: Grid, results: GridResults, machine: str) -> str:
 def _figures(result: CellResult) -> list[str]:
     values = [f"{value:.4f}" for value in (result.score, *result.metrics.values())]
     return [*values, f"{result.step:,}", f"{result.seconds:.0f}"]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -1,7 +1,8 @@
-"""`metrics.jsonl`: the measurements of a run, one JSON object a line.
+"""What runs have measured, read from their folders without TensorFlow.
 
-A line has "step", "kind" ("train" or "eval") and values by name; that of an evaluation has a "score",
-by which models are compared (higher is better). Needs no TensorFlow to be read.
+`eval_results.txt` has lines `key = value`, `metrics.jsonl` one JSON object a line: "step", "kind"
+("train" or "eval") and values by name; that of an evaluation has a "score", by which models are
+compared (higher is better).
 """
 
 from __future__ import annotations
@@ -32,6 +33,24 @@ def read_metrics(output_dir: str) -> list[dict[str, Any]]:
         if is_complete and type(record["step"]) is int and record["kind"] in KINDS:
             records.append(record)
     return records
+
+
+def read_results(path: str) -> dict[str, float]:
+    """The values of an `eval_results.txt`, in its order.
+
+    Raises:
+      UserError: The file is missing, or a line is not `key = number`.
+    """
+    results = {}
+    for number, line in read_lines(path):
+        key, _, value = line.partition(" = ")
+        try:
+            results[key] = float(value)
+        except ValueError:
+            raise UserError(
+                f'{path}, line {number}: found "{line:.40}", expected "key = number"; evaluate again.'
+            ) from None
+    return results
 
 
 def best_evaluation(output_dir: str) -> dict[str, Any]:

@@ -10,19 +10,19 @@ import dataclasses
 import logging
 import os
 import platform
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from common.errors import UserError
-from modeling.checkpoints import CheckpointReader, WeightReader, load_weights
+from modeling.checkpoints import CheckpointReader, WeightReader, load_weights, variable_values
 from modeling.config import BertConfig
 from modeling.forms import find_weights, open_weights, weights_exist
 from modeling.initialization import FULL, RANDOM, select_weights
-from modeling.model_folder import read_model_folder
+from modeling.model_folder import ModelSources, read_model_folder, write_model_folder
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.input import FeatureSpec, RecordSet, damage_named, training_batches
 from training.loop import Objective, TrainOptions, train
@@ -260,6 +260,29 @@ def load_trained_weights(model: tf_keras.Model, path: str) -> int:
         return reader.global_step
     folder = read_model_folder(stored)
     return folder.global_step if folder else 0
+
+
+def write_trained_model(
+    folder: str,
+    model: tf_keras.Model,
+    sources: ModelSources,
+    step: int,
+    flag_values: Mapping[str, Any],
+    info: Mapping[str, Any],
+) -> None:
+    """Writes the model folder of a run.
+
+    Args:
+      folder: Where to.
+      model: The trained model.
+      sources: Its configuration and vocabulary.
+      step: Updates done.
+      flag_values: The flags that decided the weights.
+      info: What else `model_info.json` is to say.
+    """
+    values = variable_values(model.trainable_variables)
+    facts = {"global_step": step, "flags": flag_values, "versions": software_versions()}
+    write_model_folder(folder, values, sources.config, sources.vocab_file, {**info, **facts})
 
 
 def log_start(objective: Objective, options: RunOptions) -> None:

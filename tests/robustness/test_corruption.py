@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import pathlib
 import shutil
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -149,26 +148,17 @@ def test_run_config_of_a_run_with_states(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_run_goes_on_from_the_state_before(
-    write_config: Callable[..., str],
-    records_file: str,
-    vocab_file: str,
+    pretraining_flags: dict[str, Any],
     tmp_path: pathlib.Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     flags: dict[str, Any] = {
-        "bert_config_file": write_config(num_hidden_layers=1),
-        "vocab_file": vocab_file,
-        "input_file": records_file,
-        "max_seq_length": 24,
-        "max_predictions_per_seq": 4,
-        "train_batch_size": 8,
+        **pretraining_flags,
         "num_train_steps": 12,
         "save_checkpoints_steps": 5,
         "evaluate_steps": 6,
         "max_eval_steps": 2,
         "log_steps": 4,
-        "do_train": True,
-        "do_eval": True,
     }
     whole, damaged = tmp_path / "whole", tmp_path / "damaged"
     run_script("run_pretraining", **flags, output_dir=whole)

@@ -105,16 +105,9 @@ def killed_and_finished(
     finish(name, flags, log)
 
 
-def test_pretraining(
-    write_config: Callable[..., str], records_file: str, vocab_file: str, tmp_path: pathlib.Path
-) -> None:
+def test_pretraining(pretraining_flags: dict[str, Any], tmp_path: pathlib.Path) -> None:
     flags = {
-        "bert_config_file": write_config(num_hidden_layers=1),
-        "vocab_file": vocab_file,
-        "input_file": records_file,
-        "max_seq_length": 24,
-        "max_predictions_per_seq": 4,
-        "train_batch_size": 8,
+        **pretraining_flags,
         "gradient_accumulation_steps": 2,
         "learning_rate": 5e-3,
         "num_warmup_steps": 2,
@@ -123,8 +116,6 @@ def test_pretraining(
         "evaluate_steps": 40,
         "max_eval_steps": 3,
         "log_steps": 10,
-        "do_train": True,
-        "do_eval": True,
     }
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     seconds = finish("run_pretraining", {**flags, "output_dir": str(whole)}, tmp_path / "log")

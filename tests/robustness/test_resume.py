@@ -8,7 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,14 +23,9 @@ from training.run_state import RunState, saved_steps
 
 
 @pytest.fixture(scope="module")
-def options(write_config: Callable[..., str], records_file: str, vocab_file: str) -> dict[str, Any]:
+def options(pretraining_flags: dict[str, Any]) -> dict[str, Any]:
     return {
-        "bert_config_file": write_config(num_hidden_layers=1),
-        "vocab_file": vocab_file,
-        "input_file": records_file,
-        "max_seq_length": 24,
-        "max_predictions_per_seq": 4,
-        "train_batch_size": 8,
+        **pretraining_flags,
         "gradient_accumulation_steps": 2,
         "learning_rate": 5e-3,
         "num_warmup_steps": 2,
@@ -40,8 +35,6 @@ def options(write_config: Callable[..., str], records_file: str, vocab_file: str
         "evaluate_steps": 5,
         "max_eval_steps": 2,
         "log_steps": 4,
-        "do_train": True,
-        "do_eval": True,
     }
 
 
