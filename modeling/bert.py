@@ -103,7 +103,7 @@ class TransformerLayer(NamedLayer):
         attended = self.attention_output(self._attend(x, scores_mask, seed, site))
         x = self.attention_norm(dropout(attended, self.hidden_rate, seed, site + 1) + x)
         activate = self.activation if seed is None else self.training_activation
-        hidden = self.output_dense(activate(self.intermediate(x)))
+        hidden = self.output_dense(self.intermediate(x, activate))
         return self.output_norm(dropout(hidden, self.hidden_rate, seed, site + 2) + x)
 
     def _attend(

@@ -126,18 +126,19 @@ class NamedLayer(tf_keras.layers.Layer):
 
 
 class Dense(NamedLayer):
-    """`x @ kernel + bias` over the last axis of a float Tensor [..., in] -> [..., out]."""
+    """`f(x @ kernel + bias)` over the last axis of a float Tensor [..., in] -> [..., out]."""
 
     def __init__(self, scope: str, in_size: int, out_size: int, build: Build):
         super().__init__(scope, build)
         self.kernel = self.matrix("kernel", in_size, out_size)
         self.bias = self.vector("bias", out_size)
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: tf.Tensor, activate: Activation = tf.identity) -> tf.Tensor:
         x = tf.cast(x, self.compute_dtype)
         in_size, out_size = self.kernel.shape
         flat = tf.matmul(tf.reshape(x, [-1, in_size]), tf.cast(self.kernel, x.dtype))
-        flat = tf.nn.bias_add(flat, tf.cast(self.bias, x.dtype))
+        # Directly behind the product, or TensorFlow does not merge a GELU into it (in inference).
+        flat = activate(tf.nn.bias_add(flat, tf.cast(self.bias, x.dtype)))
         return tf.reshape(flat, tf.concat([tf.shape(x)[:-1], [out_size]], axis=0))
 
 

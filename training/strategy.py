@@ -195,7 +195,7 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 def distribute(
     batches: tf.data.Dataset, strategy: tf.distribute.Strategy
-) -> tf.distribute.DistributedDataset:
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Gives replica i of n the i-th n-th of the rows of every batch, wherever it runs.
 
     `experimental_distribute_dataset` would shard and re-batch by rules of its own, which depend on
@@ -206,6 +206,10 @@ def distribute(
       strategy: Where to compute.
     """
     replicas = strategy.num_replicas_in_sync
+    if type(strategy) is tf.distribute.OneDeviceStrategy:
+        # TensorFlow's iterator for devices tunes itself, whatever the options of the data set, and
+        # its end waits for the thread that does (`training.input`).
+        return batches
     if replicas == 1:
         return strategy.experimental_distribute_dataset(batches)
 
@@ -233,8 +237,8 @@ def distribute(
 
 def _rows_of_replicas(x: tf.Tensor, replicas: int) -> tf.Tensor:
     """[batch_size, ...] -> [replicas, batch_size / replicas, ...], static where `x` is."""
-    rows = x.shape[0] // replicas
-    parts = tf.reshape(x, tf.concat([[replicas, rows], tf.shape(x)[1:]], axis=0))
+    parts = tf.reshape(x, tf.concat([[replicas, -1], tf.shape(x)[1:]], axis=0))
+    rows = x.shape[0] // replicas if x.shape[0] else None
     return tf.ensure_shape(parts, [replicas, rows, *x.shape[1:]])
 
 
