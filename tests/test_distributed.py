@@ -221,25 +221,41 @@ def newest_step(folder: pathlib.Path) -> int:
     return max((int(name.rpartition("-")[2]) for name in names), default=0)
 
 
-def test_lost_worker_ends_the_job_and_a_restart_goes_on(
+def wait_for_a_state(
+    out: pathlib.Path, workers: list[subprocess.Popen[bytes]], logs: list[pathlib.Path]
+) -> None:
+    """Until the running workers have saved another state."""
+    before = newest_step(out)
+    deadline = time.monotonic() + TIME_LIMIT
+    while newest_step(out) == before:
+        running = all(worker.poll() is None for worker in workers)
+        assert running and time.monotonic() < deadline, [log.read_text() for log in logs]
+        time.sleep(0.02)
+
+
+def test_lost_or_terminated_worker_ends_the_job_and_a_restart_goes_on(
     pretraining: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:
     options = {**pretraining, "num_train_steps": 200, "save_checkpoints_steps": 10}
     out = tmp_path / "out"
     for killed in (1, 0):
         workers, logs = start_workers(options, out, f"killed{killed}-")
-        before = newest_step(out)
-        deadline = time.monotonic() + TIME_LIMIT
-        while newest_step(out) == before:
-            running = all(worker.poll() is None for worker in workers)
-            assert running and time.monotonic() < deadline, [log.read_text() for log in logs]
-            time.sleep(0.02)
+        wait_for_a_state(out, workers, logs)
         workers[killed].send_signal(signal.SIGKILL)
         log = logs[1 - killed]
         assert wait(workers[1 - killed], log) == 1, log.read_text()
         assert "ERROR: another worker of the job has ended" in log.read_text()
         assert "Traceback" not in log.read_text()
         assert not (out / "bert_model.ckpt.index").exists()
+
+    # SIGTERM to one of them ends the job as it ends a single process: nothing is computed again.
+    workers, logs = start_workers(options, out, "terminated-")
+    wait_for_a_state(out, workers, logs)
+    workers[1].send_signal(signal.SIGTERM)
+    for worker, log in zip(workers, logs, strict=True):
+        assert wait(worker, log) == 143, log.read_text()
+        assert "Terminated; run the same command again" in log.read_text()
+        assert "Traceback" not in log.read_text()
 
     workers, logs = start_workers(options, out, "last-")
     for worker, log in zip(workers, logs, strict=True):

@@ -22,7 +22,14 @@ from common.errors import UserError
 from modeling.optimization import AdamWeightDecay
 from training.reporting import Reporter
 from training.run_state import RunState
-from training.strategy import distribute, is_chief, lengths_may_vary, lost_worker_named
+from training.strategy import (
+    any_worker,
+    chief_value,
+    distribute,
+    is_chief,
+    lengths_may_vary,
+    lost_worker_named,
+)
 from training.termination import EXIT_TERMINATED
 
 Batch = Mapping[str, tf.Tensor]
@@ -97,7 +104,7 @@ def train(
       evaluate: Called every `evaluate_steps` updates and after the last one, before the state of that
         step is saved; it tells the state the result.
       is_terminated: Asked after every call of the compiled function and the evaluation that may
-        follow it; if so, the state is saved and the process ends with status 143.
+        follow it; if it is true on any worker, the state is saved and all end with status 143.
 
     Raises:
       UserError: The loss is not finite. Nothing is saved after the last finite step.
@@ -106,6 +113,7 @@ def train(
         logging.info("Training has already ended at step %d.", state.step)
         return
     train_steps = compiled_steps(objective, optimizer, strategy, options)
+    is_any = any_worker(strategy)
     iterator = iter(distribute(batches_from(state.step), strategy))
     step = state.step
     ended = False
@@ -142,10 +150,11 @@ def train(
             # The rate of the update just done, which is the one that follows `step - 1` updates.
             means["learning_rate"] = float(optimizer.schedule(tf.constant(step - 1)))
             reporter.scalars(step, means)
-        terminated = is_terminated()
+        terminated = is_any(is_terminated())
         if ended or terminated or step % options.save_checkpoints_steps == 0:
             state.save()
         if terminated and not ended:
+            chief_value(strategy, state.step)  # Nobody leaves before the chief has saved.
             logging.info("Terminated; run the same command again to continue.")
             sys.exit(EXIT_TERMINATED)
 

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -150,6 +150,29 @@ def chief_value(strategy: tf.distribute.Strategy, value: int) -> int:
     with lost_worker_named(strategy):
         values = strategy.experimental_distribute_values_from_function(of_replica)
         return int(strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None))
+
+
+def any_worker(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
+    """A function that tells whether its argument is true on any worker.
+
+    All workers must call it equally often. It is compiled: one number goes over the network.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return bool
+
+    def of_replica(value: tf.Tensor) -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
+
+    @tf.function
+    def total(value: tf.Tensor) -> tf.Tensor:
+        return strategy.experimental_local_results(strategy.run(of_replica, args=(value,)))[0]
+
+    def is_any(value: bool) -> bool:
+        with lost_worker_named(strategy):
+            return float(total(tf.constant(float(value)))) > 0
+
+    return is_any
 
 
 @contextlib.contextmanager
