@@ -25,7 +25,7 @@ SCRIPTS = (
     "convert_checkpoint",
 )
 # Kind of text -> (longest input, texts of one measurement for a model of a hundred million weights).
-TEXT_KINDS = {"sentences": (128, 256), "reviews": (512, 64)}
+TEXT_KINDS = {"sentences": (128, 1024), "reviews": (512, 64)}
 # Weights of a model that gets one batch a measurement; smaller ones get more.
 _ONE_BATCH_WEIGHTS = 40e6
 _MOST_BATCHES = 16
