@@ -24,6 +24,7 @@ from training.input import (
     training_batches,
 )
 from training.records import RecordWriter, serialize_examples, write_sidecar
+from training.strategy import distribute
 
 LENGTH = 40
 SPEC = {
@@ -251,6 +252,20 @@ def test_shapes_are_static_unless_grouped(one_file: RecordSet) -> None:
             name: [8, *feature.shape] for name, feature in SPEC.items()
         }
         assert all(None not in shape for shape in shapes.values())
+
+
+def test_no_iterator_tunes_itself(one_file: RecordSet) -> None:
+    """Its end would wait for the thread that does."""
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    datasets = [
+        training_batches(one_file, SPEC, 8, seed=1, group_by_length=True),
+        evaluation_batches(one_file, SPEC, 8),
+        array_batches(rows(0, 13), 8, group_by_length=True),
+    ]
+    for dataset in datasets:
+        assert dataset.options().autotune.enabled is False
+        # The iterator of a distributed data set has another on top, with options of its own.
+        assert distribute(dataset, strategy) is dataset
 
 
 def test_read_feature(records: RecordSet) -> None:
