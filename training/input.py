@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ FeatureSpec = Mapping[str, tf.io.FixedLenFeature]
 
 # Records held for shuffling: a share of memory that does not grow with the data.
 SHUFFLE_BYTES = 64 << 20
+# Windows of batches that are parsed at the same time, and stand in memory when they are ready.
+PARALLEL_CALLS = min(8, os.cpu_count() or 1)
 # Batches are formed from up to this many batches' worth of shuffled examples sorted by length.
 LENGTH_WINDOW = 50
 # Lengths are rounded up to a multiple of this, so that shapes repeat and rows stay aligned.
@@ -190,12 +193,12 @@ def training_batches(
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     dataset = epochs.flat_map(lambda epoch: _shuffled_epoch(records, seed, epoch))
     dataset = dataset.skip(first_record).batch(window * batch_size, drop_remainder=True)
-    dataset = dataset.map(lambda x: _parse(x, spec), num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.map(lambda x: _parse(x, spec), num_parallel_calls=PARALLEL_CALLS)
     if group_by_length:
         dataset = dataset.enumerate(start=first_window)
         dataset = dataset.map(
             lambda i, window_rows: _sorted_batches(window_rows, batch_size, [seed, i]),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=PARALLEL_CALLS,
         )
         dataset = dataset.unbatch().skip(first_batch).map(_cut_padding)
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -241,7 +244,7 @@ def evaluation_batches(
     dataset = dataset.enumerate().batch(window)
     dataset = dataset.map(
         lambda rows, serialized: (rows, _parse(serialized, spec)),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=PARALLEL_CALLS,
     )
     return _full_batches(dataset, batch_size, group_by_length)
 
@@ -265,7 +268,7 @@ def _full_batches(
         batch = {**batch, "row": rows, "is_real_row": tf.ones_like(rows, tf.float32)}
         return _sorted_batches(_filled(batch, batch_size), batch_size, None, group_by_length)
 
-    dataset = windows.map(batches_of, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    dataset = windows.map(batches_of, num_parallel_calls=PARALLEL_CALLS).unbatch()
     if group_by_length:
         full_length = dataset.element_spec["input_mask"].shape[1]
         dataset = dataset.map(_cut_padding).group_by_window(
@@ -279,9 +282,9 @@ def _full_batches(
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # As many calls in parallel as there are cores. TensorFlow's search for better numbers gains
-    # nothing here, and the end of an iterator often waits until the searching thread wakes up, which
-    # sleeps twice as long each time: 3 seconds after 7, 10 after 10, at most a minute.
+    # TensorFlow's search for numbers of threads gains nothing here, and the end of an iterator often
+    # waits until the searching thread wakes up, which sleeps twice as long each time: 3 seconds
+    # after 7, 10 after 10, at most a minute.
     options.autotune.enabled = False
     # `training.strategy.distribute` has divided the rows when TensorFlow gets the data set.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
