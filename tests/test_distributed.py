@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from distributed_job import start, start_job, tf_configs
-from runs import metrics, results
+from runs import metrics, results, saved_steps, weights
 from scripts import run_script
 
 from distillation.soft_labels import feature_spec
 from modeling import heads
-from modeling.checkpoints import CheckpointReader
 
 LENGTH = 16
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -131,11 +130,6 @@ def wait(process: subprocess.Popen[bytes], log: pathlib.Path) -> int:
         raise AssertionError(f"still running:\n{log.read_text()}") from None
 
 
-def weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    reader = CheckpointReader(str(folder / "bert_model.ckpt"))
-    return {name: reader.read(name) for name in reader.shapes}
-
-
 def files(folder: pathlib.Path) -> set[str]:
     """Names in a folder and its subfolders, but for the events, whose names hold a time."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -216,18 +210,13 @@ def start_workers(
     return workers, logs
 
 
-def newest_step(folder: pathlib.Path) -> int:
-    names = [path.stem for path in folder.glob("model.ckpt-*.index")]
-    return max((int(name.rpartition("-")[2]) for name in names), default=0)
-
-
 def wait_for_a_state(
     out: pathlib.Path, workers: list[subprocess.Popen[bytes]], logs: list[pathlib.Path]
 ) -> None:
     """Until the running workers have saved another state."""
-    before = newest_step(out)
+    before = saved_steps(out)
     deadline = time.monotonic() + TIME_LIMIT
-    while newest_step(out) == before:
+    while saved_steps(out)[-1:] == before[-1:]:
         running = all(worker.poll() is None for worker in workers)
         assert running and time.monotonic() < deadline, [log.read_text() for log in logs]
         time.sleep(0.02)

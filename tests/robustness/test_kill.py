@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from runs import assert_same_folders
+from runs import assert_same_folders, saved_steps
 from scripts import run_script
 
 from modeling.checkpoints import variable_values
@@ -60,10 +60,6 @@ def finish(name: str, flags: dict[str, Any], log: pathlib.Path) -> float:
     return time.monotonic() - begin
 
 
-def saved_step(folder: pathlib.Path) -> int:
-    return max((int(p.stem.split("-")[1]) for p in folder.glob("model.ckpt-*.index")), default=0)
-
-
 def killed_and_finished(
     name: str, flags: dict[str, Any], folder: pathlib.Path, num_steps: int, seconds: float
 ) -> None:
@@ -87,7 +83,7 @@ def killed_and_finished(
 
     def wait(step: int, longest: float) -> None:
         end = time.monotonic() + longest
-        while saved_step(folder) < step and time.monotonic() < end:
+        while max(saved_steps(folder), default=0) < step and time.monotonic() < end:
             time.sleep(0.005)
 
     for i in range(KILLS):
