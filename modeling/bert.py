@@ -11,7 +11,15 @@ import dataclasses
 import tensorflow as tf
 
 from modeling.config import BertConfig
-from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation, dropout, one_pass
+from modeling.dropout import dropout, softmax_dropout
+from modeling.layers import (
+    Build,
+    Dense,
+    LayerNorm,
+    NamedLayer,
+    activation,
+    training_activation,
+)
 
 # Added to the attention scores of padding, as in the original; softmax makes it a zero.
 MASKED_SCORE = -10000.0
@@ -55,7 +63,8 @@ class Embeddings(NamedLayer):
     def call(
         self, input_ids: tf.Tensor, segment_ids: tf.Tensor, seed: tf.Tensor | None
     ) -> tf.Tensor:
-        words = tf.gather(self.word_embeddings, input_ids)
+        # From its value: TensorFlow's gather from a variable makes every later reading of it a copy.
+        words = tf.gather(tf.convert_to_tensor(self.word_embeddings), input_ids)
         # A one-hot product, as in the original: its gradient is a small dense matrix.
         types = tf.one_hot(segment_ids, self.token_type_embeddings.shape[0])
         types = tf.einsum("bst,th->bsh", types, self.token_type_embeddings)
@@ -77,7 +86,7 @@ class TransformerLayer(NamedLayer):
         self.hidden_rate = config.hidden_dropout_prob
         self.first_site = 1 + index * self.DROPOUT_SITES
         self.activation = activation(config.hidden_act)
-        self.training_activation = one_pass(self.activation)
+        self.training_activation = training_activation(config.hidden_act)
 
         def dense(name: str, in_size: int, out_size: int) -> Dense:
             return Dense(f"{scope}/{name}", in_size, out_size, build)
@@ -101,10 +110,10 @@ class TransformerLayer(NamedLayer):
         """
         site = self.first_site
         attended = self.attention_output(self._attend(x, scores_mask, seed, site))
-        x = self.attention_norm(dropout(attended, self.hidden_rate, seed, site + 1) + x)
+        x = self.attention_norm.of_sum(attended, x, self.hidden_rate, seed, site + 1)
         activate = self.activation if seed is None else self.training_activation
         hidden = self.output_dense(self.intermediate(x, activate))
-        return self.output_norm(dropout(hidden, self.hidden_rate, seed, site + 2) + x)
+        return self.output_norm.of_sum(hidden, x, self.hidden_rate, seed, site + 2)
 
     def _attend(
         self, x: tf.Tensor, scores_mask: tf.Tensor, seed: tf.Tensor | None, site: int
@@ -118,8 +127,7 @@ class TransformerLayer(NamedLayer):
         # Scaling the queries instead of the scores touches seq_length / head_size fewer numbers.
         query = split_heads(self.query(x) * tf.cast(self.head_size**-0.5, self.compute_dtype))
         scores = tf.matmul(query, split_heads(self.key(x)), transpose_b=True)
-        probs = tf.nn.softmax(scores + scores_mask)
-        probs = dropout(probs, self.attention_rate, seed, site)
+        probs = softmax_dropout(scores + scores_mask, self.attention_rate, seed, site)
         context = tf.matmul(probs, split_heads(self.value(x)))
         return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), shape)
 

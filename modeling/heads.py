@@ -16,7 +16,8 @@ import tf_keras
 
 from modeling.bert import BertEncoder
 from modeling.config import BertConfig
-from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation, dropout
+from modeling.dropout import dropout
+from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation
 
 # Rate of the dropout on the pooled vector of a classifier; a constant in the original too.
 CLASSIFIER_DROPOUT = 0.1

@@ -1,4 +1,4 @@
-"""The parts a BERT layer is made of: dense map, layer normalization, dropout, activations.
+"""The parts a BERT layer is made of: dense map, layer normalization, activations.
 
 Own code rather than Model Garden's layers, for three reasons: every variable carries the exact name
 and shape of the original checkpoint (Model Garden's are `[H, A, H/A]` under other names), dropout is
@@ -12,6 +12,7 @@ layer normalization is computed in float32.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from modeling.config import ACTIVATION_FUNCTIONS
+from modeling.dropout import mask_key, masked
 
 # Added to the variance, as in the original (`tf.contrib.layers.layer_norm`).
 LAYER_NORM_EPSILON = 1e-12
@@ -39,16 +41,16 @@ def activation(name: str) -> Activation:
     return functions[ACTIVATION_FUNCTIONS[name]]
 
 
-def one_pass(function: Activation) -> Activation:
-    """An elementwise function for training: XLA makes one loop of it, and one of its gradient.
+@functools.cache
+def training_activation(name: str) -> Activation:
+    """`activation(name)` for training: XLA makes one loop of it, and one of its gradient.
 
     A GELU of TensorFlow operations goes over its input some ten times, its gradient as often; on a
     CPU that is a tenth of a training step. (Without gradients TensorFlow merges it into the matrix
     product before it, so inference takes the plain function.) Computed in float32, rounded once.
-
-    Args:
-      function: Of a float Tensor of any shape.
+    All layers share one function, so that it is compiled once per shape.
     """
+    function = activation(name)
 
     @tf.function(jit_compile=True)
     def value(x: tf.Tensor) -> tf.Tensor:
@@ -138,8 +140,22 @@ class Dense(NamedLayer):
         in_size, out_size = self.kernel.shape
         flat = tf.matmul(tf.reshape(x, [-1, in_size]), tf.cast(self.kernel, x.dtype))
         # Directly behind the product, or TensorFlow does not merge a GELU into it (in inference).
-        flat = activate(tf.nn.bias_add(flat, tf.cast(self.bias, x.dtype)))
+        flat = activate(_add_bias(flat, tf.cast(self.bias, x.dtype)))
         return tf.reshape(flat, tf.concat([tf.shape(x)[:-1], [out_size]], axis=0))
+
+
+@tf.custom_gradient
+def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple]]:
+    return tf.nn.bias_add(x, bias), lambda upstream: (upstream, _column_sums(upstream))
+
+
+def _column_sums(x: tf.Tensor) -> tf.Tensor:
+    """Sums of the columns of a float Tensor [rows, columns], added up in float32.
+
+    TensorFlow's gradient of a bias adds bfloat16 numbers in bfloat16: 4,096 numbers around one come
+    out as a quarter of their sum. In a matrix product the sum is kept in float32.
+    """
+    return tf.matmul(tf.ones([1, tf.shape(x)[0]], x.dtype), x)[0]
 
 
 class LayerNorm(NamedLayer):
@@ -151,47 +167,76 @@ class LayerNorm(NamedLayer):
         self.beta = self.vector("beta", size)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        x = tf.cast(x, tf.float32)
-        centered = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True)
-        normalized = centered * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
+        normalized, _ = _normalized(tf.cast(x, tf.float32))
         return tf.cast(normalized * self.gamma + self.beta, self.compute_dtype)
 
+    def of_sum(
+        self, x: tf.Tensor, residual: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int
+    ) -> tf.Tensor:
+        """`self(dropout(x) + residual)`, in training compiled into one loop each way.
 
-def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
-    """Zeroes each element with probability `rate` and scales the others by 1 / (1 - rate).
+        Args:
+          x: Float Tensor [..., size].
+          residual: Of the same shape and type.
+          rate: As for `dropout`, like the following.
+          seed: int32 Tensor [2] of this step, or None outside training.
+          site: A number that tells the dropouts of one model apart.
+        """
+        if seed is None:
+            return self(x + residual)
+        return _norm_of_sum(rate)(x, residual, self.gamma, self.beta, mask_key(seed, site))
 
-    The mask is a pure function of (seed, site, shape): no random state exists that a checkpoint
-    could miss. One random byte decides each element, because random bits are what a dropout costs:
-    it is zero below a threshold, and the threshold itself is drawn from the two whole numbers
-    around 256 * rate so that each element is zero with exactly the given probability.
 
-    Args:
-      x: Float Tensor of any shape.
-      rate: Probability of zero, at least 0 and below 255 / 256.
-      seed: int32 Tensor [2] of this step, or None outside training (`x` is returned).
-      site: A number that tells the dropouts of one model apart.
+def _normalized(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rows of mean 0 and variance 1, and what they were multiplied by, [..., 1]."""
+    centered = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True)
+    scale = tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
+    return centered * scale, scale
 
-    Raises:
-      ValueError: The rate is higher.
-    """
-    if seed is None or rate == 0.0:
-        return x
-    whole, above = divmod(rate * 256, 1)
-    if whole == 255:
-        raise ValueError(f"a dropout rate of {rate} is above 255 / 256")
-    size = tf.size(x)
-    # Four bytes each; the last number is for the threshold.
-    words = tf.random.stateless_uniform(
-        [(size + 3) // 4 + 1],
-        seed=seed + [0, site],
-        minval=None,
-        maxval=None,
-        dtype=tf.int32,
-        alg="philox",
-    )
-    is_above = words[-1] < min(round((above - 0.5) * 2**32), 2**31 - 1)
-    threshold = tf.cast(whole, tf.uint8) + tf.cast(is_above, tf.uint8)
-    random_bytes = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
-    keep = tf.reshape(random_bytes >= threshold, tf.shape(x))
-    return x * (tf.cast(keep, x.dtype) * tf.constant(1 / (1 - rate), x.dtype))
+
+@functools.cache
+def _norm_of_sum(rate: float) -> Callable[..., tf.Tensor]:
+    @tf.function(jit_compile=True)
+    def value(
+        x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, key: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        total = masked(tf.cast(x, tf.float32), rate, key) + tf.cast(residual, tf.float32)
+        normalized, scale = _normalized(total)
+        return tf.cast(normalized * gamma + beta, x.dtype), normalized, scale
+
+    @tf.function(jit_compile=True)
+    def gradient(
+        upstream: tf.Tensor,
+        normalized: tf.Tensor,
+        scale: tf.Tensor,
+        gamma: tf.Tensor,
+        key: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        """For x, residual, and each row's share in gamma."""
+        full = tf.cast(upstream, tf.float32)
+        of_gamma = full * normalized
+        of_normalized = full * gamma
+        mean = tf.reduce_mean(of_normalized, axis=-1, keepdims=True)
+        along = tf.reduce_mean(of_normalized * normalized, axis=-1, keepdims=True)
+        of_total = scale * (of_normalized - mean - normalized * along)
+        results = masked(of_total, rate, key), of_total, of_gamma
+        return tuple(tf.cast(result, upstream.dtype) for result in results)
+
+    @tf.custom_gradient
+    def compiled(
+        x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, key: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[..., tuple]]:
+        y, normalized, scale = value(x, residual, gamma, beta, key)
+
+        def gradients(upstream: tf.Tensor) -> tuple:
+            of_x, of_residual, of_gamma = gradient(upstream, normalized, scale, gamma, key)
+            of_vectors = [
+                tf.cast(_column_sums(tf.reshape(rows, [-1, gamma.shape[0]])), tf.float32)
+                for rows in (of_gamma, upstream)
+            ]
+            return of_x, of_residual, *of_vectors, None
+
+        return y, gradients
+
+    return compiled

@@ -97,7 +97,9 @@ class AdamWeightDecay(tf_keras.optimizers.Optimizer):
         rate = tf.cast(self.learning_rate, variable.dtype)
         index = self._index_dict[self._var_key(variable)]
         if is_decayed(variable.name):
-            variable.assign_sub(rate * WEIGHT_DECAY * variable)
+            # Not before the backward pass: while that holds the old value, TensorFlow copies it.
+            with tf.control_dependencies([gradient]):
+                variable.assign_sub(rate * WEIGHT_DECAY * variable)
         # The fused Adam kernel multiplies the rate by sqrt(1 - beta2^t) / (1 - beta1^t); with both
         # powers given as zero that factor is one, which is the original's missing correction.
         tf.raw_ops.ResourceApplyAdam(
