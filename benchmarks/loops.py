@@ -24,8 +24,12 @@ SCRIPTS = (
     "run_distill",
     "convert_checkpoint",
 )
-# Kind of text -> (longest input, texts of one measurement for a model of a hundred million weights).
-TEXT_KINDS = {"sentences": (128, 1024), "reviews": (512, 64)}
+# Kind of text -> (longest input, texts of one measurement for a model of a hundred million weights,
+# most batches that a peer gets of them: of 32 reviews one almost always has 512 WordPieces, so all
+# batches that are not sorted by length cost the same).
+TEXT_KINDS = {"sentences": (128, 1024, 100), "reviews": (512, 320, 2)}
+# With fewer there would be nothing to group by length, unlike in a set worth labelling.
+_FEWEST_BATCHES_OF_TEXTS = 5
 # Weights of a model that gets one batch a measurement; smaller ones get more.
 _ONE_BATCH_WEIGHTS = 40e6
 _MOST_BATCHES = 16
@@ -168,10 +172,10 @@ def classifier(setting: Setting, loop: str, size: str) -> Group:
 
 def labelling(setting: Setting, kind: str, size: str) -> Group:
     """Text to logits."""
-    max_seq_length, num_texts = TEXT_KINDS[kind]
+    max_seq_length, num_texts, peer_batches = TEXT_KINDS[kind]
     config = _config(size)
     share = 1e8 / config.num_parameters()
-    batches = max(1, round(num_texts * share / setting.batch_size))
+    batches = max(_FEWEST_BATCHES_OF_TEXTS, round(num_texts * share / setting.batch_size))
     texts = setting.path(f"{kind}_{batches}.txt")
     if kind == "sentences":
         table = os.path.join(setting.need("sst2_dir"), "train.tsv")
@@ -191,6 +195,7 @@ def labelling(setting: Setting, kind: str, size: str) -> Group:
     for precision in setting.precisions:
         name = f"{OURS}, {precision}"
         contestants.append(_ours(setting, group, name, "labelling", precision=precision, **options))
+    options["batches"] = min(batches, peer_batches)
     contestants += _hugging_face(setting, group, "labelling", options)
     return Group(group, "examples", setting.run(contestants))
 
