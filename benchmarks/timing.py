@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import glob
 import os
+import re
 import statistics
 import tempfile
 import time
@@ -21,6 +22,10 @@ _CALLS = {
     "IteratorGetNext",
     "OneDeviceIterator",
 }
+
+
+# XLA's, which runs those that it has spread over threads, named ".clone", by a call.
+_COMPILED_LOOP = re.compile(r"call(\.\d+)?|\w*fusion(\.\d+)?")
 
 
 def interleaved_medians(
@@ -67,7 +72,10 @@ def operation_times(work: Callable[[], object]) -> collections.Counter[str]:
         for line in plane.lines:
             for event in line.events:
                 # An operation is an event called name:Kind; C++ functions have two colons.
-                name, _, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
-                if name and not name.endswith(":") and kind.isidentifier() and kind not in _CALLS:
+                event_name = plane.event_metadata[event.metadata_id].name
+                name, _, kind = event_name.rpartition(":")
+                if _COMPILED_LOOP.fullmatch(event_name):
+                    times["loops compiled by XLA"] += event.duration_ps / 1e9
+                elif name and not name.endswith(":") and kind.isidentifier() and kind not in _CALLS:
                     times[kind] += event.duration_ps / 1e9
     return times

@@ -25,3 +25,10 @@ def test_kinds_of_operations() -> None:
     products = [value for kind, value in times.items() if "MatMul" in kind]
     assert sum(products) > 0 and times["Cumsum"] > 0
     assert not any("Call" in kind or "While" in kind for kind in times)
+
+
+def test_loops_compiled_by_xla_are_counted() -> None:
+    matrix = tf.ones([2048, 2048])
+    loop = tf.function(lambda x: tf.sqrt(x * 2.0) + 1.0, jit_compile=True)
+    loop(matrix)
+    assert operation_times(lambda: loop(matrix))["loops compiled by XLA"] > 0
