@@ -6,7 +6,6 @@ goes over the input once per operation.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -26,20 +25,13 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
     """
     if seed is None or rate == 0.0:
         return x
-    return _dropout(rate)(x, mask_key(seed, site))
-
-
-@functools.cache
-def _dropout(rate: float) -> Callable[..., tf.Tensor]:
-    @tf.function(jit_compile=True)
-    def value(x: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        return masked(x, rate, key)
+    key = mask_key(seed, site)
 
     @tf.custom_gradient
-    def compiled(x: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple]]:
-        return value(x, key), lambda upstream: (value(upstream, key), None)
+    def value(x: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
+        return _compiled_mask(x, rate, key), lambda upstream: _compiled_mask(upstream, rate, key)
 
-    return compiled
+    return value(x)
 
 
 def softmax_dropout(scores: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
@@ -53,28 +45,26 @@ def softmax_dropout(scores: tf.Tensor, rate: float, seed: tf.Tensor | None, site
     """
     if seed is None:
         return tf.nn.softmax(scores)
-    return _softmax_dropout(rate)(scores, mask_key(seed, site))
-
-
-@functools.cache
-def _softmax_dropout(rate: float) -> Callable[..., tf.Tensor]:
-    @tf.function(jit_compile=True)
-    def value(probs: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        return masked(probs, rate, key)
-
-    @tf.function(jit_compile=True)
-    def gradient(probs: tf.Tensor, upstream: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        full = tf.cast(probs, tf.float32)
-        weighted = full * masked(tf.cast(upstream, tf.float32), rate, key)
-        total = tf.reduce_sum(weighted, axis=-1, keepdims=True)
-        return tf.cast(weighted - full * total, probs.dtype)
+    key = mask_key(seed, site)
 
     @tf.custom_gradient
-    def compiled(scores: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple]]:
+    def value(scores: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
         probs = tf.nn.softmax(scores)
-        return value(probs, key), lambda upstream: (gradient(probs, upstream, key), None)
+        return _compiled_mask(probs, rate, key), lambda upstream: _softmax_dropout_gradient(
+            probs, upstream, rate, key
+        )
 
-    return compiled
+    return value(scores)
+
+
+@tf.function(jit_compile=True)
+def _softmax_dropout_gradient(
+    probs: tf.Tensor, upstream: tf.Tensor, rate: float, key: tf.Tensor
+) -> tf.Tensor:
+    full = tf.cast(probs, tf.float32)
+    weighted = full * masked(tf.cast(upstream, tf.float32), rate, key)
+    total = tf.reduce_sum(weighted, axis=-1, keepdims=True)
+    return tf.cast(weighted - full * total, probs.dtype)
 
 
 def mask_key(seed: tf.Tensor, site: int) -> tf.Tensor:
@@ -100,3 +90,6 @@ def masked(x: tf.Tensor, rate: float, key: tf.Tensor) -> tf.Tensor:
     h = h ^ tf.bitwise.right_shift(h, 16)
     keep = tf.reshape(h >= tf.constant(round(rate * 2**32), tf.uint32), tf.shape(x))
     return tf.cast(tf.where(keep, tf.cast(x, tf.float32) / (1 - rate), 0.0), x.dtype)
+
+
+_compiled_mask = tf.function(masked, jit_compile=True)

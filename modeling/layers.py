@@ -184,7 +184,27 @@ class LayerNorm(NamedLayer):
         """
         if seed is None:
             return self(x + residual)
-        return _norm_of_sum(rate)(x, residual, self.gamma, self.beta, mask_key(seed, site))
+        key = mask_key(seed, site)
+
+        @tf.custom_gradient
+        def value(
+            x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+        ) -> tuple[tf.Tensor, Callable[..., tuple]]:
+            y, normalized, scale = _norm_of_sum(x, residual, gamma, beta, rate, key)
+
+            def gradients(upstream: tf.Tensor) -> tuple:
+                of_x, of_residual, of_gamma = _norm_of_sum_gradient(
+                    upstream, normalized, scale, gamma, rate, key
+                )
+                of_vectors = [
+                    tf.cast(_column_sums(tf.reshape(rows, [-1, gamma.shape[0]])), tf.float32)
+                    for rows in (of_gamma, upstream)
+                ]
+                return of_x, of_residual, *of_vectors
+
+            return y, gradients
+
+        return value(x, residual, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta))
 
 
 def _normalized(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -195,48 +215,35 @@ def _normalized(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return centered * scale, scale
 
 
-@functools.cache
-def _norm_of_sum(rate: float) -> Callable[..., tf.Tensor]:
-    @tf.function(jit_compile=True)
-    def value(
-        x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, key: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        total = masked(tf.cast(x, tf.float32), rate, key) + tf.cast(residual, tf.float32)
-        normalized, scale = _normalized(total)
-        return tf.cast(normalized * gamma + beta, x.dtype), normalized, scale
+@tf.function(jit_compile=True)
+def _norm_of_sum(
+    x: tf.Tensor,
+    residual: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    rate: float,
+    key: tf.Tensor,
+) -> tuple[tf.Tensor, ...]:
+    total = masked(tf.cast(x, tf.float32), rate, key) + tf.cast(residual, tf.float32)
+    normalized, scale = _normalized(total)
+    return tf.cast(normalized * gamma + beta, x.dtype), normalized, scale
 
-    @tf.function(jit_compile=True)
-    def gradient(
-        upstream: tf.Tensor,
-        normalized: tf.Tensor,
-        scale: tf.Tensor,
-        gamma: tf.Tensor,
-        key: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        """For x, residual, and each row's share in gamma."""
-        full = tf.cast(upstream, tf.float32)
-        of_gamma = full * normalized
-        of_normalized = full * gamma
-        mean = tf.reduce_mean(of_normalized, axis=-1, keepdims=True)
-        along = tf.reduce_mean(of_normalized * normalized, axis=-1, keepdims=True)
-        of_total = scale * (of_normalized - mean - normalized * along)
-        results = masked(of_total, rate, key), of_total, of_gamma
-        return tuple(tf.cast(result, upstream.dtype) for result in results)
 
-    @tf.custom_gradient
-    def compiled(
-        x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, key: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[..., tuple]]:
-        y, normalized, scale = value(x, residual, gamma, beta, key)
-
-        def gradients(upstream: tf.Tensor) -> tuple:
-            of_x, of_residual, of_gamma = gradient(upstream, normalized, scale, gamma, key)
-            of_vectors = [
-                tf.cast(_column_sums(tf.reshape(rows, [-1, gamma.shape[0]])), tf.float32)
-                for rows in (of_gamma, upstream)
-            ]
-            return of_x, of_residual, *of_vectors, None
-
-        return y, gradients
-
-    return compiled
+@tf.function(jit_compile=True)
+def _norm_of_sum_gradient(
+    upstream: tf.Tensor,
+    normalized: tf.Tensor,
+    scale: tf.Tensor,
+    gamma: tf.Tensor,
+    rate: float,
+    key: tf.Tensor,
+) -> tuple[tf.Tensor, ...]:
+    """For x, residual, and each row's share in gamma."""
+    full = tf.cast(upstream, tf.float32)
+    of_gamma = full * normalized
+    of_normalized = full * gamma
+    mean = tf.reduce_mean(of_normalized, axis=-1, keepdims=True)
+    along = tf.reduce_mean(of_normalized * normalized, axis=-1, keepdims=True)
+    of_total = scale * (of_normalized - mean - normalized * along)
+    results = masked(of_total, rate, key), of_total, of_gamma
+    return tuple(tf.cast(result, upstream.dtype) for result in results)
