@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,7 +43,8 @@ def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, 
     from modeling.heads import ClassifierModel, PretrainingModel
     from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
     from pretraining.objective import PretrainingObjective
-    from training.loop import Objective, TrainOptions, compiled_steps
+    from training.loop import Objective, TrainOptions, compiled_steps, steps_within_a_call
+    from training.strategy import distribute
 
     config = load_config(args.model.replace(",", "/"))
     rows = dict(np.load(args.input))
@@ -64,15 +66,23 @@ def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, 
         optimizer = AdamWeightDecay(WarmupLinearDecay(1e-4, 1000, 10))
         optimizer.build(objective.model.trainable_variables)
     steps = compiled_steps(objective, optimizer, strategy, TrainOptions(1000))
-    iterator = iter(strategy.experimental_distribute_dataset(batches.repeat()))
+    iterator = iter(distribute(batches.cache().repeat().prefetch(2), strategy))
     units = args.batch_size * (rows["input_ids"].shape[1] if args.loop == "pretraining" else 1)
 
+    per_call = 1
+
     def work() -> int:
-        for _ in range(args.batches):
-            float(steps(iterator, tf.constant(1))[0]["loss"])
+        nonlocal per_call
+        start, done = time.perf_counter(), 0
+        while done < args.batches:
+            count = min(per_call, args.batches - done)
+            float(steps(iterator, tf.constant(count))[0]["loss"])
+            done += count
+        per_call = steps_within_a_call((time.perf_counter() - start) / args.batches)
         return args.batches * units
 
-    work()
+    work()  # Compiles.
+    work()  # Finds its pace.
     return work, {"parameters": sum(int(np.prod(v.shape)) for v in optimizer.first_moments)}
 
 

@@ -66,7 +66,10 @@ class AdamWeightDecay(tf_keras.optimizers.Optimizer):
 
     def __init__(self, learning_rate: WarmupLinearDecay):
         super().__init__(
-            name="AdamWeightDecay", global_clipnorm=MAX_GRADIENT_NORM, jit_compile=False
+            name="AdamWeightDecay",
+            weight_decay=None,  # Keras' default of 0 goes over all weights to change nothing.
+            global_clipnorm=MAX_GRADIENT_NORM,
+            jit_compile=False,
         )
         self.schedule = learning_rate
         self._learning_rate = self._build_learning_rate(learning_rate)

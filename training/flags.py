@@ -41,7 +41,7 @@ def define_device_flags() -> None:
         "iterations_per_loop",
         1000,
         "Training steps per call of the TPU, and the longest it goes without reporting. Only with "
-        "--use_tpu; elsewhere each step is a call of its own.",
+        "--use_tpu; elsewhere a call is as many steps as take half a second, or one with TF_CONFIG.",
         lower_bound=1,
     )
     flags.DEFINE_enum(
@@ -276,7 +276,7 @@ def run_options(
         loop=TrainOptions(
             num_train_steps=num_train_steps,
             gradient_accumulation_steps=values.gradient_accumulation_steps,
-            steps_per_call=values.iterations_per_loop if values.use_tpu else 1,
+            steps_per_call=values.iterations_per_loop if values.use_tpu else None,
             save_checkpoints_steps=values.save_checkpoints_steps,
             evaluate_steps=values.evaluate_steps,
             early_stopping_patience=early_stopping_patience,

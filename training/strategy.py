@@ -124,9 +124,14 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
         ) from error
 
 
+def is_alone(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process has no other workers to keep in step with."""
+    return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the outputs of the job; the only process always does."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if is_alone(strategy):
         return True
     resolver = strategy.cluster_resolver
     if resolver.task_type == "chief" or not resolver.cluster_spec():
@@ -145,7 +150,7 @@ def chief_value(strategy: tf.distribute.Strategy, value: int) -> int:
         is_first = context.replica_id_in_sync_group == 0
         return tf.constant(value if is_first else 0, tf.int64)
 
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if is_alone(strategy):
         return value
     with lost_worker_named(strategy):
         values = strategy.experimental_distribute_values_from_function(of_replica)
@@ -157,7 +162,7 @@ def any_worker(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
 
     All workers must call it equally often. It is compiled: one number goes over the network.
     """
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if is_alone(strategy):
         return bool
 
     def of_replica(value: tf.Tensor) -> tf.Tensor:
@@ -208,7 +213,7 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
         tf.errors.DeadlineExceededError,
         tf.errors.InternalError,
     ) as error:
-        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        if is_alone(strategy):
             raise
         raise UserError(
             "another worker of the job has ended or cannot be reached; look at its log, then "

@@ -73,3 +73,18 @@ def test_ten_steps_follow_numpy() -> None:
     slots = optimizer.slots(variables)
     np.testing.assert_allclose(slots[f"{NAMES[0]}/adam_m"].numpy(), m[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(slots[f"{NAMES[2]}/adam_v"].numpy(), v[2], rtol=1e-4, atol=1e-7)
+
+
+def test_weights_are_decayed_once_and_no_others_are_gone_over() -> None:
+    variables = [tf.Variable(tf.ones([2, 2]), name=name) for name in NAMES]
+    optimizer = AdamWeightDecay(WarmupLinearDecay(PEAK, STEPS, WARMUP))
+    optimizer.build(variables)
+
+    @tf.function
+    def update(gradients: list[tf.Tensor]) -> None:
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+    graph = update.get_concrete_function([tf.ones([2, 2]) for _ in variables]).graph
+    kinds = [op.type for op in graph.get_operations()]
+    assert kinds.count("AssignSubVariableOp") == len(DECAYED)
+    assert kinds.count("ResourceApplyAdam") == len(variables)

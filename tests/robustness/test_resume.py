@@ -63,6 +63,7 @@ def test_sigterm_saves_and_the_run_goes_on(
 
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit_info:
             patch.setattr(Reporter, "progress", terminated)
+            patch.setattr("training.loop.CALL_SECONDS", 0.0)  # Else it may not stand at `step`.
             run_script("run_pretraining", **options, output_dir=tmp_path)
         assert exit_info.value.code == 143
         assert signal.getsignal(signal.SIGTERM) == before
@@ -71,16 +72,20 @@ def test_sigterm_saves_and_the_run_goes_on(
     assert_same_folders(whole, tmp_path)
 
 
+@pytest.mark.parametrize("count", [1, 3])
 def test_steps_per_call_and_saves_do_not_matter(
+    count: int,
     options: dict[str, Any],
     whole: pathlib.Path,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def several_steps(**values: Any) -> TrainOptions:
-        return TrainOptions(**{**values, "steps_per_call": 3})
+    """By default the clock says how many updates make a call."""
 
-    monkeypatch.setattr("training.loop.TrainOptions", several_steps)
+    def calls_of(**values: Any) -> TrainOptions:
+        return TrainOptions(**{**values, "steps_per_call": count})
+
+    monkeypatch.setattr("training.loop.TrainOptions", calls_of)
     run_script("run_pretraining", **{**options, "save_checkpoints_steps": 2}, output_dir=tmp_path)
     assert_same_folders(whole, tmp_path)
 
