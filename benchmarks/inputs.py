@@ -15,7 +15,7 @@ from common.files import read_lines
 from modeling.tokenization import FullTokenizer
 from pretraining.objective import feature_spec
 from training.classifier_records import encode_rows
-from training.input import open_records, training_batches
+from training.input import LENGTH_MULTIPLE, open_records, training_batches
 
 SEQ_LENGTH, NUM_PREDICTIONS = 128, 20
 
@@ -126,7 +126,8 @@ def length_quantiles(rows: dict[str, np.ndarray], batch_size: int, count: int) -
     batches = []
     for i in picked:
         batch = {k: v[order[i * batch_size : (i + 1) * batch_size]] for k, v in rows.items()}
-        longest = -(-int(batch["input_mask"].sum(axis=1).max()) // 8) * 8
+        longest = int(batch["input_mask"].sum(axis=1).max())
+        longest += -longest % LENGTH_MULTIPLE
         for name in ("input_ids", "input_mask", "segment_ids"):
             batch[name] = batch[name][:, :longest]
         batches.append(batch)

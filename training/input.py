@@ -31,8 +31,8 @@ SHUFFLE_BYTES = 64 << 20
 PARALLEL_CALLS = min(8, os.cpu_count() or 1)
 # Batches are formed from up to this many batches' worth of shuffled examples sorted by length.
 LENGTH_WINDOW = 50
-# Lengths are rounded up to a multiple of this, so that shapes repeat and rows stay aligned.
-LENGTH_MULTIPLE = 8
+# Lengths are rounded up to a multiple of this, so that shapes repeat: training compiles for each.
+LENGTH_MULTIPLE = 4
 
 
 @dataclasses.dataclass(frozen=True)
