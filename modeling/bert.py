@@ -7,11 +7,12 @@ Post-layer-normalization Transformer, learned positions, tanh GELU, pooler on [C
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from modeling.config import BertConfig
-from modeling.dropout import dropout, softmax_dropout
+from modeling.dropout import dropout, mask_keys, softmax_dropout
 from modeling.layers import (
     Build,
     Dense,
@@ -61,7 +62,7 @@ class Embeddings(NamedLayer):
         self.layer_norm = LayerNorm("bert/embeddings/LayerNorm", width, build)
 
     def call(
-        self, input_ids: tf.Tensor, segment_ids: tf.Tensor, seed: tf.Tensor | None
+        self, input_ids: tf.Tensor, segment_ids: tf.Tensor, key: tf.Tensor | None
     ) -> tf.Tensor:
         # From its value: TensorFlow's gather from a variable makes every later reading of it a copy.
         words = tf.gather(tf.convert_to_tensor(self.word_embeddings), input_ids)
@@ -69,13 +70,13 @@ class Embeddings(NamedLayer):
         types = tf.one_hot(segment_ids, self.token_type_embeddings.shape[0])
         types = tf.einsum("bst,th->bsh", types, self.token_type_embeddings)
         positions = self.position_embeddings[: tf.shape(input_ids)[1]]
-        return dropout(self.layer_norm(words + types + positions), self.rate, seed, site=0)
+        return dropout(self.layer_norm(words + types + positions), self.rate, key)
 
 
 class TransformerLayer(NamedLayer):
     """Self-attention and feed-forward network, each with residual connection and layer norm."""
 
-    DROPOUT_SITES = 3
+    NUM_DROPOUTS = 3
 
     def __init__(self, config: BertConfig, index: int, build: Build):
         scope = f"bert/encoder/layer_{index}"
@@ -84,7 +85,6 @@ class TransformerLayer(NamedLayer):
         self.num_heads, self.head_size = config.num_attention_heads, config.head_size
         self.attention_rate = config.attention_probs_dropout_prob
         self.hidden_rate = config.hidden_dropout_prob
-        self.first_site = 1 + index * self.DROPOUT_SITES
         self.activation = activation(config.hidden_act)
         self.training_activation = training_activation(config.hidden_act)
 
@@ -100,24 +100,24 @@ class TransformerLayer(NamedLayer):
         self.output_dense = dense("output/dense", config.intermediate_size, width)
         self.output_norm = LayerNorm(f"{scope}/output/LayerNorm", width, build)
 
-    def call(self, x: tf.Tensor, scores_mask: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+    def call(
+        self, x: tf.Tensor, scores_mask: tf.Tensor, keys: Sequence[tf.Tensor | None]
+    ) -> tf.Tensor:
         """Maps [batch_size, seq_length, hidden_size] to the same shape.
 
         Args:
           x: Output of the layer below.
           scores_mask: [batch_size, 1, 1, seq_length], added to the attention scores.
-          seed: int32 [2] of this step, or None outside training.
+          keys: `NUM_DROPOUTS` of `mask_keys`.
         """
-        site = self.first_site
-        attended = self.attention_output(self._attend(x, scores_mask, seed, site))
-        x = self.attention_norm.of_sum(attended, x, self.hidden_rate, seed, site + 1)
-        activate = self.activation if seed is None else self.training_activation
+        attention_key, attended_key, hidden_key = keys
+        attended = self.attention_output(self._attend(x, scores_mask, attention_key))
+        x = self.attention_norm.of_sum(attended, x, self.hidden_rate, attended_key)
+        activate = self.activation if hidden_key is None else self.training_activation
         hidden = self.output_dense(self.intermediate(x, activate))
-        return self.output_norm.of_sum(hidden, x, self.hidden_rate, seed, site + 2)
+        return self.output_norm.of_sum(hidden, x, self.hidden_rate, hidden_key)
 
-    def _attend(
-        self, x: tf.Tensor, scores_mask: tf.Tensor, seed: tf.Tensor | None, site: int
-    ) -> tf.Tensor:
+    def _attend(self, x: tf.Tensor, scores_mask: tf.Tensor, key: tf.Tensor | None) -> tf.Tensor:
         shape = tf.shape(x)
         by_head = tf.concat([shape[:2], [self.num_heads, self.head_size]], axis=0)
 
@@ -127,7 +127,7 @@ class TransformerLayer(NamedLayer):
         # Scaling the queries instead of the scores touches seq_length / head_size fewer numbers.
         query = split_heads(self.query(x) * tf.cast(self.head_size**-0.5, self.compute_dtype))
         scores = tf.matmul(query, split_heads(self.key(x)), transpose_b=True)
-        probs = softmax_dropout(scores + scores_mask, self.attention_rate, seed, site)
+        probs = softmax_dropout(scores + scores_mask, self.attention_rate, key)
         context = tf.matmul(probs, split_heads(self.value(x)))
         return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), shape)
 
@@ -159,11 +159,14 @@ class BertEncoder(NamedLayer):
           segment_ids: int32 [batch_size, seq_length].
           seed: int32 [2]; dropout is applied when it is given, so give it in training only.
         """
-        x = self.embeddings(input_ids, segment_ids, seed)
+        per_layer = TransformerLayer.NUM_DROPOUTS
+        key, *keys = mask_keys(seed, 1 + per_layer * len(self.transformer_layers))
+        x = self.embeddings(input_ids, segment_ids, key)
         mask = tf.cast(input_mask, self.compute_dtype)[:, tf.newaxis, tf.newaxis, :]
         scores_mask = (1.0 - mask) * MASKED_SCORE
         layer_outputs = [x]
-        for layer in self.transformer_layers:
-            layer_outputs.append(layer(layer_outputs[-1], scores_mask, seed))
+        for i, layer in enumerate(self.transformer_layers):
+            layer_keys = keys[i * per_layer : (i + 1) * per_layer]
+            layer_outputs.append(layer(layer_outputs[-1], scores_mask, layer_keys))
         pooled = tf.tanh(tf.cast(self.pooler(layer_outputs[-1][:, 0]), tf.float32))
         return BertOutput(pooled, layer_outputs)

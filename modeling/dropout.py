@@ -1,4 +1,4 @@
-"""Dropout as a function of a seed, alone and behind a softmax.
+"""Dropout as a function of a key, alone and behind a softmax.
 
 In training XLA compiles each into one loop over its input, and its gradient into another; TensorFlow
 goes over the input once per operation.
@@ -11,21 +11,35 @@ from collections.abc import Callable
 import tensorflow as tf
 
 
-def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
+def mask_keys(seed: tf.Tensor | None, count: int) -> list[tf.Tensor | None]:
+    """Keys for so many dropouts of one step, each 64 random bits, an int32 Tensor [2].
+
+    Args:
+      seed: int32 Tensor [2] of this step, or None outside training, where there are no keys.
+      count: How many.
+    """
+    if seed is None:
+        return [None] * count
+    return tf.unstack(
+        tf.random.stateless_uniform(
+            [count, 2], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+        )
+    )
+
+
+def dropout(x: tf.Tensor, rate: float, key: tf.Tensor | None) -> tf.Tensor:
     """Zeroes each element with probability `rate` and scales the others by 1 / (1 - rate).
 
-    The mask is a pure function of (seed, site, shape): no random state exists that a checkpoint
-    could miss, and no mask is kept for the gradient, which draws it again.
+    The mask is a pure function of (key, shape): no random state exists that a checkpoint could
+    miss, and no mask is kept for the gradient, which draws it again.
 
     Args:
       x: Float Tensor of any shape.
       rate: Probability of zero, at least 0 and below 1.
-      seed: int32 Tensor [2] of this step, or None outside training (`x` is returned).
-      site: A number that tells the dropouts of one model apart.
+      key: One of `mask_keys`, or None outside training (`x` is returned).
     """
-    if seed is None or rate == 0.0:
+    if key is None or rate == 0.0:
         return x
-    key = mask_key(seed, site)
 
     @tf.custom_gradient
     def value(x: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
@@ -34,18 +48,16 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
     return value(x)
 
 
-def softmax_dropout(scores: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
+def softmax_dropout(scores: tf.Tensor, rate: float, key: tf.Tensor | None) -> tf.Tensor:
     """`dropout(softmax(scores))` over the last axis; in training the gradient is one loop.
 
     Args:
       scores: Float Tensor [..., n].
-      rate: As for `dropout`, like the following.
-      seed: int32 Tensor [2] of this step, or None outside training.
-      site: A number that tells the dropouts of one model apart.
+      rate: As for `dropout`.
+      key: As for `dropout`.
     """
-    if seed is None:
+    if key is None:
         return tf.nn.softmax(scores)
-    key = mask_key(seed, site)
 
     @tf.custom_gradient
     def value(scores: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
@@ -65,15 +77,6 @@ def _softmax_dropout_gradient(
     weighted = full * masked(tf.cast(upstream, tf.float32), rate, key)
     total = tf.reduce_sum(weighted, axis=-1, keepdims=True)
     return tf.cast(weighted - full * total, probs.dtype)
-
-
-def mask_key(seed: tf.Tensor, site: int) -> tf.Tensor:
-    """What decides the mask of one dropout in one step: 64 random bits, an int32 Tensor [2]."""
-    # `stateless_fold_in` only puts the site beside a random number.
-    folded = tf.random.experimental.stateless_fold_in(seed, site, alg="philox")
-    return tf.random.stateless_uniform(
-        [2], folded, minval=None, maxval=None, dtype=tf.int32, alg="philox"
-    )
 
 
 def masked(x: tf.Tensor, rate: float, key: tf.Tensor) -> tf.Tensor:

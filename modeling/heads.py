@@ -16,15 +16,13 @@ import tf_keras
 
 from modeling.bert import BertEncoder
 from modeling.config import BertConfig
-from modeling.dropout import dropout
+from modeling.dropout import dropout, mask_keys
 from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation
 
 # Rate of the dropout on the pooled vector of a classifier; a constant in the original too.
 CLASSIFIER_DROPOUT = 0.1
 # Deviation of the classifier's initial weights; the original uses it whatever the config says.
 CLASSIFIER_STDDEV = 0.02
-# No dropout of the encoder uses this number (`modeling.layers.dropout`).
-CLASSIFIER_DROPOUT_SITE = -1
 
 
 class MaskedLmHead(NamedLayer):
@@ -260,8 +258,9 @@ class ClassifierModel(tf_keras.Model):
         output = self.encoder(
             batch["input_ids"], batch["input_mask"], batch["segment_ids"], seed=seed
         )
-        pooled = dropout(
-            output.pooled_output, CLASSIFIER_DROPOUT, seed, site=CLASSIFIER_DROPOUT_SITE
-        )
+        # Another seed than the encoder's.
+        seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, 1)
+        (key,) = mask_keys(seed, 1)
+        pooled = dropout(output.pooled_output, CLASSIFIER_DROPOUT, key)
         states = [tf.cast(states[:, 0], tf.float32) for states in output.layer_outputs]
         return self.classifier(pooled), states

@@ -20,7 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from modeling.config import ACTIVATION_FUNCTIONS
-from modeling.dropout import mask_key, masked
+from modeling.dropout import masked
 
 # Added to the variance, as in the original (`tf.contrib.layers.layer_norm`).
 LAYER_NORM_EPSILON = 1e-12
@@ -171,20 +171,18 @@ class LayerNorm(NamedLayer):
         return tf.cast(normalized * self.gamma + self.beta, self.compute_dtype)
 
     def of_sum(
-        self, x: tf.Tensor, residual: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int
+        self, x: tf.Tensor, residual: tf.Tensor, rate: float, key: tf.Tensor | None
     ) -> tf.Tensor:
         """`self(dropout(x) + residual)`, in training compiled into one loop each way.
 
         Args:
           x: Float Tensor [..., size].
           residual: Of the same shape and type.
-          rate: As for `dropout`, like the following.
-          seed: int32 Tensor [2] of this step, or None outside training.
-          site: A number that tells the dropouts of one model apart.
+          rate: As for `dropout`.
+          key: As for `dropout`.
         """
-        if seed is None:
+        if key is None:
             return self(x + residual)
-        key = mask_key(seed, site)
 
         @tf.custom_gradient
         def value(

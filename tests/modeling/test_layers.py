@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modeling.dropout import dropout
+from modeling.dropout import dropout, mask_keys
 from modeling.layers import Build, Dense, LayerNorm, activation, training_activation
 
 
@@ -53,17 +53,17 @@ def test_norm_of_sum_is_its_parts_in_turn(precision: str, rate: float) -> None:
     plain_norm = LayerNorm("norm", 37, Build(0.02))
     plain_norm.gamma.assign(norm.gamma)
     plain_norm.beta.assign(norm.beta)
-    seed = tf.constant([5, 6])
+    (key,) = mask_keys(tf.constant([5, 6]), 1)
     inputs = [tf.random.stateless_normal([5, 11, 37], [i, 7]) for i in range(3)]
     x, residual, upstream = (tf.cast(value, norm.compute_dtype) for value in inputs)
     full = [tf.cast(value, tf.float32) for value in (x, residual, upstream)]
     with tf.GradientTape() as tape:
         tape.watch([x, residual])
-        y = norm.of_sum(x, residual, rate, seed, 3)
+        y = norm.of_sum(x, residual, rate, key)
     actual = tape.gradient(y, [x, residual, norm.gamma, norm.beta], output_gradients=upstream)
     with tf.GradientTape() as tape:
         tape.watch(full[:2])
-        plain = plain_norm(dropout(full[0], rate, seed, 3) + full[1])
+        plain = plain_norm(dropout(full[0], rate, key) + full[1])
     expected = tape.gradient(
         plain, [*full[:2], plain_norm.gamma, plain_norm.beta], output_gradients=full[2]
     )
@@ -71,4 +71,4 @@ def test_norm_of_sum_is_its_parts_in_turn(precision: str, rate: float) -> None:
     relative, absolute = (1e-5, 1e-5) if precision == "float32" else (2**-7, 0.05)
     for ours, theirs in zip([y, *actual], [plain, *expected], strict=True):
         np.testing.assert_allclose(tf.cast(ours, tf.float32), theirs, rtol=relative, atol=absolute)
-    np.testing.assert_array_equal(norm.of_sum(x, residual, rate, None, 3), norm(x + residual))
+    np.testing.assert_array_equal(norm.of_sum(x, residual, rate, None), norm(x + residual))
