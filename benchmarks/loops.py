@@ -25,11 +25,10 @@ SCRIPTS = (
     "convert_checkpoint",
 )
 # Kind of text -> (longest input, texts of one measurement for a model of a hundred million weights,
+# fewest batches: with fewer there would be less to group by length than in a set worth labelling,
 # most batches that a peer gets of them: of 32 reviews one almost always has 512 WordPieces, so all
 # batches that are not sorted by length cost the same).
-TEXT_KINDS = {"sentences": (128, 1024, 100), "reviews": (512, 320, 2)}
-# With fewer there would be nothing to group by length, unlike in a set worth labelling.
-_FEWEST_BATCHES_OF_TEXTS = 5
+TEXT_KINDS = {"sentences": (128, 1024, 32, 100), "reviews": (512, 320, 5, 2)}
 # Weights of a model that gets one batch a measurement; smaller ones get more.
 _ONE_BATCH_WEIGHTS = 40e6
 _MOST_BATCHES = 16
@@ -172,10 +171,10 @@ def classifier(setting: Setting, loop: str, size: str) -> Group:
 
 def labelling(setting: Setting, kind: str, size: str) -> Group:
     """Text to logits."""
-    max_seq_length, num_texts, peer_batches = TEXT_KINDS[kind]
+    max_seq_length, num_texts, fewest_batches, peer_batches = TEXT_KINDS[kind]
     config = _config(size)
     share = 1e8 / config.num_parameters()
-    batches = max(_FEWEST_BATCHES_OF_TEXTS, round(num_texts * share / setting.batch_size))
+    batches = max(fewest_batches, round(num_texts * share / setting.batch_size))
     texts = setting.path(f"{kind}_{batches}.txt")
     if kind == "sentences":
         table = os.path.join(setting.need("sst2_dir"), "train.tsv")
