@@ -125,14 +125,19 @@ def main(_: Sequence[str]) -> None:
         write_test_results,
     )
     from classification.tasks import get_task
-    from common.files import expand_globs
     from distillation.objective import DistillationObjective, RegressionDistillationObjective
     from distillation.patience import make_patience
     from distillation.soft_labels import check_pairs, feature_spec, read_manifest
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model
     from training.classifier_records import num_outputs
-    from training.input import damage_named, evaluation_batches, open_records, read_feature
+    from training.input import (
+        damage_named,
+        evaluation_batches,
+        open_records,
+        read_feature,
+        record_files,
+    )
     from training.loop import Predictor
     from training.reporting import write_results
     from training.run import (
@@ -156,7 +161,8 @@ def main(_: Sequence[str]) -> None:
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
 
     # The soft labels, the student and the task.
-    manifest = read_manifest(expand_globs(FLAGS.input_file, "input_file"))
+    input_files = record_files(FLAGS.input_file, "input_file")
+    manifest = read_manifest(input_files)
     labels = manifest["labels"]
     if not labels and FLAGS.temperature != 1:
         raise UserError(
@@ -187,12 +193,13 @@ def main(_: Sequence[str]) -> None:
         "do_lower_case": FLAGS.do_lower_case,
         "vocab_sha256": sources.tokenizer.sha256,
     }
-    records = open_records(FLAGS.input_file, "input_file", spec, expected)
+    records = open_records(input_files, "input_file", spec, expected)
     eval_records = None
     if FLAGS.eval_file and FLAGS.do_eval:
-        held_out = read_manifest(expand_globs(FLAGS.eval_file, "eval_file"))
+        eval_files = record_files(FLAGS.eval_file, "eval_file")
+        held_out = read_manifest(eval_files)
         check_labels(held_out["labels"], labels, f"--eval_file={FLAGS.eval_file}")
-        eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected)
+        eval_records = open_records(eval_files, "eval_file", spec, expected)
     with strategy.scope():
         student = ClassifierModel(
             sources.config, num_outputs(labels), FLAGS.precision, FLAGS.random_seed

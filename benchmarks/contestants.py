@@ -19,6 +19,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from training.records import remove_sidecar
+
 
 @dataclasses.dataclass
 class Result:
@@ -172,9 +174,9 @@ class Command(Contestant):
     def measure(self, timeout: float) -> float:
         if self._output:
             shutil.rmtree(self._output, ignore_errors=True)
-            for path in (self._output, self._output + ".json"):
-                if os.path.exists(path):
-                    os.remove(path)
+            if os.path.exists(self._output):
+                os.remove(self._output)
+            remove_sidecar(self._output)
         start = time.perf_counter()
         process = self._popen(stdout=subprocess.DEVNULL)
         peak = 0

@@ -14,12 +14,13 @@ import glob
 import gzip
 import hashlib
 import json
+import logging
 import lzma
 import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple, cast
 
 from common.errors import UserError
@@ -66,27 +67,91 @@ def file_size(path: str) -> int:
     return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
 
 
-def expand_globs(patterns: str, flag: str) -> list[str]:
-    """The files that a comma-separated list of globs matches, sorted, each once.
+def expand_globs(
+    patterns: str, flag: str, fits: Callable[[str], bool] = lambda path: True
+) -> list[str]:
+    """The files that a comma-separated list of names, globs and folders stands for, each once.
+
+    `~` is the home folder, `**` any depth of folders, and a folder stands for all files below it.
+    What is found, rather than named, leaves out hidden files and each `<name>.json` beside a
+    `<name>`, which describes that file. The log says how many files there are.
+
+    Args:
+      patterns: The list, as given by a user.
+      flag: Where it comes from, for messages.
+      fits: Which files in folders and behind globs are wanted; one that is named is always.
+
+    Returns:
+      The paths, sorted.
 
     Raises:
       UserError: A pattern matches no file; the message names `flag` and the pattern.
     """
     paths: set[str] = set()
-    for pattern in filter(None, map(str.strip, patterns.split(","))):
+    wanted = [os.path.expanduser(part.strip()) for part in patterns.split(",") if part.strip()]
+    for pattern in wanted:
         # A name with brackets in it is a file before it is a pattern.
-        if exists(pattern):
-            matches = [pattern]
-        else:
-            matches = _gfile().glob(pattern) if is_remote(pattern) else glob.glob(pattern)
-        files = [path for path in matches if not is_folder(path)]
+        if exists(pattern) and not is_folder(pattern):
+            paths.add(pattern)
+            continue
+        found = _files_below(pattern) if is_folder(pattern) else _matches(pattern, flag)
+        described = {f"{path}.json" for path in found}
+        files = [path for path in found if path not in described and fits(path)]
+        left_out = len(found) - len(files)
         if not files:
-            hint = f'; it is a folder, so write "{pattern.rstrip("/")}/*"' if matches else ""
+            hint = f" ({left_out} of another kind)" if left_out else ""
             raise UserError(f'--{flag}: no file matches "{pattern}"{hint}.')
+        if left_out:
+            logging.info('--%s: "%s": %d other files left out.', flag, pattern, left_out)
         paths.update(files)
     if not paths:
         raise UserError(f'--{flag}: "{patterns}" names no file.')
-    return sorted(paths)
+    files = sorted(paths)
+    if files != wanted:
+        logging.info("--%s: %d files, from %s to %s.", flag, len(files), files[0], files[-1])
+    return files
+
+
+def _matches(pattern: str, flag: str) -> list[str]:
+    """The files, not folders, that match a glob."""
+    if is_remote(pattern) and "**" in pattern:
+        raise UserError(
+            f'--{flag}: "{pattern}": ** is for local disks only; name the folder, and all files '
+            "below it are read."
+        )
+    found = _gfile().glob(pattern) if is_remote(pattern) else glob.glob(pattern, recursive=True)
+    files = [path for path in found if not is_folder(path)]
+    num_folders = len(found) - len(files)
+    if num_folders and "**" not in pattern:
+        if not files:
+            raise UserError(
+                f'--{flag}: no file matches "{pattern}", but {num_folders} folders do; write '
+                f'"{pattern.rstrip("/")}/**" for the files below them.'
+            )
+        logging.warning(
+            '--%s: "%s" matches %d folders too, which are not read; "**" reads what is below them.',
+            flag,
+            pattern,
+            num_folders,
+        )
+    return files
+
+
+def _files_below(folder: str) -> list[str]:
+    """The files in a folder and in all folders below it; what is hidden is left out."""
+    files: list[str] = []
+    seen: set[str] = set()
+    walk = _gfile().walk(folder) if is_remote(folder) else os.walk(folder, followlinks=True)
+    for parent, folders, names in walk:
+        if not is_remote(folder):
+            real = os.path.realpath(parent)
+            if real in seen:  # A link may lead back to a folder above it.
+                folders.clear()
+                continue
+            seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += (os.path.join(parent, name) for name in names if not name.startswith("."))
+    return files
 
 
 @contextlib.contextmanager

@@ -31,7 +31,13 @@ from common.json_objects import COUNT, COUNTS, TEXT, TEXTS, read_object, write_o
 from training import records
 from training.classifier_records import feature_spec as classifier_feature_spec
 from training.classifier_records import num_outputs
-from training.records import RecordWriter, read_sidecar, serialize_examples, write_sidecar
+from training.records import (
+    RecordWriter,
+    read_sidecar,
+    serialize_examples,
+    sidecar_path,
+    write_sidecar,
+)
 
 MANIFEST = "soft_labels.json"
 # What distillation reads of the manifest.
@@ -269,7 +275,10 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"{path} is not part of the set that {manifest_path} describes.")
         sidecar = read_sidecar(path, {"num_labelled": COUNT}, required=True)
         if sidecar is None:
-            raise UserError(f"{path} has no sidecar; create the soft labels again.")
+            raise UserError(
+                f"{path} has no sidecar; copy {os.path.basename(sidecar_path(path))} along with it, "
+                "or create the soft labels again."
+            )
         count = sidecar["num_examples"]
         if count != found["shards"][name]:
             raise UserError(

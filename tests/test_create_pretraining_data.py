@@ -79,7 +79,7 @@ def test_records_and_sidecars(folder):
     )
     assert result.returncode == 0, result.stderr
     assert sorted(os.listdir(folder / "new")) == [
-        *("a.tfrecord", "a.tfrecord.json", "b.tfrecord", "b.tfrecord.json")
+        *(".a.tfrecord.json", ".b.tfrecord.json", "a.tfrecord", "b.tfrecord")
     ]
     assert "Read 20 documents" in result.stderr
     assert result.stderr.count("*** Example ***") == 20
@@ -104,7 +104,7 @@ def test_records_and_sidecars(folder):
         assert not features["input_ids"][features["input_mask"] == 0].any()
         assert (features["input_ids"][:, 0] == 2).all()
         assert 0.3 < features["next_sentence_labels"].mean() < 0.8
-        info = json.loads((folder / "new" / f"{name}.tfrecord.json").read_text())
+        info = json.loads((folder / "new" / f".{name}.tfrecord.json").read_text())
         assert info.pop("num_examples") == len(records) > 100
         assert info.pop("file_size") == os.path.getsize(path)
         for digest in ("vocab_sha256", "file_sha256", "content_sha256"):
@@ -173,7 +173,7 @@ def test_transfer_set_is_the_same_for_any_number_of_processes(folder):
         assert result.returncode == 0, result.stderr
         outputs.append(files_below(folder / "out"))
     assert outputs[0] == outputs[1]
-    info = json.loads(outputs[0]["a.json"])
+    info = json.loads(outputs[0][".a.json"])
     assert (info["num_documents"], info["num_sentences"]) == (20_000, 40_000)
     assert info["input_format"] == "transfer_set"
 
@@ -260,7 +260,7 @@ def test_bad_input_is_one_line_and_changes_nothing(folder, replaced, message):
     (folder / "vocab").write_text("\n".join(WORDS))
     (folder / "cut.txt.gz").write_bytes(gzip.compress((folder / "text.txt").read_bytes())[:-20])
     (folder / "out.tfrecord").write_bytes(b"earlier output")
-    (folder / "out.tfrecord.json").write_text("{}")
+    (folder / ".out.tfrecord.json").write_text("{}")
     before = files_below(folder)
     result = run(folder, **replaced)
     assert result.returncode == 1
@@ -268,7 +268,7 @@ def test_bad_input_is_one_line_and_changes_nothing(folder, replaced, message):
     assert len(errors) == 1 and message in errors[0], result.stderr
     assert "Traceback" not in result.stderr
     assert files_below(folder) == before
-    assert not [name for name in os.listdir(folder) if name.startswith(".")]
+    assert not [name for name in os.listdir(folder) if name.endswith(".tmp")]
 
 
 def test_required_flags(folder):

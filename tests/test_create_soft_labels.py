@@ -134,7 +134,7 @@ def test_logits_are_the_predictions_of_the_teacher(
 
 def test_manifest(soft_labels: pathlib.Path, teacher: pathlib.Path) -> None:
     names = [f"soft_labels-0000{i}.tfrecord" for i in range(3)]
-    expected = {"soft_labels.json", *names, *(f"{name}.json" for name in names)}
+    expected = {"soft_labels.json", *names, *(f".{name}.json" for name in names)}
     assert set(files(soft_labels)) == expected
     manifest = read_manifest([str(soft_labels / name) for name in names])
     assert manifest["shards"] == dict(zip(names, (80, 80, 51), strict=True))
@@ -218,12 +218,12 @@ def test_interrupted_run_continues(
     for name in (
         "soft_labels.json",
         "soft_labels-00002.tfrecord",
-        "soft_labels-00002.tfrecord.json",
+        ".soft_labels-00002.tfrecord.json",
     ):
         (folder / name).unlink()
     damaged = folder / "soft_labels-00000.tfrecord"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    finished = [folder / f"soft_labels-00001.tfrecord{suffix}" for suffix in ("", ".json")]
+    finished = [folder / name.format("soft_labels-00001.tfrecord") for name in ("{}", ".{}.json")]
     before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in finished]
     run_script("create_soft_labels", **options, output_dir=folder)
     assert files(folder) == files(soft_labels)
@@ -267,7 +267,7 @@ def test_nothing_is_written_beside_the_shards_of_another_teacher(
     for name in (
         "soft_labels.json",
         "soft_labels-00000.tfrecord",
-        "soft_labels-00000.tfrecord.json",
+        ".soft_labels-00000.tfrecord.json",
     ):
         (folder / name).unlink()
     before = files(folder)
@@ -381,7 +381,7 @@ def test_processes_share_the_work(
         run_script("create_soft_labels", **options, **share, output_dir=tmp_path)
         done = {f"soft_labels-0000{i}.tfrecord" for i in ([1] if index else [0, 1, 2])}
         manifest = set() if index else {"soft_labels.json"}
-        assert set(files(tmp_path)) == done | {f"{name}.json" for name in done} | manifest
+        assert set(files(tmp_path)) == done | {f".{name}.json" for name in done} | manifest
     assert "2 of 3 shards are missing or hold other texts, first of all " in caplog.text
     assert "00000.tfrecord, the work of --shard_index=0;" in caplog.text
     assert files(tmp_path) == files(soft_labels)

@@ -802,7 +802,7 @@ def test_less_than_one_batch(
             num_train_epochs=1,
         )
     left = {path.name for path in tmp_path.iterdir()}
-    assert left <= {"train.tf_record", "train.tf_record.json", "run_config.json"}
+    assert left <= {"train.tf_record", ".train.tf_record.json", "run_config.json"}
 
 
 def test_trained_folder_is_used_without_training(

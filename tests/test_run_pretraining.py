@@ -17,6 +17,7 @@ from scripts import run_script
 from common.errors import UserError
 from modeling.checkpoints import CheckpointReader
 from training.input import open_records
+from training.records import sidecar_path
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ def test_damaged_records(
     options["input_file"] = path
     with pytest.raises(UserError, match=r"damaged.tfrecord: record \d+ is corrupt or cut off"):
         run_script("run_pretraining", **options, output_dir=tmp_path / "out", num_train_steps=2)
-    shutil.copy(records_file + ".json", str(path) + ".json")
+    shutil.copy(sidecar_path(records_file), sidecar_path(str(path)))
     if damage == "truncated":
         with pytest.raises(UserError, match="truncated or was overwritten"):
             run_script("run_pretraining", **options, output_dir=tmp_path / "out", num_train_steps=2)
@@ -271,7 +272,7 @@ def test_records_of_the_original_script_are_accepted(
     from pretraining.objective import feature_spec
 
     counted = open_records(str(path), "input_file", feature_spec(24, 4), {})
-    expected = json.loads(pathlib.Path(records_file + ".json").read_text())["num_examples"]
+    expected = json.loads(pathlib.Path(sidecar_path(records_file)).read_text())["num_examples"]
     assert counted.num_examples == expected
 
 

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.files import expand_globs, file_size, open_binary
-from training.records import read_sidecar
+from training.records import is_record_name, read_sidecar
 
 # For functions of data sets: without control flow over tensors their source need not be rewritten.
 _as_written = tf.autograph.experimental.do_not_convert
@@ -55,12 +55,12 @@ class RecordSet:
 
 
 def open_records(
-    patterns: str, flag: str, spec: FeatureSpec, expected: Mapping[str, Any]
+    patterns: str | Sequence[str], flag: str, spec: FeatureSpec, expected: Mapping[str, Any]
 ) -> RecordSet:
     """Checks record files against the run before anything is trained.
 
     Args:
-      patterns: Comma-separated globs.
+      patterns: Comma-separated globs, or the files themselves.
       flag: The flag they come from, for messages.
       spec: Features each record must have, with their lengths.
       expected: Values the sidecars must not contradict (`vocab_sha256`, `do_lower_case`, ...);
@@ -70,7 +70,7 @@ def open_records(
       UserError: Nothing matches, a file is empty, truncated or corrupt, or was made with other
         lengths, another vocabulary or other labels.
     """
-    files = expand_globs(patterns, flag)
+    files = record_files(patterns, flag) if isinstance(patterns, str) else list(patterns)
     compressions: list[str] = []
     first_info: dict[str, Any] = {}
     total = size = 0
@@ -95,6 +95,15 @@ def open_records(
         size += file_size(path)
         first_info = first_info or info
     return RecordSet(tuple(files), tuple(compressions), total, max(1, size // total), first_info)
+
+
+def record_files(patterns: str, flag: str) -> list[str]:
+    """The record files of a flag, without the JSON files that describe them.
+
+    Raises:
+      UserError: A pattern matches no file.
+    """
+    return expand_globs(patterns, flag, is_record_name)
 
 
 def _check_first_record(path: str, compression: str, spec: FeatureSpec) -> None:

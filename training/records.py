@@ -9,8 +9,9 @@ reads them. A record stands in the file as (TensorFlow's core/lib/io/record_writ
     byte    data[length]
     uint32  masked CRC-32C of the data
 
-A sidecar, `<file>.json`, is written once a file is complete: what is in it, how it was made, its
-size and digest, and a digest of the sidecar, so that damage to either is noticed.
+A sidecar, the hidden `.<file name>.json` beside it, is written once a file is complete: what is in
+it, how it was made, its size and digest, and a digest of the sidecar, so that damage to either is
+noticed. It is hidden so that `<file>*` matches records alone, in any tool.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class RecordWriter:
 
     def _delete_old_sidecar(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            _remove_sidecar(self.path)
+            remove_sidecar(self.path)
 
 
 def frame_records(records: Sequence[bytes]) -> bytes:
@@ -116,7 +117,7 @@ def frame_records(records: Sequence[bytes]) -> bytes:
 def move_records(source: str, path: str) -> None:
     """Gives a finished file its name, in place of an earlier one, whose sidecar is deleted."""
     make_folder(os.path.dirname(path) or ".")
-    _remove_sidecar(path)
+    remove_sidecar(path)
     move(source, path)
 
 
@@ -140,7 +141,7 @@ def serialize_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
 
 
 def write_sidecar(record_path: str, info: Mapping[str, Any]) -> None:
-    """Writes `<record_path>.json`.
+    """Writes the sidecar of a record file, in place of an earlier one.
 
     Args:
       record_path: A complete record file; its size and digest are added as `file_size` and
@@ -148,13 +149,15 @@ def write_sidecar(record_path: str, info: Mapping[str, Any]) -> None:
       info: What readers want to know, `num_examples` above all.
     """
     made = {"file_size": file_size(record_path), "file_sha256": sha256_file(record_path)}
-    write_object(_sidecar_path(record_path), {**info, **made})
+    write_object(sidecar_path(record_path), {**info, **made})
+    if exists(_old_sidecar_path(record_path)):
+        remove(_old_sidecar_path(record_path))
 
 
 def read_sidecar(
     record_path: str, kinds: Mapping[str, Kind] | None = None, required: bool = False
 ) -> dict[str, Any] | None:
-    """The content of `<record_path>.json`, or None if there is none (files of another tool).
+    """The content of a file's sidecar, or None if there is none (files of another tool).
 
     Args:
       record_path: The record file.
@@ -164,8 +167,9 @@ def read_sidecar(
     Raises:
       UserError: The sidecar is damaged.
     """
-    path = _sidecar_path(record_path)
-    if not exists(path):
+    paths = (sidecar_path(record_path), _old_sidecar_path(record_path))
+    path = next(filter(exists, paths), None)
+    if path is None:
         return None
     kinds = {"num_examples": COUNT, **(kinds or {})}
     return read_object(path, kinds, required, remedy=f"create {record_path} again")
@@ -190,13 +194,27 @@ def is_finished(record_path: str, info: Mapping[str, Any]) -> bool:
     )
 
 
-def _sidecar_path(record_path: str) -> str:
+def is_record_name(path: str) -> bool:
+    """Whether a file found in a folder of records may be one: JSON files describe records."""
+    return not path.endswith(".json")
+
+
+def sidecar_path(record_path: str) -> str:
+    """Where the sidecar of a record file is written."""
+    folder, name = os.path.split(record_path)
+    return os.path.join(folder, f".{name}.json")
+
+
+def _old_sidecar_path(record_path: str) -> str:
+    """Where earlier versions wrote it; still read where there is no other."""
     return record_path + ".json"
 
 
-def _remove_sidecar(record_path: str) -> None:
-    if exists(_sidecar_path(record_path)):
-        remove(_sidecar_path(record_path))
+def remove_sidecar(record_path: str) -> None:
+    """Deletes the sidecar of a record file, if there is one."""
+    for path in (sidecar_path(record_path), _old_sidecar_path(record_path)):
+        if exists(path):
+            remove(path)
 
 
 def _masked(checksums: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import logging
 import lzma
 import os
 import pathlib
@@ -30,9 +31,57 @@ def test_expand_globs_sorts_and_removes_duplicates(tmp_path):
     assert [os.path.basename(path) for path in found] == ["a.txt", "b.txt", "c.csv", "d[1].txt"]
 
 
-@pytest.mark.parametrize("pattern", ["{}/*.txt", "{}/missing", "{}", "", " , "])
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("{0}/**/wiki_*", ["AA/wiki_1", "AB/more/wiki_2", "wiki_0"]),
+        ("{0}/**", ["AA/notes.csv", "AA/wiki_1", "AB/more/wiki_2", "wiki_0"]),
+        ("{0}", ["AA/notes.csv", "AA/wiki_1", "AB/more/wiki_2", "wiki_0"]),
+        ("{0}/", ["AA/notes.csv", "AA/wiki_1", "AB/more/wiki_2", "wiki_0"]),
+        ("{0}/AA/,{0}/AB", ["AA/notes.csv", "AA/wiki_1", "AB/more/wiki_2"]),
+        ("{0}/*", ["wiki_0"]),
+        ("{0}/wiki_0.json", ["wiki_0.json"]),
+        ("~/AA/wiki_*, ~/wiki_0", ["AA/wiki_1", "wiki_0"]),
+    ],
+)
+def test_expand_globs_below_folders(tmp_path, monkeypatch, caplog, pattern, names):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in (
+        *("wiki_0", "wiki_0.json", ".wiki_0.json", "AA/wiki_1", "AA/.wiki_1", "AA/notes.csv"),
+        *("AB/more/wiki_2", ".git/wiki_3"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    if pattern == "{0}":
+        (tmp_path / "AB" / "up").symlink_to(tmp_path)  # Followed, it would never end.
+    found = files.expand_globs(pattern.format(tmp_path), "input_file")
+    assert [os.path.relpath(path, tmp_path) for path in found] == names
+    if len(names) > 1:
+        assert f"{len(names)} files, from {found[0]} to {found[-1]}" in caplog.text
+    assert ("2 folders too, which are not read" in caplog.text) == (pattern == "{0}/*")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("{}", "2 of another kind"),
+        ("{}/*.csv", "1 of another kind"),
+        ("{}/d*", r'1 folders do; write ".*/d\*/\*\*"'),
+    ],
+)
+def test_expand_globs_says_what_else_matches(tmp_path, pattern, message):
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.csv").touch()
+    with pytest.raises(UserError, match=f"--train_file: no file matches .*{message}"):
+        files.expand_globs(pattern.format(tmp_path), "train_file", lambda p: p.endswith(".txt"))
+
+
+@pytest.mark.parametrize("pattern", ["{}/*.txt", "{}/missing", "{}/empty", "", " , "])
 def test_expand_globs_refuses_what_matches_no_file(tmp_path, pattern):
     (tmp_path / "a.csv").touch()
+    (tmp_path / "empty").mkdir()
     pattern = pattern.format(tmp_path)
     with pytest.raises(UserError, match="--train_file: .*no ?.* file") as error:
         files.expand_globs(f"{pattern}", "train_file")

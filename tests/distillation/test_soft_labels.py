@@ -26,7 +26,7 @@ from distillation.soft_labels import (
     write_manifest,
     write_shard,
 )
-from training.records import read_sidecar
+from training.records import read_sidecar, sidecar_path
 
 LENGTH = 8
 DESCRIPTION = {
@@ -196,7 +196,7 @@ def test_count_that_differs_from_the_manifest(tmp_path: Path) -> None:
     write_shard(paths[1], list(examples(2)), features(2), logits(2), DESCRIPTION)
     with pytest.raises(UserError, match=r"00001\.tfrecord holds 2 examples by its sidecar, 3 by"):
         read_manifest(paths)
-    (tmp_path / "soft_labels-00001.tfrecord.json").unlink()
+    (tmp_path / ".soft_labels-00001.tfrecord.json").unlink()
     with pytest.raises(UserError, match=r"00001\.tfrecord has no sidecar"):
         read_manifest(paths)
 
@@ -250,7 +250,7 @@ def test_shard_of_other_examples_is_made_again(
 def test_damaged_shard_is_made_again(tmp_path: Path, damage: str) -> None:
     path, _ = write_set(tmp_path)
     if damage == "no sidecar":
-        Path(path + ".json").unlink()
+        Path(sidecar_path(path)).unlink()
     elif damage == "cut short":
         Path(path).write_bytes(Path(path).read_bytes()[:-1])
     else:
@@ -285,7 +285,7 @@ def test_every_earlier_shard_is_looked_at(tmp_path: Path) -> None:
 def test_nothing_to_compare_with(tmp_path: Path) -> None:
     check_earlier_shards(str(tmp_path / "nowhere"), DESCRIPTION)
     path, _ = write_set(tmp_path)
-    Path(path + ".json").unlink()
+    Path(sidecar_path(path)).unlink()
     (tmp_path / "notes.txt").write_text("not a shard")
     check_earlier_shards(str(tmp_path), DESCRIPTION)
 

@@ -89,7 +89,7 @@ def create(folder: pathlib.Path, output: str, **flags: Any) -> dict[str, bytes]:
 def test_files_are_those_of_the_local_path(folder: pathlib.Path, flags: dict[str, Any]) -> None:
     local = create(folder, "local", num_processes=1, **flags)
     assert create(folder, "beam", beam_runner="DirectRunner", **flags) == local
-    assert sorted(local) == ["0", "0.json", "1", "1.json", "2", "2.json"]
+    assert sorted(local) == [".0.json", ".1.json", ".2.json", "0", "1", "2"]
     assert len(set(local.values())) == 6
 
 

@@ -19,7 +19,7 @@ from modeling.config import BertConfig
 from modeling.forms import find_weights, open_weights
 from modeling.model_folder import write_model_folder
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
-from training.records import RecordWriter, is_finished
+from training.records import RecordWriter, is_finished, sidecar_path
 from training.reporting import Reporter
 from training.run_state import RunState, saved_steps
 
@@ -77,7 +77,7 @@ def test_records_text_and_log(tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "a.tfrecord")
     with RecordWriter(path) as writer:
         writer.write(b"first")
-    files.write_json(f"{path}.json", {"num_examples": 1})
+    files.write_json(sidecar_path(path), {"num_examples": 1})
     files.write_text(str(tmp_path / "results.txt"), "good")
     reporter = Reporter(str(tmp_path), 10, 1, 0)
     before = contents(tmp_path)

@@ -47,7 +47,13 @@ from modeling.tokenization import FullTokenizer
 from pretraining.corpus import TEXT, build_token_store
 from training.classifier_records import encode_rows, feature_spec
 from training.input import damage_named, evaluation_batches, open_records
-from training.records import RecordWriter, read_sidecar, serialize_examples, write_sidecar
+from training.records import (
+    RecordWriter,
+    read_sidecar,
+    serialize_examples,
+    sidecar_path,
+    write_sidecar,
+)
 from training.reporting import Reporter
 from training.run_state import RunState, check_run_config
 from training.tables import read_json_lines, read_transfer_texts
@@ -308,7 +314,7 @@ SIDECAR = {"num_examples": 3, "labels": LABELS}
 
 
 def read_json_files(folder: pathlib.Path) -> None:
-    read_json(str(folder / "a.tfrecord.json"))
+    read_json(sidecar_path(str(folder / "a.tfrecord")))
     sidecar = read_sidecar(str(folder / "a.tfrecord")) or {}
     assert all(sidecar.get(key, value) == value for key, value in SIDECAR.items())
 

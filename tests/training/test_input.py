@@ -23,7 +23,7 @@ from training.input import (
     read_feature,
     training_batches,
 )
-from training.records import RecordWriter, serialize_examples, write_sidecar
+from training.records import RecordWriter, serialize_examples, sidecar_path, write_sidecar
 from training.strategy import distribute
 
 LENGTH = 40
@@ -311,7 +311,7 @@ def test_file_cut_short(tmp_path: Path) -> None:
     size = len(data)
     with pytest.raises(UserError, match=rf"a\.tfrecord: {size - 9} bytes, but it had {size}"):
         open_records(path, "input_file", SPEC, {})
-    Path(path + ".json").unlink()
+    Path(sidecar_path(path)).unlink()
     with pytest.raises(UserError, match=r"a\.tfrecord: record 20 is corrupt or cut off"):
         open_records(path, "input_file", SPEC, {})
 
@@ -345,7 +345,7 @@ def test_compressed_file_cut_short(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tfrecord", rows(0, 20), compress=True)
     data = Path(path).read_bytes()
     Path(path).write_bytes(data[: len(data) // 2])
-    Path(path + ".json").unlink()
+    Path(sidecar_path(path)).unlink()
     with pytest.raises(UserError, match=r"a\.tfrecord: record \d+ is corrupt or cut off"):
         open_records(path, "input_file", SPEC, {})
 
@@ -367,9 +367,21 @@ def test_file_of_another_format(tmp_path: Path) -> None:
 
 def test_sidecar_that_is_not_json(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tfrecord", rows(0, 3))
-    Path(path + ".json").write_text(json.dumps({"num_examples": 3})[:-1])
+    Path(sidecar_path(path)).write_text(json.dumps({"num_examples": 3})[:-1])
     with pytest.raises(UserError, match=r"a\.tfrecord\.json, line 1.*not valid JSON"):
         open_records(path, "input_file", SPEC, {})
+
+
+@pytest.mark.parametrize("pattern", ["{}/a.tfrecord*", "{}/*", "{}", "{}/**"])
+def test_sidecars_are_no_records(tmp_path: Path, pattern: str) -> None:
+    """Nor are those of earlier versions, or the manifest of soft labels."""
+    path = write(tmp_path / "a.tfrecord", rows(0, 3))
+    second = write(tmp_path / "a.tfrecord2", rows(3, 4))
+    Path(sidecar_path(second)).rename(f"{second}.json")
+    if pattern != "{}/a.tfrecord*":
+        (tmp_path / "soft_labels.json").write_text("{}")
+    records = open_records(pattern.format(tmp_path), "input_file", SPEC, {})
+    assert (records.files, records.num_examples) == ((path, second), 7)
 
 
 def test_no_file(tmp_path: Path) -> None:
