@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.files import expand_globs, file_size, open_binary
-from training.records import is_record_name, read_sidecar
+from training.records import is_record_name, read_sidecar, records_digest
 
 # For functions of data sets: without control flow over tensors their source need not be rewritten.
 _as_written = tf.autograph.experimental.do_not_convert
@@ -44,6 +45,7 @@ class RecordSet:
       compressions: "" or "GZIP" for each file.
       num_examples: Records in all files.
       mean_bytes: Mean size of a record on disk.
+      sha256: Digest of the digests of all files, in their order.
       info: The sidecar of the first file, empty for files of another tool.
     """
 
@@ -51,6 +53,7 @@ class RecordSet:
     compressions: tuple[str, ...]
     num_examples: int
     mean_bytes: int
+    sha256: str
     info: dict[str, Any]
 
 
@@ -73,6 +76,7 @@ def open_records(
     files = record_files(patterns, flag) if isinstance(patterns, str) else list(patterns)
     compressions: list[str] = []
     first_info: dict[str, Any] = {}
+    digest = hashlib.sha256()
     total = size = 0
     for path in files:
         with open_binary(path, decompress=False) as f:
@@ -93,8 +97,16 @@ def open_records(
         known = info.get("num_examples")
         total += _count(path, compressions[-1]) if known is None else known
         size += file_size(path)
+        digest.update(f"{records_digest(path)}\n".encode())
         first_info = first_info or info
-    return RecordSet(tuple(files), tuple(compressions), total, max(1, size // total), first_info)
+    return RecordSet(
+        files=tuple(files),
+        compressions=tuple(compressions),
+        num_examples=total,
+        mean_bytes=max(1, size // total),
+        sha256=digest.hexdigest(),
+        info=first_info,
+    )
 
 
 def record_files(patterns: str, flag: str) -> list[str]:

@@ -35,6 +35,7 @@ from common.files import (
     atomic_output,
     exists,
     file_size,
+    last_change,
     make_folder,
     move,
     open_binary,
@@ -167,12 +168,30 @@ def read_sidecar(
     Raises:
       UserError: The sidecar is damaged.
     """
-    paths = (sidecar_path(record_path), _old_sidecar_path(record_path))
-    path = next(filter(exists, paths), None)
+    path = _found_sidecar(record_path)
     if path is None:
         return None
     kinds = {"num_examples": COUNT, **(kinds or {})}
     return read_object(path, kinds, required, remedy=f"create {record_path} again")
+
+
+def records_digest(record_path: str) -> str:
+    """SHA-256 of a file's bytes; that of its sidecar where the file is not younger than it.
+
+    Raises:
+      UserError: The sidecar is damaged, or the file is not the one that it describes.
+    """
+    known = (read_sidecar(record_path) or {}).get("file_sha256")
+    sidecar = _found_sidecar(record_path)
+    if known and sidecar and last_change(record_path) <= last_change(sidecar):
+        return str(known)
+    found = sha256_file(record_path)
+    if known not in (None, found):
+        raise UserError(
+            f"{record_path} is corrupt or was overwritten: its SHA-256 is {found}, but {sidecar} has "
+            f"{known}; create it again."
+        )
+    return found
 
 
 def is_finished(record_path: str, info: Mapping[str, Any]) -> bool:
@@ -208,6 +227,11 @@ def sidecar_path(record_path: str) -> str:
 def _old_sidecar_path(record_path: str) -> str:
     """Where earlier versions wrote it; still read where there is no other."""
     return record_path + ".json"
+
+
+def _found_sidecar(record_path: str) -> str | None:
+    paths = (sidecar_path(record_path), _old_sidecar_path(record_path))
+    return next(filter(exists, paths), None)
 
 
 def remove_sidecar(record_path: str) -> None:

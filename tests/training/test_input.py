@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -382,6 +383,34 @@ def test_sidecars_are_no_records(tmp_path: Path, pattern: str) -> None:
         (tmp_path / "soft_labels.json").write_text("{}")
     records = open_records(pattern.format(tmp_path), "input_file", SPEC, {})
     assert (records.files, records.num_examples) == ((path, second), 7)
+
+
+def test_digest_is_that_of_the_content(tmp_path: Path) -> None:
+    """Not of names, nor of how often it was looked at; a file without a sidecar has one, too."""
+    first, second = (write(tmp_path / name, rows(0, 3)) for name in ("a.tfrecord", "b.tfrecord"))
+    digests = {open_records(path, "input_file", SPEC, {}).sha256 for path in (first, second)}
+    Path(sidecar_path(first)).unlink()
+    digests.add(open_records(first, "input_file", SPEC, {}).sha256)
+    assert len(digests) == 1
+    digests.add(open_records(f"{first},{second}", "input_file", SPEC, {}).sha256)
+    write(Path(first), rows(1, 3))
+    digests.add(open_records(first, "input_file", SPEC, {}).sha256)
+    digests.add(open_records(f"{first},{second}", "input_file", SPEC, {}).sha256)
+    assert len(digests) == 4
+
+
+def test_file_written_over_the_one_of_its_sidecar(tmp_path: Path) -> None:
+    """Of the same size, and with the time of the earlier one."""
+    path = Path(write(tmp_path / "a.tfrecord", rows(0, 3)))
+    whole, status = path.read_bytes(), path.stat()
+    other = bytearray(whole)
+    other[len(whole) // 2] ^= 1
+    path.write_bytes(other)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(UserError, match=r"a\.tfrecord is corrupt or was overwritten: its SHA-256"):
+        open_records(str(path), "input_file", SPEC, {})
+    path.write_bytes(whole)
+    assert open_records(str(path), "input_file", SPEC, {}).num_examples == 3
 
 
 def test_no_file(tmp_path: Path) -> None:
