@@ -21,6 +21,7 @@ from absl import flags
 from common.errors import UserError
 from training import cli
 from training.flags import (
+    TASK_FLAGS,
     define_device_flags,
     define_model_flags,
     define_task_flags,
@@ -65,11 +66,7 @@ define_device_flags()
 # What decides the content of the shards; a set is not continued with other values.
 SET_FLAGS = [
     "input_file",
-    "task_name",
-    "data_dir",
-    "text_a",
-    "text_b",
-    "label",
+    *TASK_FLAGS,
     "examples_per_shard",
     "precision",
 ]
@@ -87,7 +84,7 @@ def main(_: Sequence[str]) -> None:
 
     from tqdm import tqdm
 
-    from classification.tasks import get_task
+    from classification.tasks import check_label_flags, get_task
     from common.files import expand_globs, make_folder
     from distillation.patience import parse_layers, teacher_outputs
     from distillation.soft_labels import (
@@ -132,17 +129,21 @@ def main(_: Sequence[str]) -> None:
     )
     task = None
     if FLAGS.task_name:
-        task = get_task(
-            FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
-        )
+        task = get_task(**flag_values(FLAGS, TASK_FLAGS))
         check_labels(sources.labels, task.labels, f"--init_checkpoint={FLAGS.init_checkpoint}")
     labels: Sequence[str] | None = sources.labels
-    if labels is None:
-        labels = task.labels if task else FLAGS.labels
+    if task is None:
+        is_regression = check_label_flags(FLAGS.labels, FLAGS.regression)
+        given: Sequence[str] | None = [] if is_regression else FLAGS.labels
+        if given is not None:
+            check_labels(labels, given, f"--init_checkpoint={FLAGS.init_checkpoint}")
+            labels = given
+    elif labels is None:
+        labels = task.labels
     if labels is None:
         raise UserError(
             f"--init_checkpoint={FLAGS.init_checkpoint} does not say which labels it predicts; pass "
-            "--labels in the order of its outputs (an empty list, --labels=, for a regression)."
+            "--labels in the order of its outputs, or --regression."
         )
 
     layers = parse_layers(FLAGS.hidden_state_layers, sources.config.num_hidden_layers)

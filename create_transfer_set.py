@@ -216,7 +216,7 @@ def task_sources(
     """
     import logging
 
-    from classification.tasks import get_task
+    from classification.tasks import OWN_TABLES, get_task
     from distillation.text_sources import TextSource
 
     sources = []
@@ -225,6 +225,11 @@ def task_sources(
         if not name or not folder:
             raise UserError(
                 f'--{flag}: "{name_and_folder}" must be TASK:FOLDER, such as sst-2:glue/SST-2.'
+            )
+        if name.lower() in OWN_TABLES:
+            raise UserError(
+                f"--{flag}={name_and_folder}: for tables of your own, pass the files themselves with "
+                f"--{flag.replace('task', 'file')}, and --text_a for the column of the text."
             )
         task = get_task(name, folder)
         files = [file for split in splits for file in getattr(task, split)]

@@ -10,7 +10,14 @@ from typing import Protocol
 from common.errors import MissingFileError
 from common.files import exists
 from training.classifier_records import Example
-from training.tables import COMPRESSIONS, Row, read_json_lines, read_table
+from training.tables import (
+    COMPRESSIONS,
+    Row,
+    header_names,
+    json_keys,
+    read_json_lines,
+    read_table,
+)
 
 # What stands in place of the label where the annotators did not agree (SNLI, MultiNLI).
 NO_LABEL = "-"
@@ -69,6 +76,15 @@ class TableFile:
         path = find_file(data_dir, self.file_names or (f"{self.name}.tsv",), task_name)
         return path, self._examples(path)
 
+    def has_column(self, data_dir: str, task_name: str, column: str) -> bool:
+        """Whether the header, or the first object of JSON Lines, names this column.
+
+        Raises:
+          UserError: The file is missing, or its beginning cannot be read.
+        """
+        path, _ = self.open(data_dir, task_name)
+        return column in (json_keys(path) if _is_json_lines(path) else header_names(path))
+
     def _examples(self, path: str) -> Iterator[Example]:
         for row in self._rows(path):
             text_a, text_b, label, index = row.values
@@ -77,18 +93,13 @@ class TableFile:
 
     def _rows(self, path: str) -> Iterator[Row]:
         columns = (self.text_a, self.text_b, self.label, self.index)
-        if ".jsonl" in os.path.basename(path):
+        if _is_json_lines(path):
             return read_json_lines(path, [None if c is None else str(c) for c in columns])
         return read_table(path, columns, self.header, self.skip_short_rows)
 
 
-def find_table(data_dir: str, name: str, task_name: str) -> str:
-    """The path of `<name>.tsv`, `<name>.tsv.gz` or `<name>.tsv.xz`, whichever exists first.
-
-    Raises:
-      MissingFileError: None of them exists.
-    """
-    return find_file(data_dir, (f"{name}.tsv",), task_name)
+def _is_json_lines(path: str) -> bool:
+    return ".jsonl" in os.path.basename(path)
 
 
 def find_file(data_dir: str, names: Sequence[str], task_name: str) -> str:

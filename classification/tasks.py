@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from classification.task_files import NO_LABEL, TableFile, TaskFile
-from classification.task_files import find_table as find_table
 from classification.tfds_source import DATASETS, TfdsSplit
 from common.errors import UserError
 from training.classifier_records import Example, num_outputs
@@ -35,6 +34,7 @@ class Task:
       dev: Development sets, each evaluated on its own.
       test: Test sets, each predicted on its own.
       skips_unlabelled: Whether rows with `NO_LABEL` in place of a label are left out and counted.
+      labels_from: Who says that these are the labels, for messages; the task itself where empty.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Task:
     dev: tuple[TaskFile, ...] = ()
     test: tuple[TaskFile, ...] = ()
     skips_unlabelled: bool = False
+    labels_from: str = ""
 
     @property
     def is_regression(self) -> bool:
@@ -114,10 +115,20 @@ class Task:
             if not _is_number(label):
                 raise UserError(f'{place}: found the score "{label}", expected a number.')
         elif label not in self.labels:
-            raise UserError(
-                f'{place}: unknown label "{label}"; the labels of task {self.name} are '
-                f"{', '.join(self.labels)}."
+            way_out = (
+                "; if it is a label, pass --labels with all of them in the order of the outputs"
+                if self.labels_from
+                else ""
             )
+            raise UserError(
+                f'{place}: unknown label "{label}"; the labels of '
+                f"{self.labels_from or f'task {self.name}'} are {_some_of(self.labels)}{way_out}."
+            )
+
+
+def _some_of(labels: Sequence[str], number: int = 20) -> str:
+    more = f" and {len(labels) - number} more" if len(labels) > number else ""
+    return ", ".join(labels[:number]) + more
 
 
 def _is_number(text: str) -> bool:
@@ -244,7 +255,15 @@ TASKS = (
         **_alike(text_a="text", text_b=None, label="label"),
     ),
 )
-TSV_TASK, JSONL_TASK = "tsv", "jsonl"
+# Tasks of one's own: tables with a header, whose files end like the name of the task.
+OWN_TABLES = ("tsv", "jsonl")
+# What is asked about before a classifier is trained on a table of one's own, if no flag says so:
+# whole numbers with more different values than this are rather scores,
+MOST_NUMBERED_CLASSES = 20
+# more labels than this are rather texts or names of rows; and so are fewer, more than
+MOST_LABELS = 100
+# this, if a label has not two rows on average.
+MOST_RARE_LABELS = 20
 
 
 def get_task(
@@ -254,42 +273,47 @@ def get_task(
     text_b: str | None = None,
     label: str | None = None,
     labels: Sequence[str] | None = None,
+    regression: bool | None = None,
     data_source: str = FILES,
 ) -> Task:
-    """The task that flags ask for.
+    """The task that flags ask for: `get_task(**flag_values(FLAGS, TASK_FLAGS))`.
 
     Args:
-      task_name: One of `TASKS` in any spelling of case, hyphens and underscores; or `tsv` or `jsonl`:
-        train, dev and test files of that kind, tables with a header each.
-      data_dir: Where the task's sets are; read here only for the labels of `tsv` and `jsonl`.
-      text_a: Column or key of the (first) text, for `tsv` and `jsonl` only, as all that follow.
+      task_name: One of `TASKS` in any spelling of case, hyphens and underscores; or one of
+        `OWN_TABLES`: train, dev and test files of that kind, tables with a header each.
+      data_dir: Where the task's sets are; read here only for the labels of `OWN_TABLES`.
+      text_a: Column or key of the (first) text, for `OWN_TABLES` only, as all that follow.
       text_b: Column or key of the second text, if there is one.
       label: Column or key of the label; the test set need not have it.
-      labels: All labels in order; by default those of the training set, sorted.
+      labels: All labels in order; by default those of the training set, sorted. An empty list stands
+        for a regression.
+      regression: Whether labels are scores; None for a classification whose labels are doubted if
+        they look like scores, or like no classes at all.
       data_source: `files`, or `tfds` for tensorflow-datasets.
 
     Raises:
       UserError: An unknown task, a flag that the task does not use or lacks, a task that
-        tensorflow-datasets does not have, or training labels that cannot be read.
+        tensorflow-datasets does not have, or training labels that cannot be read or are doubted.
     """
     kind = _spelling(task_name)
-    if data_source == FILES and kind in (TSV_TASK, JSONL_TASK):
-        return _table_task(kind, data_dir, text_a, text_b, label, labels)
-    if text_a or text_b or label or labels:
+    if data_source == FILES and kind in OWN_TABLES:
+        return _table_task(kind, data_dir, text_a, text_b, label, labels, regression)
+    if text_a or text_b or label or labels is not None or regression is not None:
         raise UserError(
             f"--task_name={task_name} --data_source={data_source} has fixed columns and labels; "
-            f"--text_a, --text_b, --label and --labels go with --task_name={TSV_TASK} and "
-            f"{JSONL_TASK} only, read from files."
+            f"--text_a, --text_b, --label, --labels and --regression go with --task_name="
+            f"{' and '.join(OWN_TABLES)} only, read from files."
         )
-    task = _known_task(task_name)
-    return _from_tfds(task) if data_source == TFDS else task
+    if data_source == TFDS:
+        return _from_tfds(task_name, kind)
+    return _known_task(task_name)
 
 
 def _known_task(task_name: str) -> Task:
     for task in TASKS:
         if _spelling(task_name) == _spelling(task.name):
             return task
-    known = ", ".join([*(task.name for task in TASKS), TSV_TASK, JSONL_TASK])
+    known = ", ".join([*(task.name for task in TASKS), *OWN_TABLES])
     raise UserError(f"--task_name={task_name} is unknown; expected one of {known}.")
 
 
@@ -297,12 +321,14 @@ def _spelling(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def _from_tfds(task: Task) -> Task:
-    if task.name not in DATASETS:
+def _from_tfds(task_name: str, kind: str) -> Task:
+    name = kind if kind in OWN_TABLES else _known_task(task_name).name
+    if name not in DATASETS:
         raise UserError(
-            f"--data_source={TFDS}: tensorflow-datasets does not have task {task.name}; it has "
+            f"--data_source={TFDS}: tensorflow-datasets does not have task {name}; it has "
             f"{', '.join(DATASETS)}. Read files instead (--data_source={FILES})."
         )
+    task = _known_task(name)
     dataset = DATASETS[task.name]
 
     def splits(files: Sequence[TaskFile], has_labels: bool) -> tuple[TaskFile, ...]:
@@ -323,6 +349,7 @@ def _table_task(
     text_b: str | None,
     label: str | None,
     labels: Sequence[str] | None,
+    regression: bool | None,
 ) -> Task:
     if not text_a or not label:
         raise UserError(
@@ -330,24 +357,73 @@ def _table_task(
             f"of the text and the label; found --text_a={text_a or ''} --label={label or ''}."
         )
     files = _alike(text_a, text_b, label, ending=f".{kind}")
-    return Task(
-        kind,
-        labels=tuple(labels or _labels_in(files["train"][0], data_dir, kind)),
-        metrics=("accuracy",),
-        **files,
-    )
+    if check_label_flags(labels, regression):
+        return Task(kind, labels=(), metrics=("pearson", "spearman"), **files)
+    labels_from = "--labels"
+    if not labels:
+        train = files["train"][0]
+        labels = _labels_in(train, data_dir, kind, doubts=regression is None)
+        labels_from = f"{train.name}.{kind}"
+    return Task(kind, tuple(labels), metrics=("accuracy",), labels_from=labels_from, **files)
 
 
-def _labels_in(file: TableFile, data_dir: str, kind: str) -> list[str]:
+def check_label_flags(labels: Sequence[str] | None, regression: bool | None) -> bool:
+    """Whether the flags --labels and --regression ask for a regression.
+
+    Raises:
+      UserError: They contradict each other, or a label is there twice.
+    """
+    if labels and regression:
+        raise UserError(
+            f"--regression predicts scores, --labels={','.join(labels)} names classes; pass one of "
+            "the two."
+        )
+    if labels is not None and not labels and regression is False:
+        raise UserError("--labels= names no labels, and --noregression asks for classes.")
+    if labels and (len(labels) < 2 or len(set(labels)) < len(labels)):
+        raise UserError(f"--labels={','.join(labels)}: expected different labels, at least 2.")
+    return bool(regression) or (labels is not None and not labels)
+
+
+def _labels_in(file: TableFile, data_dir: str, kind: str, doubts: bool) -> list[str]:
+    """The labels of a training set, sorted; with doubts, a UserError if they look like no classes."""
     path, examples = file.open(data_dir, kind)
     found: set[str] = set()
+    num_rows = 0
     for example in examples:
         if not example.label:
             raise UserError(f'{example.source}: column "{file.label}" is empty; expected a label.')
         found.add(example.label)
+        num_rows += 1
     if len(found) < 2:
         raise UserError(
             f'{path}: column "{file.label}" holds {len(found)} different labels; expected at least '
             "2."
         )
-    return sorted(found)
+    labels = sorted(found)
+    are_numbers = all(map(_is_number, labels))
+    if doubts:
+        holds = f'{path}: column "{file.label}" holds {len(labels)} different '
+        such_as = f"in {num_rows} rows, such as {labels[0]} and {labels[-1]}"
+        if are_numbers and (
+            len(labels) > MOST_NUMBERED_CLASSES or not all(float(x).is_integer() for x in labels)
+        ):
+            raise UserError(
+                f"{holds}numbers {such_as}, which look like scores; pass --regression to predict the "
+                "number, or --noregression if each number is a class of its own."
+            )
+        if len(labels) > MOST_LABELS or (
+            len(labels) > MOST_RARE_LABELS and 2 * len(labels) > num_rows
+        ):
+            raise UserError(
+                f"{holds}labels {such_as}; name another column with --label, or pass --noregression "
+                "if each of them is a class."
+            )
+    logging.info(
+        "%s: column %s is taken as a class, one of %s%s.",
+        path,
+        file.label,
+        _some_of(labels),
+        "; to predict it as a number, pass --regression" if doubts and are_numbers else "",
+    )
+    return labels

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from common.stages import Stage
-from training.flags import define_task_flags
+from training.flags import define_task_flags, task_arguments
 
 # Flags that are defined here belong to the script that asks for them.
 flags.disclaim_key_flags()
@@ -59,11 +59,7 @@ class TaskCommands:
         self.precision = f"--precision={values.precision}"
         self.vocab = f"--vocab_file={values.vocab_file}"
         self._length = f"--max_seq_length={values.max_seq_length}"
-        self._task = [
-            f"--{name}={values[name].value}"
-            for name in ("task_name", "data_dir", "text_a", "text_b", "label")
-            if values[name].value
-        ]
+        self._task = task_arguments(values)
 
     def folder(self, name: str) -> str:
         """Where a stage has its output."""

@@ -166,11 +166,9 @@ def main(_: Sequence[str]) -> None:
     from classification.tasks import get_task
     from common.files import read_lines
     from experiments.results import collect_results, read_test_labels, write_report
-    from training.flags import flag_values
+    from training.flags import TASK_FLAGS, flag_values
 
-    task = get_task(
-        FLAGS.task_name, FLAGS.data_dir, FLAGS.text_a, FLAGS.text_b, FLAGS.label, FLAGS.labels
-    )
+    task = get_task(**flag_values(FLAGS, TASK_FLAGS))
     test_labels = read_test_labels(task, FLAGS.data_dir, FLAGS.label)
     plan = make_plan(FLAGS)
     seconds = run_stages(plan.stages, os.path.join(FLAGS.output_dir, "stages"), FLAGS.jobs)

@@ -13,6 +13,7 @@ Run the same command again to continue or to print the table again.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from common.errors import UserError
+from common.errors import MissingFileError, UserError
 from common.stages import Stage, run_stages
 from experiments.commands import SOFT_LABELS, TaskCommands, define_task_training_flags, script
 from training import cli
@@ -65,7 +66,7 @@ def make_plan(
     transfer_set = script(
         "create_transfer_set.py",
         f"--input_file={values.transfer_file}",
-        f"--exclude_task={values.task_name}:{values.data_dir}",
+        *exclusion(values),
         "--drop_leaks",
         f"--output_file={commands.folder(TRANSFER_SET)}.tsv",
         f"--sizes={','.join(map(str, sizes))}",
@@ -96,6 +97,22 @@ def make_plan(
     return stages, rows
 
 
+def exclusion(values: flags.FlagValues) -> list[str]:
+    """The flags of `create_transfer_set.py` for the development and test sets of the task."""
+    from classification.task_files import find_file
+    from classification.tasks import OWN_TABLES
+
+    kind = values.task_name.lower()
+    if kind not in OWN_TABLES:
+        return [f"--exclude_task={values.task_name}:{values.data_dir}"]
+    paths = [find_file(values.data_dir, (f"dev.{kind}",), kind)]
+    # The test set is of no use to this comparison, but models that have seen it are of none later.
+    with contextlib.suppress(MissingFileError):
+        paths.append(find_file(values.data_dir, (f"test.{kind}",), kind))
+    columns = [values[name].serialize() for name in ("text_a", "text_b") if values[name].value]
+    return [f"--exclude_file={','.join(paths)}", *columns]
+
+
 def row_name(strategy: str, size: int) -> str:
     """Key of a distilled student in the results."""
     return f"{strategy} {size}"
@@ -106,6 +123,11 @@ def main(_: Sequence[str]) -> None:
     for name in ("student_checkpoint", "teacher_checkpoint"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; pass the folder of a pre-trained model.")
+    if FLAGS.data_source != "files":
+        raise UserError(
+            f"--data_source={FLAGS.data_source}: the transfer set is cleared of the development and "
+            "test sets, which are read from files; pass --data_source=files."
+        )
 
     from classification.tasks import get_task
     from common.files import atomic_output, write_json, write_text

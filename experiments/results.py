@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from classification.metrics import compute_metrics, primary_metric
-from classification.tasks import TSV_TASK, Task, find_table
+from classification.task_files import TableFile
+from classification.tasks import OWN_TABLES, Task
 from common.errors import UserError
 from common.files import atomic_output, read_json, read_lines, write_json, write_text
 from common.machine import describe_machine
 from common.markdown import table
 from modeling.config import BertConfig
 from training.metrics_log import read_results
-from training.tables import read_table
 
 # What each strategy starts from and learns from, in the words of the paper.
 DESCRIPTIONS = {
@@ -97,27 +97,26 @@ def _dev_score(folder: str, task: Task) -> float:
 
 
 def read_test_labels(task: Task, data_dir: str, label: str | None) -> np.ndarray | None:
-    """Positions of the test rows' labels, None where test.tsv has no column of labels.
+    """Values of the test rows' labels, None where the test set has no column of labels.
+
+    Args:
+      task: The task; of a known one, no labels of the test set are public.
+      data_dir: Where its sets are.
+      label: Column or key of the label.
+
+    Returns:
+      `Task.label_value` of each row: positions of labels, or scores.
 
     Raises:
       UserError: A label is none of the task's.
     """
-    if task.name != TSV_TASK or label is None:
+    (test,) = task.test[:1] or (None,)
+    if task.name not in OWN_TABLES or label is None or not isinstance(test, TableFile):
         return None
-    path = find_table(data_dir, "test", task.name)
-    _, header = next(read_lines(path))
-    if label not in header.split("\t"):
+    if not test.has_column(data_dir, task.name, label):
         return None
-    ids = {name: i for i, name in enumerate(task.labels)}
-    found = []
-    for row in read_table(path, (label,), header=True):
-        name = row.values[0] or ""
-        if name not in ids:
-            raise UserError(
-                f'{row.place}: unknown label "{name}"; the labels are {", ".join(task.labels)}.'
-            )
-        found.append(ids[name])
-    return np.array(found)
+    examples = task.read_examples(dataclasses.replace(test, label=label), data_dir)
+    return np.array([task.label_value(example.label or "") for example in examples])
 
 
 def _test_score(folder: str, task: Task, labels: np.ndarray) -> float:
@@ -125,7 +124,9 @@ def _test_score(folder: str, task: Task, labels: np.ndarray) -> float:
     rows = [[float(cell) for cell in line.split("\t")] for _, line in read_lines(path)]
     if len(rows) != len(labels):
         raise UserError(f"{path} has {len(rows)} predictions for {len(labels)} test examples.")
-    values = compute_metrics(task.metrics, labels, np.argmax(rows, axis=1))
+    outputs = np.array(rows)
+    predictions = outputs[:, 0] if task.is_regression else outputs.argmax(axis=1)
+    values = compute_metrics(task.metrics, labels, predictions)
     return 100 * primary_metric(task.metrics, values)
 
 

@@ -350,6 +350,40 @@ def test_starts_from_a_pretrained_model_folder(
         assert (tmp_path / name).read_text() == (pretrained / name).read_text()
 
 
+def test_scores_of_ones_own(
+    similarity: tuple[dict[str, Any], pathlib.Path],
+    new_model: dict[str, Any],
+    tmp_path: pathlib.Path,
+) -> None:
+    """The rows of `similarity` as JSON Lines: the same regression, bit for bit."""
+    flags, _ = similarity
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "dev", "test"):
+        rows = [
+            row.split("\t") for row in (flags["data_dir"] / f"{name}.tsv").read_text().split("\n")
+        ]
+        lines = [
+            json.dumps(dict(zip(("a", "b", "score"), row[7:], strict=False))) for row in rows[1:-1]
+        ]
+        (data / f"{name}.jsonl").write_text("\n".join(lines))
+    own = {"task_name": "jsonl", "text_a": "a", "text_b": "b", "label": "score", "data_dir": data}
+    mode = {"do_train": True, "do_eval": True, "do_predict": True, "num_train_epochs": 1}
+    for name, task in (("glue", {}), ("own", {**own, "regression": True})):
+        run_script(
+            "run_classifier", **{**flags, **task}, **new_model, **mode, output_dir=tmp_path / name
+        )
+    assert results(tmp_path / "own") == results(tmp_path / "glue")
+    assert results(tmp_path / "own").keys() >= {"eval_pearson", "eval_spearman", "eval_loss"}
+    np.testing.assert_array_equal(predictions(tmp_path / "own"), predictions(tmp_path / "glue"))
+    assert info(tmp_path / "own")["labels"] == []
+    with pytest.raises(UserError, match=r"which look like scores; pass --regression to predict"):
+        run_script(
+            "run_classifier", **{**flags, **own}, **new_model, **mode, output_dir=tmp_path / "none"
+        )
+    assert not (tmp_path / "none").exists()
+
+
 def test_any_table_with_a_header(
     options: dict[str, Any], new_model: dict[str, Any], task_dir: str, tmp_path: pathlib.Path
 ) -> None:

@@ -181,6 +181,13 @@ def define_task_flags() -> None:
         "Labels in the order of the outputs. Only with tsv and jsonl. Default: those of the training "
         "set, sorted.",
     )
+    flags.DEFINE_bool(
+        "regression",
+        None,
+        "Labels are scores to predict, not classes. Only with tsv and jsonl. --noregression: they "
+        "are classes, even if they are numbers or hundreds. Default: classes, but labels that look "
+        "like scores or like no classes are refused.",
+    )
 
 
 def define_beam_flags() -> None:
@@ -201,7 +208,16 @@ def define_beam_flags() -> None:
 
 
 # All of `define_task_flags`; they are the arguments of `classification.tasks.get_task`.
-TASK_FLAGS = ["task_name", "data_source", "data_dir", "text_a", "text_b", "label", "labels"]
+TASK_FLAGS = [
+    "task_name",
+    "data_source",
+    "data_dir",
+    "text_a",
+    "text_b",
+    "label",
+    "labels",
+    "regression",
+]
 
 # What decides the weights of every run; it is not continued with other values.
 RUN_FLAGS = [
@@ -310,6 +326,12 @@ def _layer_numbers(texts: Sequence[str] | None) -> tuple[int, ...] | None:
         raise UserError(
             f"--init_layers={','.join(texts)}: expected numbers of layers such as 0,2,4."
         ) from None
+
+
+def task_arguments(values: flags.FlagValues) -> list[str]:
+    """The task flags of a command line that asks for the same task (`define_task_flags`)."""
+    given = [values[name] for name in TASK_FLAGS if values[name].value != values[name].default]
+    return [flag.serialize() for flag in given]
 
 
 def flag_values(values: flags.FlagValues, names: Sequence[str]) -> dict[str, Any]:

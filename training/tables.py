@@ -63,10 +63,7 @@ def read_table(
     lines = read_lines(path)
     names = None
     if header:
-        _, first = next(lines, (1, None))
-        if first is None:
-            raise UserError(f"{path} is empty; expected a first line that names the columns.")
-        names = first.split("\t")
+        names = _header(path, lines)
         columns = [_position(path, names, column) for column in columns]
     positions = [column for column in columns if isinstance(column, int)]
     needed = max(positions) + 1
@@ -94,6 +91,21 @@ def read_table(
             needed,
             short_rows[0],
         )
+
+
+def header_names(path: str) -> list[str]:
+    """The names of a table's columns.
+
+    Raises:
+      UserError: The file is empty.
+    """
+    return _header(path, read_lines(path))
+
+
+def _header(path: str, lines: Iterator[tuple[int, str]]) -> list[str]:
+    for _, first in lines:
+        return first.split("\t")
+    raise UserError(f"{path} is empty; expected a first line that names the columns.")
 
 
 def _position(path: str, names: list[str], column: int | str | None) -> int | None:
@@ -126,6 +138,23 @@ def read_json_lines(path: str, keys: Sequence[str | None]) -> Iterator[Row]:
       UserError: A line that is not a JSON object, an object without a wanted key, or a value that is
         neither a text, a number nor a boolean (the last two are taken as JSON writes them).
     """
+    for line, found in _json_objects(path):
+        place = f"{path}, line {line}"
+        yield Row(path, line, tuple(key and _json_value(place, found, key) for key in keys))
+
+
+def json_keys(path: str) -> list[str]:
+    """The keys of the first object of a JSON Lines file; none if there is no object.
+
+    Raises:
+      UserError: Its first line is not a JSON object.
+    """
+    for _, found in _json_objects(path):
+        return list(found)
+    return []
+
+
+def _json_objects(path: str) -> Iterator[tuple[int, dict[str, object]]]:
     for line, text in read_lines(path):
         if not text.strip():
             continue
@@ -136,10 +165,9 @@ def read_json_lines(path: str, keys: Sequence[str | None]) -> Iterator[Row]:
                 f"{path}, line {line}, column {error.colno}: not valid JSON ({error.msg}); a "
                 ".jsonl file has one object per line."
             ) from None
-        place = f"{path}, line {line}"
         if not isinstance(found, dict):
-            raise UserError(f"{place}: found {found!r:.40}, expected a JSON object.")
-        yield Row(path, line, tuple(key and _json_value(place, found, key) for key in keys))
+            raise UserError(f"{path}, line {line}: found {found!r:.40}, expected a JSON object.")
+        yield line, found
 
 
 def _json_value(place: str, found: dict[str, object], key: str) -> str:

@@ -38,7 +38,11 @@ def fake(
                 output = tmp_path / "out" / stage.name
                 output.mkdir(parents=True)
                 (output / "bert_config.json").write_text(config)
-                (output / "eval_results.txt").write_text(f"eval_accuracy = {accuracy}\n")
+                metrics = ("accuracy", "pearson", "spearman")
+                lines = [f"eval_{metric} = {accuracy}\n" for metric in metrics]
+                (output / "eval_results.txt").write_text("".join(lines))
+                lines = [f"{line}\n" for line in seen.get("predictions", [])]
+                (output / "test_results.tsv").write_text("".join(lines))
         return dict.fromkeys(seen["stages"], 1.0)
 
     monkeypatch.setattr(stages, "run_stages", run_stages)
@@ -136,6 +140,11 @@ def test_nested_transfer_sets(
         ("compare_strategies", {}, "pass --lm_file, .* or a pre-trained --student_checkpoint"),
         ("compare_strategies", {"teacher_config": "mini"}, "--teacher_config or .*one of the two"),
         ("compare_transfer_sizes", {"sizes": "10"}, "--student_checkpoint is missing"),
+        (
+            "compare_transfer_sizes",
+            {"sizes": "10", "student_checkpoint": "small", "data_source": "tfds"},
+            "--data_source=tfds: .* are read from files",
+        ),
         ("compare_transfer_sizes", {"sizes": "10,25"}, "25 is no multiple of the smallest one, 10"),
         ("compare_transfer_sizes", {"sizes": "1k"}, "--sizes=1k: expected numbers"),
     ],
@@ -146,3 +155,49 @@ def test_bad_flags(
     with pytest.raises(UserError, match=message):
         run_script(f"experiments/{script}", **fake["flags"], task_name="SST-2", **changes)
     assert not fake["stages"]
+
+
+@pytest.mark.parametrize("kind", ["tsv", "jsonl"])
+@pytest.mark.parametrize("task_flags", [{"labels": "yes,no"}, {}, {"regression": True}])
+def test_every_command_has_the_same_task(
+    fake: dict[str, Any], tmp_path: pathlib.Path, kind: str, task_flags: dict[str, Any]
+) -> None:
+    """Above all labels in another order than sorted, by which test rows are scored here."""
+    rows = [{"text": "a", "topic": "yes"}, {"text": "b", "topic": "no"}]
+    if "regression" in task_flags:
+        rows = [{"text": "a", "topic": "1.5"}, {"text": "b", "topic": "2"}]
+    lines = [json.dumps(row) for row in rows]
+    if kind == "tsv":
+        lines = ["text\ttopic", *("\t".join(row.values()) for row in rows)]
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.{kind}").write_text("\n".join(lines) + "\n")
+    is_regression = "regression" in task_flags
+    order = {"yes": ["0.9\t0.1", "0.2\t0.8"], "": ["0.1\t0.9", "0.8\t0.2"]}
+    fake["predictions"] = ["1", "2"] if is_regression else order[task_flags.get("labels", "")[:3]]
+    flags = {**fake["flags"], "data_dir": tmp_path, "task_name": kind, "text_a": "text"}
+    flags |= {"label": "topic", "student_checkpoint": "small", **task_flags}
+    run_script("experiments/compare_strategies", **flags)
+    for name, stage in fake["stages"].items():
+        found = options(stage)
+        assert found.get("labels") == task_flags.get("labels"), name
+        assert ("regression" in found) == is_regression
+        assert (found["task_name"], found["text_a"], found["label"]) == (kind, "text", "topic")
+    scores = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert scores["PD"]["test"]["values"] == pytest.approx([100, 100])
+
+
+def test_own_tables_are_excluded_by_their_files(
+    fake: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.tsv").write_text("text\ttopic\na\tyes\nb\tno\n")
+    task = {"task_name": "tsv", "text_a": "text", "label": "topic", "data_dir": tmp_path}
+    run_script(
+        "experiments/compare_transfer_sizes",
+        **{**fake["flags"], **task},
+        student_checkpoint="small",
+        sizes="10,30",
+    )
+    found = options(fake["stages"]["transfer_set"])
+    assert (found["exclude_file"], found["text_a"]) == (f"{tmp_path}/dev.tsv", "text")
+    assert "exclude_task" not in found
