@@ -508,8 +508,3 @@ def test_flags_of_tasks_that_contradict(
     columns: dict[str, Any] = {} if name != "tsv" else {"text_a": "text", "label": "y"}
     with pytest.raises(UserError, match=message):
         get_task(name, str(tmp_path), **columns, **flags)
-
-
-def test_tensorflow_datasets_has_no_tables_of_ones_own(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="tensorflow-datasets does not have task jsonl; it has"):
-        get_task("jsonl", str(tmp_path), data_source="tfds")

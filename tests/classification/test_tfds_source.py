@@ -196,5 +196,5 @@ def test_tasks_and_flags_that_go_with_files_only(tmp_path: Path) -> None:
         get_task("book-reviews", str(tmp_path), data_source="tfds")
     with pytest.raises(UserError, match="--task_name=tsv --data_source=tfds has fixed columns"):
         get_task("tsv", str(tmp_path), text_a="a", label="b", data_source="tfds")
-    with pytest.raises(UserError, match="tsv is unknown"):
+    with pytest.raises(UserError, match="does not have task tsv; it has"):
         get_task("tsv", str(tmp_path), data_source="tfds")
