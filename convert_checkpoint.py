@@ -129,9 +129,8 @@ def main(_: Sequence[str]) -> None:
 
     # The other form of it, complete and compared before it gets its name.
     info = {
+        **sources.tokenizer_info(),
         "labels": labels,
-        "do_lower_case": sources.do_lower_case,
-        "vocab_sha256": sources.tokenizer.sha256 if sources.tokenizer else None,
         "converted_from": os.path.basename(os.path.normpath(stored.path)),
     }
     info = {key: value for key, value in info.items() if value is not None}

@@ -151,8 +151,6 @@ def main(_: Sequence[str]) -> None:
         info = {
             "task_name": task.name,
             "labels": list(task.labels),
-            "do_lower_case": FLAGS.do_lower_case,
-            "vocab_sha256": sources.tokenizer.sha256,
         }
         write_trained_model(folder, model, sources, step, flag_values(FLAGS, IDENTITY_FLAGS), info)
 

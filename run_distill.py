@@ -259,8 +259,6 @@ def main(_: Sequence[str]) -> None:
     def write_model(folder: str, step: int) -> None:
         info = {
             "labels": labels,
-            "do_lower_case": FLAGS.do_lower_case,
-            "vocab_sha256": sources.tokenizer.sha256,
             "teacher_weights_sha256": manifest["teacher_weights_sha256"],
         }
         write_trained_model(

@@ -163,7 +163,7 @@ def main(_: Sequence[str]) -> None:
         "max_seq_length": FLAGS.max_seq_length,
         "max_predictions_per_seq": FLAGS.max_predictions_per_seq,
         "vocab_size": sources.config.vocab_size,
-        "vocab_sha256": sources.tokenizer.sha256 if sources.tokenizer else None,
+        "vocab_sha256": sources.vocab_sha256,
     }
     records = open_records(FLAGS.input_file, "input_file", spec, expected)
     eval_records = records
@@ -174,7 +174,9 @@ def main(_: Sequence[str]) -> None:
         model = PretrainingModel(sources.config, FLAGS.precision, FLAGS.random_seed)
         objective = PretrainingObjective(model)
         if FLAGS.teacher and FLAGS.do_train:
-            of_teacher = resolve_model(None, FLAGS.vocab_file, FLAGS.teacher, do_lower_case=None)
+            of_teacher = resolve_model(
+                None, sources.vocab_file, FLAGS.teacher, sources.do_lower_case
+            )
             check_max_seq_length(of_teacher.config, FLAGS.max_seq_length)
             teacher = PretrainingModel(of_teacher.config, FLAGS.precision)
             load_trained_weights(teacher, FLAGS.teacher)
@@ -194,11 +196,9 @@ def main(_: Sequence[str]) -> None:
         return Evaluation(metrics, score=-metrics["loss"])
 
     def write_model(folder: str, step: int) -> None:
-        info = {
-            "do_lower_case": records.info.get("do_lower_case"),
-            "vocab_sha256": records.info.get("vocab_sha256", expected["vocab_sha256"]),
-            "training_data": records.info,
-        }
+        of_records = ("do_lower_case", "vocab_sha256")
+        info = {key: records.info[key] for key in of_records if key in records.info}
+        info["training_data"] = records.info
         write_trained_model(folder, model, sources, step, flag_values(FLAGS, IDENTITY_FLAGS), info)
 
     final = None

@@ -63,7 +63,8 @@ class GraphTokenizer:
         page_of_block, pages = _character_table(tokenizer.do_lower_case)
         self._page_of_block, self._pages = tf.constant(page_of_block), tf.constant(pages)
         self._wordpiece = tf_text.FastWordpieceTokenizer(
-            tokenizer.tokens,
+            # An id without a token gets one that no word is, because of the space in it.
+            [token or f"no token {i}" for i, token in enumerate(tokenizer.tokens)],
             # Enough for every word that passes the test of its characters.
             max_bytes_per_word=4 * MAX_CHARS_PER_WORD,
             token_out_type=tf.int32,

@@ -22,7 +22,6 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import (
-    copy_file,
     exists,
     is_remote,
     new_folder,
@@ -35,6 +34,7 @@ from modeling.heads import CLASSIFIER_DROPOUT
 from modeling.layers import LAYER_NORM_EPSILON
 from modeling.tokenization import FullTokenizer
 from modeling.torch_file import read_torch_file
+from modeling.vocabulary import copy_vocabulary
 
 _CONFIG, _TOKENIZER_CONFIG, _VOCAB = "config.json", "tokenizer_config.json", "vocab.txt"
 _SAFETENSORS, _SHARDS, _TORCH = (
@@ -373,7 +373,7 @@ def write_huggingface(
         with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
             file.write(save(tensors, metadata={"format": "pt"}))
         if vocab_file:
-            copy_file(vocab_file, os.path.join(staging, _VOCAB))
+            copy_vocabulary(vocab_file, os.path.join(staging, _VOCAB))
         write_json(os.path.join(staging, _TOKENIZER_CONFIG), tokenizer_values)
         # Last: where a folder is not renamed as a whole (gs://), this makes it a model.
         write_json(os.path.join(staging, _CONFIG), config_values)

@@ -19,27 +19,41 @@ import tensorflow as tf
 from common.errors import UserError
 from common.files import (
     atomic_files,
-    copy_file,
     exists,
     sha256_file,
     write_json,
     write_text,
 )
-from common.json_objects import BOOLEAN, COUNT, TEXT, TEXTS, read_object
+from common.json_objects import BOOLEAN, COUNT, TEXT, TEXTS, Kind, read_object
 from modeling.checkpoints import MODEL_CHECKPOINT, weights_digest, write_checkpoint
 from modeling.config import ACTIVATION_FUNCTIONS, BertConfig, load_config
 from modeling.forms import HUGGINGFACE, StoredWeights, find_weights
 from modeling.huggingface import read_huggingface_config
 from modeling.tokenization import FullTokenizer
+from modeling.vocabulary import (
+    KnownVocabulary,
+    copy_vocabulary,
+    read_vocabulary,
+    unused_places,
+    vocabulary_digest,
+)
 
 CONFIG_FILE = "bert_config.json"
 VOCAB_FILE = "vocab.txt"
 INFO_FILE = "model_info.json"
 # What is read of it.
+_PLACES = Kind(
+    "a list of triples of whole numbers",
+    lambda value: (
+        isinstance(value, list)
+        and all(isinstance(row, list) and list(map(type, row)) == [int] * 3 for row in value)
+    ),
+)
 _INFO_KINDS = {
     "labels": TEXTS,
     "do_lower_case": BOOLEAN,
     "vocab_sha256": TEXT,
+    "vocab_unused": _PLACES,
     "global_step": COUNT,
 }
 # An uncased vocabulary has no entries with capitals; a cased one has them by the thousand.
@@ -55,7 +69,7 @@ class ModelFolder:
       weights: Where in it the weights are.
       config: The architecture.
       vocab_file: Path of its `vocab.txt`, or None.
-      vocab_sha256: Digest of the vocabulary: the recorded one, else that of `vocab.txt`.
+      vocabulary: The vocabulary the model was made with, as recorded, else that of `vocab.txt`.
       do_lower_case: The casing the model was trained with, where it is recorded.
       labels: The classifier's labels in the order of its outputs; none if it is a regression model,
         and None where nothing is recorded.
@@ -66,7 +80,7 @@ class ModelFolder:
     weights: StoredWeights
     config: BertConfig
     vocab_file: str | None
-    vocab_sha256: str | None
+    vocabulary: KnownVocabulary | None
     do_lower_case: bool | None
     labels: list[str] | None
     global_step: int
@@ -97,11 +111,35 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
         weights=weights,
         config=config,
         vocab_file=vocab_file,
-        vocab_sha256=info.get("vocab_sha256") or (sha256_file(vocab_file) if vocab_file else None),
+        vocabulary=_known_vocabulary(folder, vocab_file, info),
         do_lower_case=do_lower_case,
         labels=labels,
         global_step=info.get("global_step") or 0,
     )
+
+
+def _known_vocabulary(
+    folder: str, vocab_file: str | None, info: Mapping[str, Any]
+) -> KnownVocabulary | None:
+    """What `vocab.txt` and `model_info.json` say of the vocabulary a model was made with."""
+    recorded = info.get("vocab_sha256")
+    if vocab_file is None:
+        return KnownVocabulary(folder, recorded, info.get("vocab_unused")) if recorded else None
+    tokens = read_vocabulary(vocab_file)
+    # Earlier versions recorded the digest of the file.
+    if recorded in (None, vocabulary_digest(tokens), sha256_file(vocab_file)):
+        return KnownVocabulary(folder, vocabulary_digest(tokens), unused_places(tokens), tokens)
+    # The file has been changed since.
+    return KnownVocabulary(folder, recorded, info.get("vocab_unused"))
+
+
+def tokenizer_info(tokenizer: FullTokenizer) -> dict[str, Any]:
+    """What `model_info.json` says of a model's tokenizer."""
+    return {
+        "do_lower_case": tokenizer.do_lower_case,
+        "vocab_sha256": tokenizer.sha256,
+        "vocab_unused": unused_places(tokenizer.tokens),
+    }
 
 
 def write_model_folder(
@@ -134,7 +172,7 @@ def write_model_folder(
         write_checkpoint(os.path.join(folder, MODEL_CHECKPOINT), values_and_state)
         write_text(os.path.join(folder, CONFIG_FILE), config.to_json())
         if vocab_file:
-            copy_file(vocab_file, os.path.join(folder, VOCAB_FILE))
+            copy_vocabulary(vocab_file, os.path.join(folder, VOCAB_FILE))
         if (labels := info.get("labels")) is not None:
             info = {**info, "is_regression": not labels}
         info = {**info, "weights_sha256": weights_digest(values)}
@@ -156,16 +194,25 @@ class ModelSources:
       tokenizer: Of the model's vocabulary, None when no vocabulary is known.
       do_lower_case: Casing as given or recorded, None when it is not known.
       labels: Of the classifier that `init_checkpoint` holds, as in `ModelFolder`.
+      vocab_sha256: Digest of the vocabulary, of that of `tokenizer` or a recorded one; None when
+        nothing is known.
     """
 
     config: BertConfig
     tokenizer: FullTokenizer | None
     do_lower_case: bool | None
     labels: list[str] | None
+    vocab_sha256: str | None
 
     @property
     def vocab_file(self) -> str | None:
         return self.tokenizer.vocab_file if self.tokenizer else None
+
+    def tokenizer_info(self) -> dict[str, Any]:
+        """What `model_info.json` is to say of the tokenizer, as far as it is known."""
+        info = tokenizer_info(self.tokenizer) if self.tokenizer else {}
+        info |= {"do_lower_case": self.do_lower_case, "vocab_sha256": self.vocab_sha256}
+        return {key: value for key, value in info.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,12 +260,8 @@ def resolve_model(
     if vocab_file:
         tokenizer = FullTokenizer(vocab_file, do_lower_case=do_lower_case is not False)
         check_casing(tokenizer)
-    expected = folder.vocab_sha256 if folder else None
-    if folder and tokenizer and expected not in (None, tokenizer.sha256):
-        raise UserError(
-            f"--vocab_file={vocab_file} has SHA-256 {tokenizer.sha256[:12]}..., but the vocabulary "
-            f"of {folder.path} has {expected[:12]}...; use the model's own vocabulary."
-        )
+        if folder and folder.vocabulary:
+            folder.vocabulary.check(tokenizer.tokens, vocab_file)
     vocab_size = tokenizer.vocab_size if tokenizer else None
     if bert_config_file:
         config = load_config(bert_config_file, vocab_size)
@@ -236,7 +279,14 @@ def resolve_model(
             f"{vocab_file} has {vocab_size} entries, but the model's vocab_size is "
             f"{config.vocab_size}; use the vocabulary the model was made for."
         )
-    return ModelSources(config, tokenizer, do_lower_case, folder.labels if folder else None)
+    recorded = folder.vocabulary.sha256 if folder and folder.vocabulary else None
+    return ModelSources(
+        config=config,
+        tokenizer=tokenizer,
+        do_lower_case=do_lower_case,
+        labels=folder.labels if folder else None,
+        vocab_sha256=tokenizer.sha256 if tokenizer else recorded,
+    )
 
 
 def _check_same_function(config: BertConfig, folder: ModelFolder) -> None:
@@ -290,9 +340,7 @@ def resolve_text_model(
     if sources.tokenizer is None:
         raise UserError(f"--vocab_file is missing, and {_absent(VOCAB_FILE, init_checkpoint)}.")
     check_max_seq_length(sources.config, max_seq_length)
-    return TextModelSources(
-        sources.config, sources.tokenizer, sources.do_lower_case, sources.labels
-    )
+    return TextModelSources(**vars(sources))
 
 
 def _absent(name: str, init_checkpoint: str | None) -> str:

@@ -34,9 +34,10 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from common.errors import UserError
-from common.files import copy_file, new_folder, write_json, write_text
+from common.files import new_folder, write_json, write_text
 from modeling.checkpoints import MODEL_CHECKPOINT, checkpoint_shapes, weights_digest
 from modeling.config import BertConfig
+from modeling.vocabulary import copy_vocabulary
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VARIABLE_VALUE = "VARIABLE_VALUE"
@@ -380,7 +381,7 @@ def write_model_garden(
     with new_folder(folder) as staging:
         write_text(os.path.join(staging, CONFIG_FILE), config.to_json())
         if vocab_file:
-            copy_file(vocab_file, os.path.join(staging, VOCAB_FILE))
+            copy_vocabulary(vocab_file, os.path.join(staging, VOCAB_FILE))
         info = {**info, "weights_sha256": weights_digest(weights)}
         write_json(os.path.join(staging, INFO_FILE), info)
         state = tf.compat.v1.train.generate_checkpoint_state_proto(staging, MODEL_CHECKPOINT)

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.files import copy_file, new_folder, write_json, write_text
+from common.files import new_folder, write_json, write_text
 from modeling.bert import BertEncoder
 from modeling.checkpoints import variable_name
 from modeling.config import BertConfig
@@ -31,8 +31,15 @@ from modeling.conversion import CLASSIFIER_BIAS, CLASSIFIER_WEIGHTS
 from modeling.graph_tokenization import GraphTokenizer
 from modeling.heads import ClassifierModel
 from modeling.layers import Build
-from modeling.model_folder import CONFIG_FILE, INFO_FILE, VOCAB_FILE, check_max_seq_length
+from modeling.model_folder import (
+    CONFIG_FILE,
+    INFO_FILE,
+    VOCAB_FILE,
+    check_max_seq_length,
+    tokenizer_info,
+)
 from modeling.tokenization import FullTokenizer
+from modeling.vocabulary import copy_vocabulary
 
 EXTRA_FOLDER = "assets.extra"
 LABELS_FILE = "labels.txt"
@@ -179,8 +186,7 @@ def write_classifier_saved_model(
         signatures["serving_default"] = _text_function(
             GraphTokenizer(tokenizer), classify_ids, max_seq_length, pairs
         )
-        info["do_lower_case"] = tokenizer.do_lower_case
-        info["vocab_sha256"] = tokenizer.sha256
+        info.update(tokenizer_info(tokenizer))
         info["max_seq_length"] = max_seq_length
         info["pairs"] = pairs
     with new_folder(path) as folder:
@@ -191,7 +197,7 @@ def write_classifier_saved_model(
         if labels:
             write_text(os.path.join(extra, LABELS_FILE), "".join(f"{x}\n" for x in labels))
         if tokenizer:
-            copy_file(tokenizer.vocab_file, os.path.join(extra, VOCAB_FILE))
+            copy_vocabulary(tokenizer.vocab_file, os.path.join(extra, VOCAB_FILE))
 
 
 def _text_function(

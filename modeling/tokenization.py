@@ -8,13 +8,12 @@ the ids of a chunk can be remembered.
 from __future__ import annotations
 
 import array
-import hashlib
-import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from common.errors import UserError
+from modeling.vocabulary import read_vocabulary, vocabulary_digest, warn_of_repeated_entries
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_CHARS_PER_WORD = 200
@@ -50,26 +49,26 @@ class FullTokenizer:
       vocab_file: Path the vocabulary was read from.
       do_lower_case: Whether text is lower-cased and stripped of accents.
       vocab: Token to id.
-      tokens: Id to token.
+      tokens: Id to token, "" for ids that no text has (`modeling.vocabulary`).
       vocab_size: Number of entries.
-      sha256: Hexadecimal digest of the vocabulary file's bytes.
+      sha256: Hexadecimal digest of the tokens (`vocabulary_digest`).
       pad_id, unk_id, cls_id, sep_id, mask_id: Ids of the special tokens.
       id_typecode: `array` and NumPy type code of packed ids: "H" (16 bit) or "I" (32 bit).
     """
 
     def __init__(self, vocab_file: str, do_lower_case: bool = True):
-        """Reads a vocabulary: UTF-8, one token per line, whitespace around tokens ignored.
+        """Reads a vocabulary.
 
         Raises:
-          UserError: The file is missing or not UTF-8, an entry stands in it twice, or a special
-            token is missing.
+          UserError: The file is missing or not UTF-8, or a special token is missing.
         """
         self.vocab_file = vocab_file
         self.do_lower_case = do_lower_case
-        data = _read_vocab_file(vocab_file)
-        self.sha256 = hashlib.sha256(data).hexdigest()
-        self.tokens = _parse_vocab(vocab_file, data)
-        self.vocab = {token: i for i, token in enumerate(self.tokens)}
+        self.tokens = read_vocabulary(vocab_file)
+        warn_of_repeated_entries(vocab_file)
+        self.sha256 = vocabulary_digest(self.tokens)
+        self.vocab = {token: i for i, token in enumerate(self.tokens) if token}
+        _check_special_tokens(vocab_file, self.vocab)
         self.vocab_size = len(self.tokens)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             self.vocab[token] for token in SPECIAL_TOKENS
@@ -190,48 +189,10 @@ def _is_punctuation(char: str) -> bool:
     return unicodedata.category(char).startswith("P")
 
 
-def _read_vocab_file(path: str) -> bytes:
-    if "://" in path:
-        import tensorflow as tf
-
-        try:
-            with tf.io.gfile.GFile(path, "rb") as remote:
-                return remote.read()
-        except tf.errors.OpError as error:
-            raise UserError(f"Cannot read the vocabulary {path}: {error.message}") from None
-    try:
-        with open(path, "rb") as local:
-            return local.read()
-    except OSError as error:
-        raise UserError(
-            f"Cannot read the vocabulary {path}: {os.strerror(error.errno or 0)}."
-        ) from None
-
-
-def _parse_vocab(path: str, data: bytes) -> list[str]:
-    try:
-        lines = data.decode("utf-8").removeprefix("\ufeff").split("\n")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}, line {line}: byte {error.start} of the file (0x{data[error.start]:02x}) is "
-            "not valid UTF-8; a vocabulary must be UTF-8 text with one token per line."
-        ) from None
-    if not lines[-1]:
-        lines.pop()
-    tokens = [line.strip() for line in lines]
-    first_lines: dict[str, int] = {}
-    for line, token in enumerate(tokens, 1):
-        first = first_lines.setdefault(token, line)
-        if first != line:
-            raise UserError(
-                f'{path}, line {line}: "{token}" already stands in line {first}; every entry of a '
-                "vocabulary must be there once, so delete or rename one of the two."
-            )
-    missing = [token for token in SPECIAL_TOKENS if token not in first_lines]
+def _check_special_tokens(path: str, vocab: Mapping[str, int]) -> None:
+    missing = [token for token in SPECIAL_TOKENS if token not in vocab]
     if missing:
         raise UserError(
-            f"{path} lacks {', '.join(missing)} among its {len(tokens)} entries; a BERT vocabulary "
+            f"{path} lacks {', '.join(missing)} among its {len(vocab)} entries; a BERT vocabulary "
             f"has one token per line, {' '.join(SPECIAL_TOKENS)} among them."
         )
-    return tokens

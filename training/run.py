@@ -278,11 +278,12 @@ def write_trained_model(
       sources: Its configuration and vocabulary.
       step: Updates done.
       flag_values: The flags that decided the weights.
-      info: What else `model_info.json` is to say.
+      info: What else `model_info.json` is to say than this and the tokenizer.
     """
     values = variable_values(model.trainable_variables)
     facts = {"global_step": step, "flags": flag_values, "versions": software_versions()}
-    write_model_folder(folder, values, sources.config, sources.vocab_file, {**info, **facts})
+    info = {**sources.tokenizer_info(), **info, **facts}
+    write_model_folder(folder, values, sources.config, sources.vocab_file, info)
 
 
 def log_start(objective: Objective, options: RunOptions) -> None:

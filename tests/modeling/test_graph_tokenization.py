@@ -146,3 +146,12 @@ def test_entry_too_long_for_tensorflow_text(tmp_path: pathlib.Path) -> None:
     path.write_text("\n".join([*VOCAB, "x" * 256, "##" + "ж" * 129]), encoding="utf-8")
     with pytest.raises(UserError, match=rf"vocab.txt, line {len(VOCAB) + 2}: .* 260 bytes"):
         GraphTokenizer(FullTokenizer(str(path)))
+
+
+def test_blank_and_repeated_entries(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "vocab.txt"
+    rows = [*VOCAB, "\u00a0", "", VOCAB[7], VOCAB[-1], "\u200b"]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    tokenizer = FullTokenizer(str(path))
+    found = GraphTokenizer(tokenizer).tokenize(tf.constant(TRICKY))
+    assert found.to_list() == [tokenizer.encode(text) for text in TRICKY]

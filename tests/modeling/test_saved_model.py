@@ -258,6 +258,7 @@ def test_classifier_names_its_labels_and_settings(
         "labels": LABELS,
         "do_lower_case": True,
         "vocab_sha256": FullTokenizer(vocab_file).sha256,
+        "vocab_unused": [[16, 83, 0]],
         "max_seq_length": MAX_SEQ_LENGTH,
         "pairs": pairs,
     }
