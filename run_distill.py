@@ -137,6 +137,7 @@ def main(_: Sequence[str]) -> None:
         open_records,
         read_feature,
         record_files,
+        value_limits,
     )
     from training.loop import Predictor
     from training.reporting import write_results
@@ -193,13 +194,14 @@ def main(_: Sequence[str]) -> None:
         "do_lower_case": FLAGS.do_lower_case,
         "vocab_sha256": sources.tokenizer.sha256,
     }
-    records = open_records(input_files, "input_file", spec, expected)
+    limits = value_limits(sources.config, len(labels))
+    records = open_records(input_files, "input_file", spec, expected, limits)
     eval_records = None
     if FLAGS.eval_file and FLAGS.do_eval:
         eval_files = record_files(FLAGS.eval_file, "eval_file")
         held_out = read_manifest(eval_files)
         check_labels(held_out["labels"], labels, f"--eval_file={FLAGS.eval_file}")
-        eval_records = open_records(eval_files, "eval_file", spec, expected)
+        eval_records = open_records(eval_files, "eval_file", spec, expected, limits)
     with strategy.scope():
         student = ClassifierModel(
             sources.config, num_outputs(labels), FLAGS.precision, FLAGS.random_seed

@@ -134,7 +134,7 @@ def main(_: Sequence[str]) -> None:
     from modeling.model_folder import check_max_seq_length, resolve_model
     from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
     from pretraining.objective import PretrainingObjective, feature_spec
-    from training.input import damage_named, evaluation_batches, open_records
+    from training.input import damage_named, evaluation_batches, open_records, value_limits
     from training.loop import evaluate
     from training.reporting import write_results
     from training.run import (
@@ -165,10 +165,11 @@ def main(_: Sequence[str]) -> None:
         "vocab_size": sources.config.vocab_size,
         "vocab_sha256": sources.vocab_sha256,
     }
-    records = open_records(FLAGS.input_file, "input_file", spec, expected)
+    limits = value_limits(sources.config)
+    records = open_records(FLAGS.input_file, "input_file", spec, expected, limits)
     eval_records = records
     if FLAGS.eval_file:
-        eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected)
+        eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected, limits)
 
     with strategy.scope():
         model = PretrainingModel(sources.config, FLAGS.precision, FLAGS.random_seed)

@@ -31,6 +31,17 @@ _BYTE_ORDER_MARK = "\ufeff"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
+# What compressed files begin with.
+_MAGIC = {
+    "gzip": b"\x1f\x8b",
+    "xz": b"\xfd7zXZ\x00",
+    "bzip2": b"BZh",
+    "zstd": b"\x28\xb5\x2f\xfd",
+    "zip": b"PK\x03\x04",
+    "7-Zip": b"7z\xbc\xaf\x27\x1c",
+}
+
+
 class LineBlock(NamedTuple):
     """Whole lines of a text file, not yet decoded.
 
@@ -65,6 +76,11 @@ def is_folder(path: str) -> bool:
 def file_size(path: str) -> int:
     """Size in bytes, as stored (that is, compressed if the file is)."""
     return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
+
+
+def compression_of(head: bytes) -> str:
+    """The compression of a file that begins with these bytes, 6 or more; "" if none is known."""
+    return next((name for name, magic in _MAGIC.items() if head.startswith(magic)), "")
 
 
 def last_change(path: str) -> int:

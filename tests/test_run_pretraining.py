@@ -276,6 +276,42 @@ def test_records_of_the_original_script_are_accepted(
     assert counted.num_examples == expected
 
 
+@pytest.mark.parametrize(
+    ("feature", "value", "expected"),
+    [
+        ("input_ids", 20_000, "vocab_size"),
+        ("segment_ids", 2, "type_vocab_size"),
+        ("masked_lm_positions", 24, "max_seq_length"),
+        ("masked_lm_ids", -1, "vocab_size"),
+        ("next_sentence_labels", 2, "0 to 1"),
+        ("masked_lm_weights", float("nan"), "a finite number"),
+    ],
+)
+def test_records_that_the_model_cannot_take(
+    options: dict[str, Any],
+    records_file: str,
+    tmp_path: pathlib.Path,
+    feature: str,
+    value: float,
+    expected: str,
+) -> None:
+    """On a CPU they were an error in the middle of the run, on other devices silent zeros."""
+    import tensorflow as tf
+
+    path = tmp_path / "other.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number, record in enumerate(tf.data.TFRecordDataset(records_file), 1):
+            example = tf.train.Example.FromString(record.numpy())
+            if number == 40:
+                values = example.features.feature[feature]
+                getattr(values, values.WhichOneof("kind")).value[0] = value
+            writer.write(example.SerializeToString())
+    options["input_file"] = path
+    message = rf'other.tfrecord, record 40: feature "{feature}" holds {value} .*{expected}'
+    with pytest.raises(UserError, match=message):
+        run_script("run_pretraining", **options, output_dir=tmp_path / "out", num_train_steps=2)
+
+
 @pytest.fixture(scope="module")
 def deep(
     write_config: Callable[..., str],

@@ -9,17 +9,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from common.errors import UserError
-from common.files import expand_globs, file_size, open_binary
-from training.records import is_record_name, read_sidecar, records_digest
+from common.files import expand_globs, file_size
+from modeling.config import BertConfig
+from training.records import (
+    is_record_name,
+    read_sidecar,
+    record_compression,
+    records_digest,
+)
 
 # For functions of data sets: without control flow over tensors their source need not be rewritten.
 _as_written = tf.autograph.experimental.do_not_convert
@@ -34,6 +42,22 @@ PARALLEL_CALLS = min(8, os.cpu_count() or 1)
 LENGTH_WINDOW = 50
 # Lengths are rounded up to a multiple of this, so that shapes repeat: training compiles for each.
 LENGTH_MULTIPLE = 4
+# Records of another tool are checked in batches of this many.
+_CHECKED_ROWS = 512
+# What bad ones raise; the last where a message of TensorFlow's quotes their bytes.
+_RECORD_ERRORS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError)
+
+
+class Limit(NamedTuple):
+    """How many values a whole number may have, from 0 on.
+
+    Attributes:
+      size: The number of them.
+      reason: What sets it, for messages.
+    """
+
+    size: int
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +66,13 @@ class RecordSet:
 
     Attributes:
       files: Paths.
-      compressions: "" or "GZIP" for each file.
+      compressions: "", "GZIP" or "ZLIB" for each file.
       num_examples: Records in all files.
       mean_bytes: Mean size of a record on disk.
       sha256: Digest of the digests of all files, in their order.
       info: The sidecar of the first file, empty for files of another tool.
+      spec: The features they were checked for.
+      limits: What their whole numbers may be.
     """
 
     files: tuple[str, ...]
@@ -55,12 +81,43 @@ class RecordSet:
     mean_bytes: int
     sha256: str
     info: dict[str, Any]
+    spec: FeatureSpec
+    limits: Mapping[str, Limit]
+
+
+def value_limits(config: BertConfig, num_labels: int = 0) -> dict[str, Limit]:
+    """What the whole numbers of a record may be, so that a model can take them.
+
+    A number beyond its limit is an error on a CPU and a silent zero on other devices.
+
+    Args:
+      config: The model.
+      num_labels: Labels of the task; none in a regression and in pre-training.
+    """
+    words = Limit(config.vocab_size, "the model's vocab_size")
+    flag = Limit(2, "no or yes")
+    return {
+        "input_ids": words,
+        "input_mask": flag,
+        "segment_ids": Limit(config.type_vocab_size, "the model's type_vocab_size"),
+        "masked_lm_ids": words,
+        "next_sentence_labels": flag,
+        **({"label_ids": Limit(num_labels, "the number of labels")} if num_labels else {}),
+    }
 
 
 def open_records(
-    patterns: str | Sequence[str], flag: str, spec: FeatureSpec, expected: Mapping[str, Any]
+    patterns: str | Sequence[str],
+    flag: str,
+    spec: FeatureSpec,
+    expected: Mapping[str, Any],
+    limits: Mapping[str, Limit] | None = None,
 ) -> RecordSet:
     """Checks record files against the run before anything is trained.
+
+    Files of another tool, which have no sidecar, are read through: every record must have all
+    features in their lengths, no number beyond its limit, and finite floats. Of files with a sidecar
+    the first record is checked.
 
     Args:
       patterns: Comma-separated globs, or the files themselves.
@@ -68,19 +125,23 @@ def open_records(
       spec: Features each record must have, with their lengths.
       expected: Values the sidecars must not contradict (`vocab_sha256`, `do_lower_case`, ...);
         None stands for "not known here".
+      limits: From `value_limits`.
 
     Raises:
-      UserError: Nothing matches, a file is empty, truncated or corrupt, or was made with other
-        lengths, another vocabulary or other labels.
+      UserError: Nothing matches, a file is empty, truncated or corrupt, was made with other lengths,
+        another vocabulary or other labels, or holds a record that a model cannot take.
     """
     files = record_files(patterns, flag) if isinstance(patterns, str) else list(patterns)
+    limits = dict(limits or {})
+    if "masked_lm_positions" in spec:
+        length = spec["input_ids"].shape[0]
+        limits["masked_lm_positions"] = Limit(length, "the max_seq_length")
     compressions: list[str] = []
     first_info: dict[str, Any] = {}
     digest = hashlib.sha256()
     total = size = 0
     for path in files:
-        with open_binary(path, decompress=False) as f:
-            compressions.append("GZIP" if f.read(2) == b"\x1f\x8b" else "")
+        compressions.append(record_compression(path))
         info = read_sidecar(path) or {}
         if info and info.get("file_size") not in (None, file_size(path)):
             raise UserError(
@@ -93,9 +154,12 @@ def open_records(
                     f"{path} was made with {key} = {info[key]}, this run has {value}; create the "
                     "records again or run with what they were made with."
                 )
-        _check_first_record(path, compressions[-1], spec)
+        _check_records(path, compressions[-1], spec, limits, count=1)
         known = info.get("num_examples")
-        total += _count(path, compressions[-1]) if known is None else known
+        if known is None:
+            logging.info("%s has no sidecar: counting and checking its records.", path)
+            known = _checked_count(path, compressions[-1], spec, limits)
+        total += known
         size += file_size(path)
         digest.update(f"{records_digest(path)}\n".encode())
         first_info = first_info or info
@@ -106,6 +170,8 @@ def open_records(
         mean_bytes=max(1, size // total),
         sha256=digest.hexdigest(),
         info=first_info,
+        spec=spec,
+        limits=limits,
     )
 
 
@@ -116,29 +182,6 @@ def record_files(patterns: str, flag: str) -> list[str]:
       UserError: A pattern matches no file.
     """
     return expand_globs(patterns, flag, is_record_name)
-
-
-def _check_first_record(path: str, compression: str, spec: FeatureSpec) -> None:
-    example = tf.train.Example()
-    for record in _records(path, compression):
-        example.ParseFromString(record)
-        break
-    else:
-        raise UserError(f"{path}: no records in it.")
-    for name, feature in spec.items():
-        if name not in example.features.feature:
-            raise UserError(
-                f'{path}: its records have no feature "{name}"; they have '
-                f"{', '.join(sorted(example.features.feature))}."
-            )
-        kind = example.features.feature[name].WhichOneof("kind")
-        found = len(getattr(example.features.feature[name], kind or "int64_list").value)
-        expected = int(np.prod(feature.shape))
-        if found != expected:
-            raise UserError(
-                f'{path}: feature "{name}" has {found} values, this run expects {expected}; pass '
-                "the max_seq_length and max_predictions_per_seq the records were made with."
-            )
 
 
 def _records(path: str, compression: str) -> Iterator[bytes]:
@@ -154,28 +197,111 @@ def _records(path: str, compression: str) -> Iterator[bytes]:
         ) from error
 
 
-def _count(path: str, compression: str) -> int:
-    logging.info("%s has no sidecar: counting and checking its records.", path)
-    return sum(1 for _ in _records(path, compression))
+def _check_records(
+    path: str,
+    compression: str,
+    spec: FeatureSpec,
+    limits: Mapping[str, Limit],
+    count: int | None = None,
+) -> None:
+    """Looks at the first `count` records, or at all, one by one; names the first that is bad."""
+    is_empty = True
+    for number, record in enumerate(itertools.islice(_records(path, compression), count), 1):
+        is_empty = False
+        if fault := _fault(record, spec, limits):
+            raise UserError(f"{path}, record {number}: {fault}.")
+    if is_empty:
+        raise UserError(f"{path}: no records in it.")
+
+
+def _fault(record: bytes, spec: FeatureSpec, limits: Mapping[str, Limit]) -> str | None:
+    """What is wrong about one record, if anything."""
+    example = tf.train.Example()
+    try:
+        example.ParseFromString(record)
+    except DecodeError:
+        return "it is no tf.train.Example; pass files of such records"
+    features = example.features.feature
+    for name, feature in spec.items():
+        if name not in features:
+            return f'it has no feature "{name}"; it has {", ".join(sorted(features)) or "none"}'
+        kind = features[name].WhichOneof("kind")
+        values = getattr(features[name], kind or "int64_list").value
+        if len(values) != np.prod(feature.shape, dtype=int):
+            return (
+                f'feature "{name}" has {len(values)} values, this run expects '
+                f"{np.prod(feature.shape, dtype=int)}; pass the max_seq_length and "
+                "max_predictions_per_seq the records were made with"
+            )
+        if kind != ("int64_list" if feature.dtype == tf.int64 else "float_list"):
+            return f'feature "{name}" is a {kind}, this run expects {feature.dtype.name} values'
+        array = np.array(values)
+        bad = np.flatnonzero(~_are_good(array, limits.get(name)))
+        if bad.size:
+            what = "a finite number"
+            if limit := limits.get(name):
+                what = f"0 to {limit.size - 1} ({limit.reason})"
+            return (
+                f'feature "{name}" holds {array[bad[0]]} at position {bad[0]}, expected {what}; '
+                "create the records for this model, or leave this one out"
+            )
+    return None
+
+
+def _are_good(values: np.ndarray, limit: Limit | None) -> np.ndarray:
+    if values.dtype.kind == "f":
+        return np.isfinite(values)
+    return (values >= 0) & (values < limit.size) if limit else np.ones(values.shape, bool)
+
+
+def _checked_count(
+    path: str, compression: str, spec: FeatureSpec, limits: Mapping[str, Limit]
+) -> int:
+    """The number of records, of which each was checked: whole batches at a time, as that is fast."""
+
+    @_as_written
+    def check(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        are_good = [tf.constant(True)]
+        for name, values in tf.io.parse_example(serialized, dict(spec)).items():
+            if values.dtype.is_floating:
+                are_good.append(tf.reduce_all(tf.math.is_finite(values)))
+            elif name in limits:
+                are_good.append(tf.reduce_min(values) >= 0)
+                are_good.append(tf.reduce_max(values) < limits[name].size)
+        return tf.size(serialized), tf.reduce_all(are_good)
+
+    records = _interleaved([path], [compression], cycle=1).batch(_CHECKED_ROWS)
+    records = records.map(check, num_parallel_calls=PARALLEL_CALLS).with_options(_options())
+    count = 0
+    try:
+        for num_rows, are_good in records:
+            if not are_good:
+                break
+            count += int(num_rows)
+        else:
+            return count
+    except _RECORD_ERRORS as error:
+        logging.debug("%s", error)
+    _check_records(path, compression, spec, limits)
+    raise UserError(f"{path}: TensorFlow cannot parse its records; create the file again.")
 
 
 @contextlib.contextmanager
 def damage_named(*record_sets: RecordSet) -> Iterator[None]:
-    """Turns the reader's error about a damaged record into one that names file and record.
+    """Turns the error about a bad record into one that names file and record.
 
-    Only the size of a file with a sidecar is checked before a run; a flipped bit shows up when its
-    record is read, and then the files are looked through for it.
+    Of files with a sidecar only size, digest and first record are checked before a run; what else
+    may be wrong shows up when a record is read or used, and then the files are looked through.
 
     Raises:
-      UserError: In place of the reader's error.
+      UserError: In place of the reader's or the model's error.
     """
     try:
         yield
-    except tf.errors.DataLossError:
+    except _RECORD_ERRORS:
         for records in record_sets:
             for path, compression in zip(records.files, records.compressions, strict=True):
-                for _ in _records(path, compression):
-                    pass
+                _check_records(path, compression, records.spec, records.limits)
         raise
 
 

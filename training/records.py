@@ -33,6 +33,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import (
     atomic_output,
+    compression_of,
     exists,
     file_size,
     last_change,
@@ -173,6 +174,29 @@ def read_sidecar(
         return None
     kinds = {"num_examples": COUNT, **(kinds or {})}
     return read_object(path, kinds, required, remedy=f"create {record_path} again")
+
+
+def record_compression(path: str) -> str:
+    """How a record file is compressed: "", "GZIP" or "ZLIB", told by its content.
+
+    Raises:
+      UserError: In a way that TensorFlow does not read.
+    """
+    with open_binary(path, decompress=False) as file:
+        head = file.read(12)
+    if head == _frame_head(int.from_bytes(head[:8], "little")):
+        return ""
+    kind = compression_of(head)
+    if kind == "gzip":
+        return "GZIP"
+    if kind:
+        raise UserError(
+            f"{path} is compressed with {kind}, which TensorFlow does not read in records; unpack it "
+            "or compress it with gzip."
+        )
+    # A zlib stream begins with its method, 8, and a check of two bytes.
+    is_zlib = len(head) > 1 and head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
+    return "ZLIB" if is_zlib else ""
 
 
 def records_digest(record_path: str) -> str:

@@ -46,7 +46,7 @@ from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from modeling.tokenization import FullTokenizer
 from pretraining.corpus import TEXT, build_token_store
 from training.classifier_records import encode_rows, feature_spec
-from training.input import damage_named, evaluation_batches, open_records
+from training.input import damage_named, evaluation_batches, open_records, value_limits
 from training.records import (
     RecordWriter,
     read_sidecar,
@@ -208,7 +208,10 @@ def write_records(folder: pathlib.Path) -> None:
 
 def read_records(folder: pathlib.Path) -> None:
     spec = feature_spec(8)
-    records = open_records(f"{folder}/*.tfrecord", "input_file", spec, {"max_seq_length": 8})
+    limits = value_limits(CONFIG, len(LABELS))
+    records = open_records(
+        f"{folder}/*.tfrecord", "input_file", spec, {"max_seq_length": 8}, limits
+    )
     with damage_named(records):
         batches = list(evaluation_batches(records, spec, 5))
     rows = np.concatenate([b["row"].numpy()[b["is_real_row"].numpy() > 0] for b in batches])

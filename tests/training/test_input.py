@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import itertools
 import json
+import lzma
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from common.errors import UserError
 from training import input as pipeline
 from training.input import (
     LENGTH_MULTIPLE,
+    Limit,
     RecordSet,
     array_batches,
     damage_named,
@@ -281,7 +285,7 @@ def test_missing_feature(tmp_path: Path) -> None:
     features = rows(0, 3)
     del features["segment_ids"]
     path = write(tmp_path / "a.tfrecord", features)
-    with pytest.raises(UserError, match=r'a\.tfrecord: .*no feature "segment_ids"; they have inp'):
+    with pytest.raises(UserError, match=r'a\.tfrecord.*no feature "segment_ids"; it has inp'):
         open_records(path, "input_file", SPEC, {})
 
 
@@ -289,7 +293,9 @@ def test_other_length(tmp_path: Path) -> None:
     features = rows(0, 3)
     features["input_mask"] = features["input_mask"][:, :-1]
     path = write(tmp_path / "a.tfrecord", features)
-    with pytest.raises(UserError, match='a.tfrecord: feature "input_mask" has 39 .* expects 40'):
+    with pytest.raises(
+        UserError, match='a.tfrecord, record 1: feature "input_mask" has 39 .* expects 40'
+    ):
         open_records(path, "input_file", SPEC, {})
 
 
@@ -383,6 +389,100 @@ def test_sidecars_are_no_records(tmp_path: Path, pattern: str) -> None:
         (tmp_path / "soft_labels.json").write_text("{}")
     records = open_records(pattern.format(tmp_path), "input_file", SPEC, {})
     assert (records.files, records.num_examples) == ((path, second), 7)
+
+
+LIMITS = {"label_ids": Limit(1000, "labels"), "segment_ids": Limit(2, "the type_vocab_size")}
+
+
+@pytest.mark.parametrize("has_sidecar", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("label_ids", 1000, r"holds 1000 at position 0, expected 0 to 999 \(labels\)"),
+        ("label_ids", 2**32, r"holds 4294967296 at position 0"),
+        ("segment_ids", 2, r"holds 2 at position 0, expected 0 to 1 \(the type_vocab_size\)"),
+        ("weights", np.nan, "holds nan at position 0, expected a finite number"),
+        ("weights", -np.inf, "holds -inf at position 0"),
+        ("label_ids", None, "no feature .label_ids.; it has input_ids, "),
+        ("weights", None, "no feature .weights.; it has input_ids, "),
+        ("input_ids", "longer", 'feature "input_ids" has 41 values, this run expects 40'),
+        (
+            "input_ids",
+            "float",
+            'feature "input_ids" is a float_list, this run expects int64 values',
+        ),
+        ("weights", "shorter", 'feature "weights" has 2 values, this run expects 3'),
+    ],
+)
+def test_bad_record_is_named_by_file_and_number(
+    tmp_path: Path, has_sidecar: bool, name: str, value: object, message: str
+) -> None:
+    """Files of another tool are looked through at once; of our own, what fails is looked for."""
+    write(tmp_path / "a.tfrecord", rows(0, 700))
+    bad = rows(600, 1)
+    if value is None:
+        del bad[name]
+    elif value == "longer":
+        bad[name] = np.pad(bad[name], ((0, 0), (0, 1)))
+    elif value == "shorter":
+        bad[name] = bad[name][:, 1:]
+    elif value == "float":
+        bad[name] = bad[name].astype(np.float32)
+    else:
+        bad[name][0, ...] = value
+    path = str(tmp_path / "b.tfrecord")
+    with RecordWriter(path) as writer:
+        for features in (rows(0, 600), bad, rows(601, 99)):
+            writer.write_many(serialize_examples(features))
+    message = rf"b\.tfrecord, record 601: .*{message}"
+    if has_sidecar:
+        write_sidecar(path, {"num_examples": 700})
+        records = open_records(f"{tmp_path}/*.tfrecord", "input_file", SPEC, {}, LIMITS)
+        with pytest.raises(UserError, match=message), damage_named(records):
+            raise tf.errors.InvalidArgumentError(
+                None, None, "indices[3,4] = 1000 is not in [0, 96)"
+            )
+    else:
+        with pytest.raises(UserError, match=message):
+            open_records(f"{tmp_path}/*.tfrecord", "input_file", SPEC, {}, LIMITS)
+
+
+def test_bad_first_record_of_a_file_with_a_sidecar(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", rows(999, 2))
+    open_records(path, "input_file", SPEC, {}, {"label_ids": Limit(1000, "labels")})
+    with pytest.raises(UserError, match=r"a\.tfrecord, record 1: .*holds 999 .* 0 to 998"):
+        open_records(path, "input_file", SPEC, {}, {"label_ids": Limit(999, "labels")})
+
+
+def test_records_that_are_no_examples(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.tfrecord")
+    with RecordWriter(path) as writer:
+        writer.write_many([*serialize_examples(rows(0, 9)), b"\xff" * 9])
+    with pytest.raises(UserError, match=r"a\.tfrecord, record 10: it is no tf.train.Example"):
+        open_records(path, "input_file", SPEC, {})
+
+
+@pytest.mark.parametrize("compression", ["GZIP", "ZLIB", ""])
+@pytest.mark.parametrize("name", ["a.tfrecord", "a.gz"])
+def test_compression_is_told_by_the_content(tmp_path: Path, compression: str, name: str) -> None:
+    path = str(tmp_path / name)
+    with tf.io.TFRecordWriter(path, compression) as writer:
+        for record in serialize_examples(rows(0, 9)):
+            writer.write(record)
+    records = open_records(path, "input_file", SPEC, {})
+    assert (records.compressions, records.num_examples) == ((compression,), 9)
+    [batch] = evaluation_batches(records, SPEC, 9)
+    np.testing.assert_array_equal(batch["label_ids"], np.arange(9))
+
+
+@pytest.mark.parametrize(("module", "kind"), [(bz2, "bzip2"), (lzma, "xz")])
+def test_compression_that_tensorflow_cannot_read(tmp_path: Path, module: Any, kind: str) -> None:
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(module.compress(Path(write(path, rows(0, 9))).read_bytes()))
+    with pytest.raises(
+        UserError, match=rf"a\.tfrecord is compressed with {kind}, which TensorFlow"
+    ):
+        open_records(str(path), "input_file", SPEC, {})
 
 
 def test_digest_is_that_of_the_content(tmp_path: Path) -> None:
