@@ -83,6 +83,7 @@ def main(_: Sequence[str]) -> None:
     import os
 
     from common.files import new_folder
+    from common.outputs import Input, check_folder_apart
     from modeling.conversion import (
         CLASSIFIER_WEIGHTS,
         label_order,
@@ -103,6 +104,8 @@ def main(_: Sequence[str]) -> None:
         raise UserError(
             f"--input_format={FLAGS.input_format}, but {stored.path} has the form {stored.form}."
         )
+    inputs = [Input("input_path", stored.folder or ".")]
+    check_folder_apart("output_dir", FLAGS.output_dir, inputs)
     sources = resolve_model(
         FLAGS.bert_config_file, FLAGS.vocab_file, stored.path, FLAGS.do_lower_case
     )

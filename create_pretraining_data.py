@@ -42,9 +42,10 @@ from collections.abc import Sequence
 from absl import flags
 
 from common.errors import UserError
-from common.files import expand_globs, is_folder, scratch_folder, sha256_file
+from common.files import expand_globs, scratch_folder, sha256_file
+from common.outputs import check_files_apart, lock_files
 from training import cli
-from training.flags import beam_options, define_beam_flags
+from training.flags import beam_options, define_beam_flags, define_start_over_flag
 
 FLAGS = flags.FLAGS
 
@@ -59,6 +60,10 @@ flags.DEFINE_string(
     "output_file", None, "TFRecord files, separated by commas; examples go to them in turn."
 )
 flags.DEFINE_bool("gzip_compress", False, "Write GZIP-compressed TFRecords, about 3 times smaller.")
+define_start_over_flag(
+    "Replace records of the same names that were made from other text or with other settings. "
+    "Without it, such a command is refused."
+)
 
 # Text.
 flags.DEFINE_enum(
@@ -108,7 +113,7 @@ def main(argv: Sequence[str]) -> None:
     from modeling.tokenization import FullTokenizer
     from pretraining.corpus import TEXT, TRANSFER_SET, build_token_store
     from pretraining.records import InstanceOptions, write_records
-    from training.records import RecordWriter, is_finished, write_sidecar
+    from training.records import RecordWriter, check_replaceable, is_finished, write_sidecar
     from training.tables import read_transfer_texts
 
     beam = beam_options(FLAGS)
@@ -134,7 +139,8 @@ def main(argv: Sequence[str]) -> None:
                 "transfer set are always split, pairs never."
             )
         read_transfer_texts(input_files)  # Says at once if a name is not that of a transfer set.
-    output_files = parse_output_files(FLAGS.output_file, input_files)
+    output_files = parse_output_files(FLAGS.output_file, [*input_files, FLAGS.vocab_file])
+    lock_files("output_file", output_files)
     tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
     made_from = {
         "gzip_compress": FLAGS.gzip_compress,
@@ -144,15 +150,15 @@ def main(argv: Sequence[str]) -> None:
         "do_sentence_split": FLAGS.do_sentence_split,
         "vocab_size": tokenizer.vocab_size,
         "vocab_sha256": tokenizer.sha256,
-        "input_files": input_files,
         "input_sha256": list(map(sha256_file, input_files)),
         "num_output_files": len(output_files),
     }
-    if all(
-        is_finished(path, {**made_from, "output_file": i}) for i, path in enumerate(output_files)
-    ):
+    made = {path: {**made_from, "output_file": i} for i, path in enumerate(output_files)}
+    if all(is_finished(path, info) for path, info in made.items()):
         logging.info("%s: finished already and not damaged.", ", ".join(output_files))
         return
+    for path, info in made.items():
+        check_replaceable(path, info, FLAGS.start_over)
 
     if beam:
         from pretraining import beam_pipeline
@@ -187,11 +193,11 @@ def main(argv: Sequence[str]) -> None:
             write_records(store, tokenizer, options, writers, num_processes)
         counts = [writer.num_records for writer in writers]
 
-    for i, (path, num_records) in enumerate(zip(output_files, counts, strict=True)):
+    for path, num_records in zip(output_files, counts, strict=True):
         info = {
             "num_examples": num_records,
-            **made_from,
-            "output_file": i,
+            **made[path],
+            "input_files": input_files,
             "num_documents": store.num_documents,
             "num_sentences": store.num_sentences,
             "num_tokens": store.num_tokens,
@@ -208,16 +214,7 @@ def parse_output_files(paths: str, input_files: Sequence[str]) -> list[str]:
     output_files = [path.strip() for path in paths.split(",") if path.strip()]
     if not output_files:
         raise UserError(f'--output_file: "{paths}" names no file.')
-    taken = {os.path.realpath(path) for path in input_files}
-    for path in output_files:
-        if os.path.realpath(path) in taken:
-            raise UserError(
-                f'--output_file: "{path}" is named twice, or is an input file as well; give every '
-                "output a name of its own."
-            )
-        if is_folder(path):
-            raise UserError(f'--output_file: "{path}" is a folder; name a file in it.')
-        taken.add(os.path.realpath(path))
+    check_files_apart("output_file", output_files, input_files)
     return output_files
 
 

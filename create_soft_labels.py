@@ -24,10 +24,12 @@ from training.flags import (
     TASK_FLAGS,
     define_device_flags,
     define_model_flags,
+    define_start_over_flag,
     define_task_flags,
     define_text_flags,
     device_options,
     flag_values,
+    input_folders,
 )
 
 FLAGS = flags.FLAGS
@@ -44,6 +46,10 @@ define_text_flags()
 
 ## The output
 flags.DEFINE_integer("examples_per_shard", 10000, "Examples per output file.", lower_bound=1)
+define_start_over_flag(
+    "Replace a set in --output_dir that was made from other text, by another teacher or with other "
+    "settings. Without it, such a command is refused."
+)
 flags.DEFINE_list(
     "hidden_state_layers",
     None,
@@ -63,7 +69,7 @@ flags.DEFINE_integer(
 )
 define_device_flags()
 
-# What decides the content of the shards; a set is not continued with other values.
+# Where the texts come from and how they are cut into files, for the record.
 SET_FLAGS = [
     "input_file",
     *TASK_FLAGS,
@@ -85,9 +91,11 @@ def main(_: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from classification.tasks import check_label_flags, get_task
-    from common.files import expand_globs, make_folder
+    from common.files import expand_globs
+    from common.outputs import Input, check_folder_apart, lock_folder
     from distillation.patience import parse_layers, teacher_outputs
     from distillation.soft_labels import (
+        TransferDigest,
         TransferExample,
         check_earlier_shards,
         check_pairs,
@@ -150,6 +158,9 @@ def main(_: Sequence[str]) -> None:
 
     # The transfer set. Column flags belong to the task when there is one.
     paths = expand_globs(FLAGS.input_file, "input_file") if FLAGS.input_file else []
+    inputs = [Input("input_file", path) for path in paths]
+    inputs += input_folders(FLAGS, ("init_checkpoint", "data_dir"))
+    check_folder_apart("output_dir", FLAGS.output_dir, inputs)
     columns = (None, None) if task else (FLAGS.text_a, FLAGS.text_b)
 
     def transfer_set() -> Iterator[TransferExample]:
@@ -164,6 +175,7 @@ def main(_: Sequence[str]) -> None:
     # A first pass over the text finds every error in it before any labelling.
     num_examples = num_labelled = 0
     are_pairs = False
+    digest = TransferDigest()
     for example in transfer_set():
         is_pair = example.text_b is not None
         if num_examples:
@@ -172,6 +184,7 @@ def main(_: Sequence[str]) -> None:
         are_pairs = is_pair
         num_examples += 1
         num_labelled += example.label_id is not None
+        digest.add(example)
     if not num_examples:
         raise UserError(f"--input_file={FLAGS.input_file}: no text in these files.")
 
@@ -181,7 +194,8 @@ def main(_: Sequence[str]) -> None:
 
     chief = is_chief(strategy)
     if chief:
-        make_folder(FLAGS.output_dir)
+        part = f"{shard_index}-of-{FLAGS.num_shards}" if FLAGS.num_shards > 1 else None
+        lock_folder("output_dir", FLAGS.output_dir, part)
     description = {
         "labels": list(labels),
         "hidden_state_layers": layers,
@@ -190,9 +204,11 @@ def main(_: Sequence[str]) -> None:
         "vocab_sha256": sources.tokenizer.sha256,
         "teacher_config": sources.config.to_dict(),
         "teacher_weights_sha256": weights_digest(variable_values(teacher.trainable_variables)),
-        "flags": flag_values(FLAGS, SET_FLAGS),
+        "transfer_set_sha256": digest.hexdigest(),
+        "examples_per_shard": FLAGS.examples_per_shard,
+        "precision": FLAGS.precision,
     }
-    check_earlier_shards(FLAGS.output_dir, description)
+    check_earlier_shards(FLAGS.output_dir, description, FLAGS.start_over)
     predictor = Predictor(teacher_outputs(teacher, layers), strategy)
     counts, digests = [], []
     with tqdm(total=num_examples, unit=" examples", desc="Soft labels") as progress:
@@ -228,8 +244,9 @@ def main(_: Sequence[str]) -> None:
         )
         return
     if chief:
+        described = {**description, "flags": flag_values(FLAGS, SET_FLAGS)}
         write_manifest(
-            FLAGS.output_dir, counts, num_labelled, are_pairs, description, software_versions()
+            FLAGS.output_dir, counts, num_labelled, are_pairs, described, software_versions()
         )
     logging.info("%d examples in %d shards in %s.", num_examples, len(counts), FLAGS.output_dir)
 

@@ -25,13 +25,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 from common.errors import MissingFileError, UserError
-from common.files import is_folder
+from common.outputs import check_files_apart, lock_files
 from training import cli
 from training.flags import beam_options, define_beam_flags, flag_values
 
@@ -150,7 +150,8 @@ def main(_: Sequence[str]) -> None:
     ]
     are_pairs = all_pairs(sources)
     paths = subset_paths(FLAGS.output_file, FLAGS.sizes, are_pairs)
-    check_no_input(paths, [source.name for source in [*sources, *excluded]])
+    check_files_apart("output_file", list(paths), [source.name for source in [*sources, *excluded]])
+    lock_files("output_file", paths)
     leak_index = LeakIndex(excluded)
     if not excluded:
         logging.warning("No --exclude_file or --exclude_task, so no search for dev and test texts.")
@@ -256,18 +257,6 @@ def _task_texts(file: TaskFile, folder: str, task_name: str) -> Iterator[Text]:
     _, examples = file.open(folder, task_name)
     for example in examples:
         yield example.source, example.text_a, example.text_b
-
-
-def check_no_input(paths: Iterable[str], source_names: Sequence[str]) -> None:
-    """UserError if an output is the file of a source, or a folder."""
-    inputs = {os.path.realpath(name) for name in source_names}
-    for path in paths:
-        if os.path.realpath(path) in inputs:
-            raise UserError(
-                f'--output_file: "{path}" is an input file as well; choose another name.'
-            )
-        if is_folder(path):
-            raise UserError(f'--output_file: "{path}" is a folder; choose another name.')
 
 
 def report_leaks(leaks: LeakReport, drop_leaks: bool, allow_leaks: bool) -> None:

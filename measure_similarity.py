@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from common.outputs import check_files_apart, lock_files
 from training import cli
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ def main(_: Sequence[str]) -> None:
     sources = {name: file_sources(paths[name], FLAGS.text_a, FLAGS.text_b) for name in paths}
     for source in [*sources["corpus_a"], *sources["corpus_b"]]:
         first_text(source)
+    if FLAGS.output_file:
+        check_files_apart(
+            "output_file", [FLAGS.output_file], [*paths["corpus_a"], *paths["corpus_b"]]
+        )
+        lock_files("output_file", [FLAGS.output_file])
+
     num_processes = FLAGS.num_processes or os.cpu_count() or 1
 
     with contextlib.ExitStack() as stack:

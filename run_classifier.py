@@ -18,11 +18,14 @@ from collections.abc import Sequence
 from absl import flags
 
 from common.errors import UserError
+from common.outputs import check_folder_apart
 from training import cli
 from training.flags import (
     FINE_TUNING_FLAGS,
+    MODEL_SOURCE_FLAGS,
     TASK_FLAGS,
     check_early_stopping,
+    claim_output_dir,
     define_device_flags,
     define_epoch_flags,
     define_initialization_flags,
@@ -33,6 +36,7 @@ from training.flags import (
     device_options,
     flag_values,
     initial_weights,
+    input_folders,
     run_options,
 )
 
@@ -65,8 +69,8 @@ define_epoch_flags()
 ## Devices
 define_device_flags()
 
-# What decides the weights of a run; it is not continued with other values.
-IDENTITY_FLAGS = [*TASK_FLAGS, *FINE_TUNING_FLAGS]
+# What the model folder records.
+RECORDED_FLAGS = [*TASK_FLAGS, *MODEL_SOURCE_FLAGS, *FINE_TUNING_FLAGS]
 
 
 def main(_: Sequence[str]) -> None:
@@ -84,6 +88,8 @@ def main(_: Sequence[str]) -> None:
     from classification.evaluation import (
         TaskSet,
         evaluate_task,
+        evaluation_part,
+        task_content,
         write_eval_results,
         write_task_sets,
         write_test_results,
@@ -93,15 +99,17 @@ def main(_: Sequence[str]) -> None:
     from classification.tasks import get_task
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model
+    from training.identity import check_identity
     from training.loop import Predictor
     from training.run import (
+        TRAIN_OR_LEAVE_OUT,
         Evaluation,
         load_trained_weights,
+        run_identity,
         run_training,
         trained_checkpoint,
         write_trained_model,
     )
-    from training.run_state import check_run_config
     from training.strategy import check_batch_size, chief_first, create_strategy
 
     strategy = create_strategy(device_options(FLAGS))
@@ -117,13 +125,25 @@ def main(_: Sequence[str]) -> None:
         FLAGS.bert_config_file, FLAGS.vocab_file, start, FLAGS.do_lower_case, FLAGS.max_seq_length
     )
     check_labels(sources.labels, task.labels, f"the model {start}")
-    if FLAGS.do_train:
-        weights = initial_weights(FLAGS, sources.config)
-        check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS), strategy)
     with strategy.scope():
         model = ClassifierModel(
             sources.config, task.num_outputs, FLAGS.precision, FLAGS.random_seed
         )
+
+    # The run, which must be the one that the folder holds if it holds any.
+    claim_output_dir(FLAGS, strategy, FLAGS.do_train)
+    if FLAGS.do_train:
+        task.check_has(FLAGS.do_train, FLAGS.do_eval, FLAGS.do_predict)
+        weights = initial_weights(FLAGS, sources.config)
+        identity = run_identity(
+            sources,
+            model,
+            weights,
+            {"labels": task.labels, **flag_values(FLAGS, FINE_TUNING_FLAGS)},
+            {"training data": task_content(task, task.train, FLAGS.data_dir)},
+            evaluation_part(task, FLAGS.data_dir) if FLAGS.do_eval else None,
+        )
+        check_identity(FLAGS.output_dir, identity, strategy, FLAGS.start_over)
 
     # The records, and what a submission needs, before any training.
     with chief_first(strategy) as chief:
@@ -140,6 +160,8 @@ def main(_: Sequence[str]) -> None:
         )
     submission = None
     if FLAGS.make_glue_submission:
+        data = input_folders(FLAGS, ("data_dir",))
+        check_folder_apart("submission_dir", FLAGS.submission_dir, data)
         submission = GlueSubmission(FLAGS.submission_dir, task, FLAGS.data_dir)
 
     predictor = Predictor(model, strategy)
@@ -152,7 +174,8 @@ def main(_: Sequence[str]) -> None:
             "task_name": task.name,
             "labels": list(task.labels),
         }
-        write_trained_model(folder, model, sources, step, flag_values(FLAGS, IDENTITY_FLAGS), info)
+        recorded = flag_values(FLAGS, RECORDED_FLAGS)
+        write_trained_model(folder, model, sources, step, recorded, identity, info)
 
     final = None
     if FLAGS.do_train:
@@ -176,12 +199,13 @@ def main(_: Sequence[str]) -> None:
             functools.partial(evaluate, sets.dev[0]) if FLAGS.do_eval else None,
         )
     else:
-        step = load_trained_weights(model, start)
+        step = load_trained_weights(model, start, TRAIN_OR_LEAVE_OUT)
     # Training ends with an evaluation on the first development set; it is not repeated.
     evaluations = [final] if final else []
     evaluations += [evaluate(dev_set) for dev_set in sets.dev[len(evaluations) :]]
     if chief:
-        write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step)
+        evaluated = FLAGS.output_dir if FLAGS.do_train else start
+        write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step, evaluated)
     predictions = write_test_results(
         predictor, task, sets.test, FLAGS.predict_batch_size, FLAGS.output_dir
     )

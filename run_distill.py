@@ -22,8 +22,10 @@ from common.errors import UserError
 from training import cli
 from training.flags import (
     FINE_TUNING_FLAGS,
+    MODEL_SOURCE_FLAGS,
     TASK_FLAGS,
     check_early_stopping,
+    claim_output_dir,
     define_device_flags,
     define_epoch_flags,
     define_initialization_flags,
@@ -89,15 +91,10 @@ define_epoch_flags()
 ## Devices
 define_device_flags()
 
-# What decides the weights of a run; it is not continued with other values.
-IDENTITY_FLAGS = [
-    "input_file",
-    "temperature",
-    "hard_label_weight",
-    "patience_weight",
-    "patience_layers",
-    *FINE_TUNING_FLAGS,
-]
+# What decides the weights of a run, with its data and model.
+LOSS_FLAGS = ["temperature", "hard_label_weight", "patience_weight", "patience_layers"]
+# What the model folder records.
+RECORDED_FLAGS = ["input_file", *MODEL_SOURCE_FLAGS, *LOSS_FLAGS, *FINE_TUNING_FLAGS]
 
 
 def main(_: Sequence[str]) -> None:
@@ -120,6 +117,7 @@ def main(_: Sequence[str]) -> None:
         TaskSet,
         TaskSets,
         evaluate_task,
+        evaluation_part,
         write_eval_results,
         write_task_sets,
         write_test_results,
@@ -131,6 +129,7 @@ def main(_: Sequence[str]) -> None:
     from modeling.heads import ClassifierModel
     from modeling.model_folder import check_labels, resolve_text_model
     from training.classifier_records import num_outputs
+    from training.identity import Part, check_identity
     from training.input import (
         damage_named,
         evaluation_batches,
@@ -142,13 +141,14 @@ def main(_: Sequence[str]) -> None:
     from training.loop import Predictor
     from training.reporting import write_results
     from training.run import (
+        TRAIN_OR_LEAVE_OUT,
         Evaluation,
         load_trained_weights,
+        run_identity,
         run_training,
         trained_checkpoint,
         write_trained_model,
     )
-    from training.run_state import check_run_config
     from training.strategy import (
         check_batch_size,
         chief_first,
@@ -160,9 +160,9 @@ def main(_: Sequence[str]) -> None:
     strategy = create_strategy(device_options(FLAGS))
     check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
+    input_files = record_files(FLAGS.input_file, "input_file")
 
     # The soft labels, the student and the task.
-    input_files = record_files(FLAGS.input_file, "input_file")
     manifest = read_manifest(input_files)
     labels = manifest["labels"]
     if not labels and FLAGS.temperature != 1:
@@ -199,8 +199,8 @@ def main(_: Sequence[str]) -> None:
     eval_records = None
     if FLAGS.eval_file and FLAGS.do_eval:
         eval_files = record_files(FLAGS.eval_file, "eval_file")
-        held_out = read_manifest(eval_files)
-        check_labels(held_out["labels"], labels, f"--eval_file={FLAGS.eval_file}")
+        held_out_set = read_manifest(eval_files)
+        check_labels(held_out_set["labels"], labels, f"--eval_file={FLAGS.eval_file}")
         eval_records = open_records(eval_files, "eval_file", spec, expected, limits)
     with strategy.scope():
         student = ClassifierModel(
@@ -222,11 +222,26 @@ def main(_: Sequence[str]) -> None:
         for file in (*task.dev * FLAGS.do_eval, *task.test * FLAGS.do_predict):
             pairs = task.has_pairs(file, FLAGS.data_dir)
             check_pairs(manifest.get("are_pairs"), pairs, soft_labels, f"task {task.name}")
+    # The run, which must be the one that the folder holds if it holds any.
+    claim_output_dir(FLAGS, strategy, FLAGS.do_train, input_files)
     if FLAGS.do_train:
-        identity = flag_values(FLAGS, IDENTITY_FLAGS)
-        identity["teacher_weights_sha256"] = manifest["teacher_weights_sha256"]
         weights = initial_weights(FLAGS, sources.config)
-        check_run_config(FLAGS.output_dir, identity, strategy)
+        evaluation = None
+        if FLAGS.do_eval:
+            evaluation = evaluation_part(task, FLAGS.data_dir) if task else Part({}, {})
+            if eval_records:
+                held_out = {"held-out soft labels": eval_records.content("eval_file")}
+                evaluation = Part(evaluation.values, {**evaluation.contents, **held_out})
+        identity = run_identity(
+            sources,
+            student,
+            weights,
+            {"labels": labels, **flag_values(FLAGS, [*LOSS_FLAGS, *FINE_TUNING_FLAGS])},
+            {"soft labels": records.content("input_file")},
+            evaluation,
+        )
+        check_identity(FLAGS.output_dir, identity, strategy, FLAGS.start_over)
+
     sets = TaskSets()
     if task:
         with chief_first(strategy) as chief:
@@ -263,9 +278,8 @@ def main(_: Sequence[str]) -> None:
             "labels": labels,
             "teacher_weights_sha256": manifest["teacher_weights_sha256"],
         }
-        write_trained_model(
-            folder, student, sources, step, flag_values(FLAGS, IDENTITY_FLAGS), info
-        )
+        recorded = flag_values(FLAGS, RECORDED_FLAGS)
+        write_trained_model(folder, student, sources, step, recorded, identity, info)
 
     first_dev_set = sets.dev[0] if sets.dev else None
     final = None
@@ -287,17 +301,18 @@ def main(_: Sequence[str]) -> None:
             functools.partial(evaluate_student, first_dev_set) if FLAGS.do_eval else None,
         )
     else:
-        step = load_trained_weights(student, start)
+        step = load_trained_weights(student, start, TRAIN_OR_LEAVE_OUT)
     # Training ends with an evaluation; it is not repeated.
     if FLAGS.do_eval and final is None:
         final = evaluate_student(first_dev_set)
+    evaluated = FLAGS.output_dir if FLAGS.do_train else start
     if final and task is None and is_chief(strategy):
         results = {"global_step": step, **final.metrics}
-        write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
+        write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results, evaluated)
     if task is not None:
         evaluations = [final, *map(evaluate_student, sets.dev[1:])] if final else []
         if is_chief(strategy):
-            write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step)
+            write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step, evaluated)
         write_test_results(predictor, task, sets.test, FLAGS.predict_batch_size, FLAGS.output_dir)
 
 

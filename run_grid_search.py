@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
+from training.flags import define_start_over_flag
 
 FLAGS = flags.FLAGS
 
@@ -41,6 +42,10 @@ flags.DEFINE_list(
     "seeds",
     ["1", "2", "3", "4", "5"],
     "Seeds of the runs with the best setting; the whole grid is run with the first.",
+)
+define_start_over_flag(
+    "Do runs again whose flags, or the content of whose files, are others than when they were "
+    "finished. Without it, such a change is refused."
 )
 flags.DEFINE_integer("jobs", 1, "Runs at a time; they share the cores.", lower_bound=1)
 
@@ -69,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
         seeds=parse_values("seeds", FLAGS.seeds, int),
         predict=predict,
     )
-    results = search(grid, FLAGS.jobs)
+    results = search(grid, FLAGS.jobs, FLAGS.start_over)
     print(write_report(grid, results), end="")
 
 

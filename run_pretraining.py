@@ -25,6 +25,9 @@ from absl import flags
 from common.errors import UserError
 from training import cli
 from training.flags import (
+    MODEL_SOURCE_FLAGS,
+    RUN_FLAGS,
+    claim_output_dir,
     define_device_flags,
     define_initialization_flags,
     define_model_flags,
@@ -100,28 +103,16 @@ flags.DEFINE_integer("max_eval_steps", 100, "Batches to evaluate at most.", lowe
 ## Devices
 define_device_flags()
 
-# What decides the weights of a run; it is not continued with other values.
-IDENTITY_FLAGS = [
-    "bert_config_file",
-    "init_checkpoint",
-    "init_strategy",
-    "init_layers",
-    "input_file",
-    "vocab_file",
-    "max_seq_length",
-    "max_predictions_per_seq",
-    "teacher",
+TEACHER_FLAGS = [
     "teacher_temperature",
     "soft_masked_lm_weight",
     "masked_lm_weight",
     "cosine_weight",
-    "train_batch_size",
-    "learning_rate",
-    "num_warmup_steps",
-    "gradient_accumulation_steps",
-    "random_seed",
-    "precision",
 ]
+# What decides the weights of a run, with its data and model.
+TRAINING_FLAGS = ["max_predictions_per_seq", "num_warmup_steps", *RUN_FLAGS]
+# What the model folder records.
+RECORDED_FLAGS = ["input_file", "teacher", *MODEL_SOURCE_FLAGS, *TEACHER_FLAGS, *TRAINING_FLAGS]
 
 
 def main(_: Sequence[str]) -> None:
@@ -134,21 +125,31 @@ def main(_: Sequence[str]) -> None:
     from modeling.model_folder import check_max_seq_length, resolve_model
     from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
     from pretraining.objective import PretrainingObjective, feature_spec
-    from training.input import damage_named, evaluation_batches, open_records, value_limits
+    from training.identity import Part, check_identity
+    from training.input import (
+        damage_named,
+        evaluation_batches,
+        open_records,
+        record_files,
+        value_limits,
+    )
     from training.loop import evaluate
     from training.reporting import write_results
     from training.run import (
+        TRAIN_OR_LEAVE_OUT,
         Evaluation,
         load_trained_weights,
+        model_content,
+        run_identity,
         run_training,
         trained_checkpoint,
         write_trained_model,
     )
-    from training.run_state import check_run_config
     from training.strategy import check_batch_size, create_strategy, is_chief
 
     strategy = create_strategy(device_options(FLAGS))
     check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
+    input_files = record_files(FLAGS.input_file, "input_file")
 
     # The model and its vocabulary.
     start = FLAGS.init_checkpoint
@@ -166,7 +167,7 @@ def main(_: Sequence[str]) -> None:
         "vocab_sha256": sources.vocab_sha256,
     }
     limits = value_limits(sources.config)
-    records = open_records(FLAGS.input_file, "input_file", spec, expected, limits)
+    records = open_records(input_files, "input_file", spec, expected, limits)
     eval_records = records
     if FLAGS.eval_file:
         eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected, limits)
@@ -174,6 +175,8 @@ def main(_: Sequence[str]) -> None:
     with strategy.scope():
         model = PretrainingModel(sources.config, FLAGS.precision, FLAGS.random_seed)
         objective = PretrainingObjective(model)
+        values = flag_values(FLAGS, TRAINING_FLAGS)
+        contents = {"training records": records.content("input_file")}
         if FLAGS.teacher and FLAGS.do_train:
             of_teacher = resolve_model(
                 None, sources.vocab_file, FLAGS.teacher, sources.do_lower_case
@@ -188,6 +191,8 @@ def main(_: Sequence[str]) -> None:
                 FLAGS.cosine_weight,
             )
             objective = MaskedLmDistillationObjective(model, teacher, loss)
+            values.update(flag_values(FLAGS, TEACHER_FLAGS))
+            contents["teacher"] = model_content(teacher, FLAGS.teacher)
 
     def evaluate_model() -> Evaluation:
         batches = evaluation_batches(eval_records, spec, FLAGS.eval_batch_size)
@@ -200,12 +205,22 @@ def main(_: Sequence[str]) -> None:
         of_records = ("do_lower_case", "vocab_sha256")
         info = {key: records.info[key] for key in of_records if key in records.info}
         info["training_data"] = records.info
-        write_trained_model(folder, model, sources, step, flag_values(FLAGS, IDENTITY_FLAGS), info)
+        recorded = flag_values(FLAGS, RECORDED_FLAGS)
+        write_trained_model(folder, model, sources, step, recorded, identity, info)
 
+    # The run, which must be the one that the folder holds if it holds any.
+    claim_output_dir(FLAGS, strategy, FLAGS.do_train, input_files)
     final = None
     if FLAGS.do_train:
         weights = initial_weights(FLAGS, sources.config)
-        check_run_config(FLAGS.output_dir, flag_values(FLAGS, IDENTITY_FLAGS), strategy)
+        evaluation = None
+        if FLAGS.do_eval:
+            evaluation = Part(
+                flag_values(FLAGS, ["eval_batch_size", "max_eval_steps"]),
+                {"evaluation records": eval_records.content("eval_file")},
+            )
+        identity = run_identity(sources, model, weights, values, contents, evaluation)
+        check_identity(FLAGS.output_dir, identity, strategy, FLAGS.start_over)
         step, final = run_training(
             objective,
             strategy,
@@ -218,13 +233,14 @@ def main(_: Sequence[str]) -> None:
             group_by_length=False,
         )
     else:
-        step = load_trained_weights(model, start)
+        step = load_trained_weights(model, start, TRAIN_OR_LEAVE_OUT)
     if FLAGS.do_eval:
         # Training ends with an evaluation; it is not repeated.
-        evaluation = final or evaluate_model()
-        results = {"global_step": step, **evaluation.metrics}
+        final = final or evaluate_model()
+        checkpoint = FLAGS.output_dir if FLAGS.do_train else start
+        results = {"global_step": step, **final.metrics}
         if is_chief(strategy):
-            write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results)
+            write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results, checkpoint)
 
 
 if __name__ == "__main__":

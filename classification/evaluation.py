@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from classification.task_files import TaskFile
 from classification.tasks import Task
 from modeling.tokenization import FullTokenizer
 from training.classifier_records import feature_spec, write_classifier_records
+from training.identity import Content, Part
 from training.input import FeatureSpec, RecordSet, evaluation_batches, open_records, read_feature
 from training.loop import Predictor
 from training.reporting import write_results
@@ -94,6 +97,33 @@ def write_task_sets(
     return TaskSets(write(task.train, "train") if train else (), dev_sets, test_sets)
 
 
+def task_content(task: Task, files: Sequence[TaskFile], data_dir: str) -> Content:
+    """The texts and labels of sets of a task, as a part of a run's identity.
+
+    Raises:
+      UserError: A set cannot be read.
+    """
+    digest = hashlib.sha256()
+    count = 0
+    for file in files:
+        for example in task.read_examples(file, data_dir):
+            row = (example.text_a, example.text_b, example.label)
+            digest.update(json.dumps(row).encode())
+            count += 1
+    names = ", ".join(file.name for file in files)
+    return Content(digest.hexdigest(), f"{names} in {data_dir} ({count} rows)")
+
+
+def evaluation_part(task: Task, data_dir: str) -> Part:
+    """What decides which model is the best on a task, as a part of a run's identity.
+
+    Raises:
+      UserError: The development set cannot be read.
+    """
+    content = task_content(task, task.dev[:1], data_dir)
+    return Part({"metrics": task.metrics}, {"development data": content})
+
+
 def output_names(stem: str, files: Sequence[TaskFile]) -> list[str]:
     """`stem` for the first set of a task, and a name of its own for each other."""
     return [stem if i == 0 else f"{stem}_{file.name}" for i, file in enumerate(files)]
@@ -139,6 +169,7 @@ def write_eval_results(
     evaluations: Sequence[Evaluation],
     output_dir: str,
     step: int,
+    checkpoint: str,
 ) -> None:
     """Writes `eval_results.txt` for the first development set, `eval_results_<name>.txt` for others.
 
@@ -147,10 +178,11 @@ def write_eval_results(
       evaluations: Of each of them.
       output_dir: Folder for the results.
       step: `global_step` of the evaluated model.
+      checkpoint: Where that model is.
     """
     for evaluation, (_, name) in zip(evaluations, _named(dev_sets, "eval_results"), strict=True):
         results = {"global_step": step, **evaluation.metrics}
-        write_results(os.path.join(output_dir, f"{name}.txt"), results)
+        write_results(os.path.join(output_dir, f"{name}.txt"), results, checkpoint)
 
 
 def write_test_results(

@@ -89,7 +89,10 @@ def last_change(path: str) -> int:
 
 
 def expand_globs(
-    patterns: str, flag: str, fits: Callable[[str], bool] = lambda path: True
+    patterns: str,
+    flag: str,
+    fits: Callable[[str], bool] = lambda path: True,
+    level: int = logging.INFO,
 ) -> list[str]:
     """The files that a comma-separated list of names, globs and folders stands for, each once.
 
@@ -101,6 +104,7 @@ def expand_globs(
       patterns: The list, as given by a user.
       flag: Where it comes from, for messages.
       fits: Which files in folders and behind globs are wanted; one that is named is always.
+      level: Of what is logged.
 
     Returns:
       The paths, sorted.
@@ -123,13 +127,13 @@ def expand_globs(
             hint = f" ({left_out} of another kind)" if left_out else ""
             raise UserError(f'--{flag}: no file matches "{pattern}"{hint}.')
         if left_out:
-            logging.info('--%s: "%s": %d other files left out.', flag, pattern, left_out)
+            logging.log(level, '--%s: "%s": %d other files left out.', flag, pattern, left_out)
         paths.update(files)
     if not paths:
         raise UserError(f'--{flag}: "{patterns}" names no file.')
     files = sorted(paths)
     if files != wanted:
-        logging.info("--%s: %d files, from %s to %s.", flag, len(files), files[0], files[-1])
+        logging.log(level, "--%s: %d files, from %s to %s.", flag, len(files), files[0], files[-1])
     return files
 
 

@@ -1,8 +1,9 @@
 """Commands that depend on each other, run side by side and never twice.
 
-A stage is one command with a log file. When it succeeds, a marker with the command and its time is
-written; a later call finds the marker and skips the stage. Every script here continues an
-interrupted run of its own, so a stage that was cut off goes on rather than starting over.
+A stage is one command with a log file. When it succeeds, a marker is written: the command, the
+digests of the files it has read, and its time. A later call finds the marker and skips the stage if
+command and files are still the same. Every script here continues an interrupted run of its own, so a
+stage that was cut off goes on rather than starting over.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from common.command_inputs import command_inputs
 from common.errors import UserError
-from common.files import exists, make_folder, read_json, write_json
+from common.files import exists, read_json, remove, write_json
+from common.outputs import lock_folder
 
 # The display is renewed this often on a terminal and in a log file (seconds).
 TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 20.0
@@ -31,18 +35,21 @@ class Stage:
       name: Shown to the user; also the name of the log file and the marker.
       command: Program and arguments.
       needs: Names of the stages that must be finished before.
+      anew: Arguments that make the command replace what an earlier one has left.
     """
 
     name: str
     command: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ("--start_over",)
 
 
 class _Job:
     """A stage that is running."""
 
-    def __init__(self, stage: Stage, log_path: str, threads: int):
+    def __init__(self, stage: Stage, arguments: tuple[str, ...], log_path: str, threads: int):
         self.stage, self.log_path = stage, log_path
+        self.inputs = command_inputs(stage.command)
         self.start = time.monotonic()
         # TensorFlow would otherwise use every core in each of the jobs.
         environment = {
@@ -53,7 +60,7 @@ class _Job:
         }
         with open(log_path, "wb") as log:
             self.process = subprocess.Popen(
-                stage.command, stdout=log, stderr=subprocess.STDOUT, env=environment
+                (*stage.command, *arguments), stdout=log, stderr=subprocess.STDOUT, env=environment
             )
 
     def last_line(self) -> str:
@@ -65,35 +72,46 @@ class _Job:
         return lines[-1] if lines else ""
 
 
-def run_stages(stages: Sequence[Stage], folder: str, num_jobs: int) -> dict[str, float]:
+def run_stages(
+    stages: Sequence[Stage], folder: str, num_jobs: int, start_over: bool = False
+) -> dict[str, float]:
     """Runs all stages, up to `num_jobs` at a time, in the given order as far as `needs` allows.
 
     Args:
       stages: Each stage stands after those it needs.
-      folder: For logs and markers.
+      folder: For logs and markers; no other process may run stages in it.
       num_jobs: Commands at a time; the cores are shared out among them.
+      start_over: Whether a stage that an earlier call has finished with another command, or on files
+        of other content, is run again; so are those that need it.
 
     Returns:
       Name -> seconds of each stage, those of earlier calls included.
 
     Raises:
-      UserError: A command failed, or a marker is from another command.
+      UserError: A command failed, or a marker is from another command or content.
     """
-    make_folder(folder)
+    lock_folder("output_dir", folder)
     seconds: dict[str, float] = {}
     waiting = []
+    changed: set[str] = set()
     for stage in stages:
         marker = _marker(folder, stage)
-        if not exists(marker):
-            waiting.append(stage)
-            continue
-        done = read_json(marker)
-        if done["command"] != list(stage.command):
+        difference = _difference(stage, read_json(marker)) if exists(marker) else None
+        if changed.intersection(stage.needs) and exists(marker):
+            difference = "is from before a stage that it needs was changed"
+        if difference and not start_over:
             raise UserError(
-                f"{marker} is from another command than this one has for {stage.name}; use another "
-                "--output_dir, or remove this one to start over."
+                f"{marker} {difference}; use another --output_dir, or --start_over to run "
+                f"{stage.name} and what needs it again."
             )
-        seconds[stage.name] = done["seconds"]
+        if difference:
+            print(f"{stage.name} is run again: its last run {difference}.", flush=True)
+            changed.add(stage.name)
+            remove(marker)
+        if exists(marker):
+            seconds[stage.name] = read_json(marker)["seconds"]
+        else:
+            waiting.append(stage)
     if seconds:
         print(f"{len(seconds)} of {len(stages)} stages are already done.", flush=True)
 
@@ -106,7 +124,8 @@ def run_stages(stages: Sequence[Stage], folder: str, num_jobs: int) -> dict[str,
                 if len(running) == num_jobs:
                     break
                 waiting.remove(stage)
-                running.append(_Job(stage, os.path.join(folder, f"{stage.name}.log"), threads))
+                log_path = os.path.join(folder, f"{stage.name}.log")
+                running.append(_Job(stage, stage.anew if start_over else (), log_path, threads))
             ended = [job for job in running if job.process.poll() is not None]
             # A success that is seen together with a failure is noted before the failure is raised.
             for job in sorted(ended, key=lambda job: job.process.returncode != 0):
@@ -114,7 +133,11 @@ def run_stages(stages: Sequence[Stage], folder: str, num_jobs: int) -> dict[str,
                 _check(job)
                 elapsed = time.monotonic() - job.start
                 seconds[job.stage.name] = elapsed
-                record = {"command": list(job.stage.command), "seconds": round(elapsed, 1)}
+                record = {
+                    "command": list(job.stage.command),
+                    "inputs": job.inputs,
+                    "seconds": round(elapsed, 1),
+                }
                 write_json(_marker(folder, job.stage), record)
                 display.finished(job.stage.name, elapsed, len(seconds))
             display.update(running, len(seconds))
@@ -125,6 +148,19 @@ def run_stages(stages: Sequence[Stage], folder: str, num_jobs: int) -> dict[str,
         for job in running:
             job.process.wait()
     return seconds
+
+
+def _difference(stage: Stage, done: Mapping[str, Any]) -> str | None:
+    """What a marker was written for other than the stage, in words."""
+    if done["command"] != list(stage.command):
+        return f"is from another command than this one has for {stage.name}"
+    if "inputs" not in done:
+        return "is from an earlier version, which took no note of the content of files"
+    inputs = command_inputs(stage.command)
+    for name, digest in done["inputs"].items():
+        if inputs.get(name, digest) != digest:
+            return f"is from other content of {name}"
+    return None
 
 
 def _marker(folder: str, stage: Stage) -> str:

@@ -171,13 +171,20 @@ def examples_digest(examples: Sequence[TransferExample]) -> str:
     return digest.hexdigest()
 
 
-def check_earlier_shards(output_dir: str, description: Mapping[str, Any]) -> None:
+def check_earlier_shards(
+    output_dir: str, description: Mapping[str, Any], start_over: bool = False
+) -> None:
     """Looks at the shards of an earlier run before anything is written beside them.
 
     Those whose sidecar is damaged are of no use, whatever they were, and are written again.
 
+    Args:
+      output_dir: Folder of the shards; need not exist.
+      description: What decides what the teacher says about which texts.
+      start_over: Whether a set that was made otherwise is removed.
+
     Raises:
-      UserError: A shard belongs to another teacher or setting.
+      UserError: A shard belongs to another teacher, text or setting.
     """
     for name in sorted(list_folder(output_dir)) if exists(output_dir) else ():
         path = os.path.join(output_dir, name)
@@ -185,12 +192,30 @@ def check_earlier_shards(output_dir: str, description: Mapping[str, Any]) -> Non
             info = read_sidecar(path) if name.endswith(".tfrecord") else None
         except UserError:
             continue
-        for key, value in description.items() if info else ():
-            if info and info.get(key) != value:
-                raise UserError(
-                    f"{path} was made with {key} = {info.get(key)}, this run has {value}; use "
-                    "another --output_dir or remove the old shards."
-                )
+        if not info:
+            continue
+        other = [key for key, value in description.items() if info.get(key) != value]
+        if other and start_over:
+            remove_manifest(output_dir)
+            records.remove_records(path)
+        elif other:
+            key = other[0]
+            raise UserError(
+                f"{path} was made with {key} = {info.get(key)}, this run has {description[key]}; use "
+                "another --output_dir, or --start_over to replace the set that is there."
+            )
+
+
+class TransferDigest:
+    """SHA-256 of all texts and labels of a transfer set, whatever the files are called."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self.hexdigest = self._digest.hexdigest
+
+    def add(self, example: TransferExample) -> None:
+        content = (example.text_a, example.text_b, example.label_id)
+        self._digest.update(repr(content).encode("utf-8", "surrogatepass"))
 
 
 def is_finished(path: str, examples: Sequence[TransferExample]) -> bool:

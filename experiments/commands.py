@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from common.stages import Stage
-from training.flags import define_task_flags, task_arguments
+from training.flags import define_start_over_flag, define_task_flags, task_arguments
 
 # Flags that are defined here belong to the script that asks for them.
 flags.disclaim_key_flags()
@@ -35,6 +35,10 @@ def define_task_training_flags() -> None:
     flags.DEFINE_float("distill_learning_rate", 3e-4, "KD and PD.")
     flags.DEFINE_float("distill_epochs", 3.0, "KD and PD.")
     flags.DEFINE_string("output_dir", None, "Folder for all models, logs and results.")
+    define_start_over_flag(
+        "Run stages again whose command, or the content of whose files, is another than when they "
+        "were finished, and those that need them. Without it, such a change is refused."
+    )
     flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds of the student runs on the task.")
     flags.DEFINE_integer("jobs", 2, "Commands to run at a time.", lower_bound=1)
     flags.DEFINE_string("precision", "bfloat16", "Precision of all runs (training.flags).")

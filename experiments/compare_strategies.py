@@ -171,7 +171,9 @@ def main(_: Sequence[str]) -> None:
     task = get_task(**flag_values(FLAGS, TASK_FLAGS))
     test_labels = read_test_labels(task, FLAGS.data_dir, FLAGS.label)
     plan = make_plan(FLAGS)
-    seconds = run_stages(plan.stages, os.path.join(FLAGS.output_dir, "stages"), FLAGS.jobs)
+    seconds = run_stages(
+        plan.stages, os.path.join(FLAGS.output_dir, "stages"), FLAGS.jobs, FLAGS.start_over
+    )
     results = collect_results(plan.model_stages, FLAGS.output_dir, task, test_labels)
     own_flags = [flag.name for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])]
     settings = flag_values(FLAGS, own_flags)

@@ -74,7 +74,7 @@ def make_plan(
     # A shard is as long as the smallest set, so every set is whole shards.
     shard = f"--examples_per_shard={sizes[0]}"
     stages = [
-        Stage(TRANSFER_SET, transfer_set),
+        Stage(TRANSFER_SET, transfer_set, anew=()),  # It is made anew in any case.
         commands.teacher(values.teacher_checkpoint),
         commands.soft_labels(largest, False, shard, needs=(TRANSFER_SET,)),
     ]
@@ -137,7 +137,9 @@ def main(_: Sequence[str]) -> None:
 
     task = get_task(**flag_values(FLAGS, TASK_FLAGS))
     stages, rows = make_plan(FLAGS, sizes)
-    seconds = run_stages(stages, os.path.join(FLAGS.output_dir, "stages"), FLAGS.jobs)
+    seconds = run_stages(
+        stages, os.path.join(FLAGS.output_dir, "stages"), FLAGS.jobs, FLAGS.start_over
+    )
     results = collect_results(rows, FLAGS.output_dir, task, test_labels=None)
     scores = {row: values["dev"] for row, values in results.items()}
     metric = f"dev {' and '.join(task.metrics)}"

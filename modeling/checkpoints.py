@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -226,9 +226,22 @@ def write_checkpoint(prefix: str, values: Mapping[str, np.ndarray]) -> None:
 
 def weights_digest(values: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over names, shapes and float32 values: equal for equal models, however stored."""
+    return _digest(values, values.__getitem__)
+
+
+def stored_weights_digest(reader: WeightReader, names: Iterable[str]) -> str:
+    """`weights_digest` of some stored variables, of which one at a time is held.
+
+    Raises:
+      UserError: The stored data is damaged.
+    """
+    return _digest(names, reader.read)
+
+
+def _digest(names: Iterable[str], read: Callable[[str], np.ndarray]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(values):
-        array = np.ascontiguousarray(values[name], dtype="<f4")
+    for name in sorted(names):
+        array = np.ascontiguousarray(read(name), dtype="<f4")
         digest.update(f"{name}{list(array.shape)}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

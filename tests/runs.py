@@ -33,9 +33,17 @@ def metrics(folder: pathlib.Path, kind: str) -> list[dict[str, float]]:
 
 
 def results(folder: pathlib.Path, name: str = "eval_results") -> dict[str, float]:
-    """The content of eval_results.txt, in its order."""
-    lines = (folder / f"{name}.txt").read_text().splitlines()
-    return {key: float(value) for key, value in (line.split(" = ") for line in lines)}
+    """The numbers of eval_results.txt, in its order."""
+    return {key: float(value) for key, value in _lines(folder, name) if key != "checkpoint"}
+
+
+def evaluated_model(folder: pathlib.Path, name: str = "eval_results") -> str:
+    """The model that eval_results.txt is about."""
+    return dict(_lines(folder, name))["checkpoint"]
+
+
+def _lines(folder: pathlib.Path, name: str) -> list[list[str]]:
+    return [line.split(" = ") for line in (folder / f"{name}.txt").read_text().splitlines()]
 
 
 def predictions(folder: pathlib.Path, name: str = "test_results") -> np.ndarray:

@@ -8,6 +8,8 @@ import sys
 
 from absl import flags
 
+from common.outputs import release_locks
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 _script_flags: set[str] = set()
@@ -30,4 +32,7 @@ def run_script(name: str, **values: object) -> None:
     finally:
         _script_flags.update(set(flags.FLAGS) - before)
     flags.FLAGS([name, *(f"--{key}={value}" for key, value in values.items())])
-    module.main([name])
+    try:
+        module.main([name])
+    finally:
+        release_locks()

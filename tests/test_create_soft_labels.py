@@ -230,15 +230,24 @@ def test_interrupted_run_continues(
     assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in finished] == before
 
 
-def test_text_that_was_changed_is_labelled_again(
+def test_text_that_was_changed_is_labelled_again_if_asked(
     options: dict[str, Any], texts: list[str], tmp_path: pathlib.Path
 ) -> None:
     path, out = tmp_path / "a.txt", tmp_path / "out"
     records = []
-    for part in (texts[:20], texts[20:40]):
+    run = {**options, "input_file": path, "output_dir": out, "examples_per_shard": 10}
+    for part in (texts[:20], texts[20:30]):
         path.write_text("\n".join(part) + "\n")
-        run_script("create_soft_labels", **{**options, "input_file": path}, output_dir=out)
+        if records:
+            before = files(out)
+            with pytest.raises(
+                UserError, match="made with transfer_set_sha256 = .* --start_over to"
+            ):
+                run_script("create_soft_labels", **run)
+            assert files(out) == before
+        run_script("create_soft_labels", **run, start_over=True)
         records.append(read_set(out))
+    assert len(list(out.glob("*.tfrecord"))) == 1
     assert not np.array_equal(records[0]["input_ids"], records[1]["input_ids"])
 
 
@@ -304,8 +313,8 @@ def test_finished_set_is_not_mixed_with_another(
             "00000.tfrecord was made with teacher_weights_sha256 = ",
         ),
         ({"max_seq_length": 12}, "was made with max_seq_length = 16, this run has 12"),
-        ({"input_file": transfer_file}, "was made with flags = "),
-        ({"examples_per_shard": 50}, "was made with flags = "),
+        ({"input_file": transfer_file}, "was made with transfer_set_sha256 = "),
+        ({"examples_per_shard": 50}, "was made with examples_per_shard = "),
     ]
     for changes, message in cases:
         with pytest.raises(UserError, match=message):

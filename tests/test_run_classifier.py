@@ -19,6 +19,7 @@ from runs import (
     BAD_FLAGS,
     NO_TRAINED_MODEL,
     assert_same_weights,
+    evaluated_model,
     info,
     kill_after,
     metrics,
@@ -488,10 +489,10 @@ def test_regression_metrics_are_those_of_the_model_and_choose_the_best(
         "run_classifier",
         **{**flags, "data_dir": data},
         init_checkpoint=folder / "best",
-        output_dir=tmp_path,
+        output_dir=tmp_path / "out",
         do_predict=True,
     )
-    scores = predictions(tmp_path)[:, 0]
+    scores = predictions(tmp_path / "out")[:, 0]
     truth = np.array([float(row[9]) for row in rows[1:]])
     assert best["eval_pearson"] == pytest.approx(pearson(truth, scores), abs=1e-5)
     assert best["eval_spearman"] == pytest.approx(spearman(truth, scores), abs=1e-3)
@@ -508,6 +509,8 @@ def test_mnli_and_ax_make_their_files_of_a_glue_submission(
     rng = random.Random(4)
     words = ("contradiction", "entailment", "neutral")
     columns = [f"column {i}" for i in range(12)]
+    data = tmp_path / "data"
+    data.mkdir()
 
     def write(name: str, count: int, first_text: int, label: bool) -> None:
         rows = []
@@ -516,7 +519,7 @@ def test_mnli_and_ax_make_their_files_of_a_glue_submission(
             cells = [str(count - 1 - i), *["-"] * (first_text - 1), *pair]
             rows.append([*cells, "-", rng.choice(words)] if label else cells)
         lines = [columns[: len(rows[0])], *rows]
-        (tmp_path / f"{name}.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
+        (data / f"{name}.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
 
     write("train", 40, 8, label=True)
     for kind, count in (("matched", 7), ("mismatched", 5)):
@@ -530,7 +533,7 @@ def test_mnli_and_ax_make_their_files_of_a_glue_submission(
     monkeypatch.setattr(glue_submission, "TEST_SETS", sizes)
     flags = {
         **options,
-        "data_dir": tmp_path,
+        "data_dir": data,
         "max_seq_length": 32,
         "make_glue_submission": True,
         "submission_dir": tmp_path / "submission",
@@ -577,6 +580,7 @@ def test_tensorflow_datasets_in_place_of_files(
     """The same rows give the same evaluation and, row by row, the same predictions."""
     tfds = pytest.importorskip("tensorflow_datasets")
     pytest.importorskip("importlib_resources")
+    data = tmp_path / "data"
     dev = zip(texts(task_dir, "dev", 0), texts(task_dir, "dev", 1), strict=True)
     rows = {
         "validation": [(text, int(label)) for text, label in dev],
@@ -585,8 +589,8 @@ def test_tensorflow_datasets_in_place_of_files(
     tfds.dataset_builders.store_as_tfds_dataset(
         name="glue",
         config="sst2",
-        version=str(tfds.builder("glue/sst2", data_dir=str(tmp_path)).version),
-        data_dir=str(tmp_path),
+        version=str(tfds.builder("glue/sst2", data_dir=str(data)).version),
+        data_dir=str(data),
         features=tfds.features.FeaturesDict(
             {
                 "sentence": tfds.features.Text(),
@@ -605,14 +609,14 @@ def test_tensorflow_datasets_in_place_of_files(
     out = tmp_path / "out"
     run_script(
         "run_classifier",
-        **{**options, "data_dir": tmp_path, "data_source": "tfds"},
+        **{**options, "data_dir": data, "data_source": "tfds"},
         init_checkpoint=trained,
         output_dir=out,
         do_eval=True,
         do_predict=True,
     )
     assert results(out) == pytest.approx(results(trained), rel=1e-4)
-    builder = tfds.builder("glue/sst2", data_dir=str(tmp_path))
+    builder = tfds.builder("glue/sst2", data_dir=str(data))
     order = [int(row["idx"]) for row in tfds.as_numpy(builder.as_dataset(split="test"))]
     assert order != sorted(order)
     np.testing.assert_allclose(predictions(out), predictions(trained)[order], rtol=2e-5)
@@ -624,12 +628,13 @@ def test_json_lines(
     """The development set of SST-2 as JSON Lines, with numbers for labels."""
     rows = zip(texts(task_dir, "dev", 0), texts(task_dir, "dev", 1), strict=True)
     lines = [json.dumps({"stars": int(label), "review": text}) for text, label in rows]
-    (tmp_path / "dev.jsonl").write_text("\n".join(lines))
-    out = tmp_path / "out"
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    (data / "dev.jsonl").write_text("\n".join(lines))
     flags = {"text_a": "review", "label": "stars", "labels": "0,1", "do_eval": True}
     run_script(
         "run_classifier",
-        **{**options, "task_name": "jsonl", "data_dir": tmp_path},
+        **{**options, "task_name": "jsonl", "data_dir": data},
         **flags,
         init_checkpoint=trained,
         output_dir=out,
@@ -665,10 +670,13 @@ def test_flags_that_contradict_the_model_folder(
     narrow = write_config(num_hidden_layers=1, hidden_size=45)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"do_lower_case": False}, f"do_lower_case=False, but {trained} .*do_lower_case=True"),
-        ({"vocab_file": other_vocab}, "other_vocab.txt has SHA-256 .* use the model's own"),
+        (
+            {"vocab_file": other_vocab},
+            "other_vocab.txt is not the vocabulary of .* the model's own",
+        ),
         (
             {"vocab_file": other_vocab, "init_checkpoint": foreign},
-            f"other_vocab.txt has SHA-256 .* vocabulary of {foreign} has .* use the model's own",
+            f"other_vocab.txt is not the vocabulary of {foreign}: .* use the model's own",
         ),
         (three, "made for the labels 0, 1, this run has 0, 1, 2"),
         ({**three, "labels": "1,0"}, "made for the labels 0, 1, this run has 1, 0"),
@@ -845,19 +853,28 @@ def test_trained_folder_is_used_without_training(
     options: dict[str, Any],
     tmp_path: pathlib.Path,
 ) -> None:
-    """The model in --output_dir comes before --init_checkpoint, and brings all it needs."""
+    """The model in --output_dir is used, and brings all it needs, unless another one is asked for."""
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     for name in ("test_results.tsv", "eval_results.txt"):
         (folder / name).unlink()
     model = (folder / "model_info.json").read_bytes()
-    for start in ({}, {"init_checkpoint": pretrained}):
-        run_script(
-            "run_classifier", **options, **start, output_dir=folder, do_eval=True, do_predict=True
-        )
-        np.testing.assert_allclose(predictions(folder), predictions(trained), rtol=2e-5)
-        assert results(folder) == pytest.approx(results(trained), rel=1e-4)
-        assert (folder / "model_info.json").read_bytes() == model
+    run = {**options, "output_dir": folder, "do_eval": True, "do_predict": True}
+    run_script("run_classifier", **run)
+    np.testing.assert_allclose(predictions(folder), predictions(trained), rtol=2e-5)
+    assert results(folder) == pytest.approx(results(trained), rel=1e-4)
+    assert evaluated_model(folder) == "."
+
+    run_script("run_classifier", **run, init_checkpoint=folder / "best")
+    assert results(folder)["global_step"] == info(folder / "best")["global_step"] < 62
+    assert evaluated_model(folder) == "best"
+    message = "output_weights, output_bias are missing.* without --init_checkpoint is that of --out"
+    with pytest.raises(UserError, match=message):
+        run_script("run_classifier", **run, init_checkpoint=pretrained)
+    assert evaluated_model(folder) == "best"
+    run_script("run_classifier", **{**run, "output_dir": tmp_path / "out"}, init_checkpoint=folder)
+    assert evaluated_model(tmp_path / "out") == str(folder)
+    assert (folder / "model_info.json").read_bytes() == model
 
 
 def test_flags_that_contradict_the_trained_folder(
@@ -873,7 +890,7 @@ def test_flags_that_contradict_the_trained_folder(
     turned = {"task_name": "tsv", "text_a": "sentence", "label": "label", "labels": "1,0"}
     other_vocab = changed_vocab(new_model["vocab_file"], tmp_path)
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"vocab_file": other_vocab}, f"other_vocab.txt has SHA-256 .* vocabulary of {folder} "),
+        ({"vocab_file": other_vocab}, f"other_vocab.txt is not the vocabulary of {folder}: "),
         ({"do_lower_case": False}, f"do_lower_case=False, but {folder} .*do_lower_case=True"),
         (turned, f"{folder} was made for the labels 0, 1, this run has 1, 0"),
     ]

@@ -69,6 +69,7 @@ def test_trains_evaluates_and_leaves_a_model_folder(
         line.split(" = ") for line in (tmp_path / "eval_results.txt").read_text().splitlines()
     )
     assert sorted(results) == [
+        "checkpoint",
         "global_step",
         "loss",
         "masked_lm_accuracy",
@@ -157,7 +158,7 @@ def test_another_setting_is_not_continued(options: dict[str, Any], tmp_path: pat
 def test_trained_folder_is_used_without_training(
     options: dict[str, Any], vocab_file: str, tmp_path: pathlib.Path
 ) -> None:
-    """The model in --output_dir comes before --init_checkpoint and names its vocabulary."""
+    """The model in --output_dir, which names its vocabulary, unless another one is asked for."""
     ours, other = tmp_path / "ours", tmp_path / "other"
     for folder, steps in ((ours, 6), (other, 2)):
         run_script(
@@ -169,8 +170,11 @@ def test_trained_folder_is_used_without_training(
     shared = {
         k: v for k, v in options.items() if k not in ("do_train", "bert_config_file", "vocab_file")
     }
-    run_script("run_pretraining", **shared, init_checkpoint=other, output_dir=ours, do_eval=True)
+    run_script("run_pretraining", **shared, output_dir=ours, do_eval=True)
     assert (ours / "eval_results.txt").read_text() == expected
+    run_script("run_pretraining", **shared, init_checkpoint=other, output_dir=ours, do_eval=True)
+    found = (ours / "eval_results.txt").read_text()
+    assert found.replace(str(other), ".") == (other / "eval_results.txt").read_text() != expected
 
     entries = pathlib.Path(vocab_file).read_text().split()
     other_vocab = tmp_path / "other_vocab.txt"
@@ -415,7 +419,7 @@ def test_a_teacher_makes_the_loss_that_of_distilbert(
     assert "bert/encoder/layer_2/output/dense/kernel" not in weights(tmp_path)
     results = (tmp_path / "eval_results.txt").read_text()
     assert "masked_lm_accuracy" in results and "next_sentence_loss" in results
-    with pytest.raises(UserError, match="teacher=None, this command has teacher="):
+    with pytest.raises(UserError, match=f"another teacher: none, now it is {deep} with"):
         plain = {**options, "output_dir": tmp_path / "plain", "num_train_steps": 2}
         run_script("run_pretraining", **plain)
         run_script("run_pretraining", **plain, teacher=deep)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from absl import app
 
 from common.errors import UserError
+from common.outputs import release_locks
 from training.termination import EXIT_TERMINATED
 
 
@@ -47,6 +48,8 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
         except KeyboardInterrupt:
             print("Interrupted; run the same command again to continue.", file=sys.stderr)
             sys.exit(130)
+        finally:
+            release_locks()
 
     app.run(guarded)
 

@@ -7,14 +7,19 @@ stand for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from common.errors import UserError
+from common.files import is_folder
+from common.outputs import Input, check_folder_apart, lock_folder
 
 if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
+    import tensorflow as tf
+
     from common.beam import BeamOptions
     from modeling.checkpoints import WeightReader
     from modeling.config import BertConfig
@@ -79,7 +84,17 @@ def define_optimization_flags() -> None:
         "output_dir/best. 0 evaluates at the end only.",
         lower_bound=0,
     )
+    define_start_over_flag(
+        "Where --output_dir holds another run than this command asks for (other data, weights or "
+        "settings), discard it and begin anew. Without it, such a command is refused. The same run "
+        "is continued in any case."
+    )
     flags.DEFINE_integer("log_steps", 100, "Updates between lines of metrics.jsonl.", lower_bound=1)
+
+
+def define_start_over_flag(meaning: str) -> None:
+    """What to do with earlier output that is not what a command would make."""
+    flags.DEFINE_bool("start_over", False, meaning)
 
 
 def define_epoch_flags() -> None:
@@ -219,13 +234,16 @@ TASK_FLAGS = [
     "regression",
 ]
 
-# What decides the weights of every run; it is not continued with other values.
-RUN_FLAGS = [
+# Where a model comes from: recorded with it. A run's identity has the content, not the name.
+MODEL_SOURCE_FLAGS = [
     "bert_config_file",
     "init_checkpoint",
     "init_strategy",
     "init_layers",
     "vocab_file",
+]
+# Values that decide, with the data and the model, the weights of every run.
+RUN_FLAGS = [
     "max_seq_length",
     "train_batch_size",
     "learning_rate",
@@ -233,8 +251,8 @@ RUN_FLAGS = [
     "random_seed",
     "precision",
 ]
-# What decides, with the data, the weights of fine-tuning and distillation.
-FINE_TUNING_FLAGS = [*RUN_FLAGS, "do_lower_case", "warmup_proportion"]
+# Those that decide the weights of fine-tuning and distillation.
+FINE_TUNING_FLAGS = [*RUN_FLAGS, "warmup_proportion"]
 
 
 def beam_options(values: flags.FlagValues) -> BeamOptions | None:
@@ -310,11 +328,56 @@ def initial_weights(values: flags.FlagValues, config: BertConfig) -> WeightReade
         raise UserError(f"--init_strategy={values.init_strategy} needs --init_checkpoint.")
     return select_initial_weights(
         config,
-        values.output_dir,
         values.init_checkpoint,
         values.init_strategy,
         _layer_numbers(values.init_layers),
     )
+
+
+def claim_output_dir(
+    values: flags.FlagValues,
+    strategy: tf.distribute.Strategy,
+    writes_model: bool,
+    input_files: Sequence[str] = (),
+) -> None:
+    """Makes --output_dir this process's own: apart from the inputs, and locked.
+
+    Without training no model is written, so results may go into the folder of the model.
+
+    Args:
+      values: The flags.
+      strategy: Of whose workers the chief alone takes the lock.
+      writes_model: Whether there will be a model in the folder.
+      input_files: The files that --input_file stands for.
+
+    Raises:
+      UserError: An input would be written to, or another process works in the folder.
+    """
+    from training.strategy import is_chief
+
+    inputs = [Input("input_file", path) for path in input_files]
+    inputs += input_folders(values, ("data_dir",))
+    if writes_model:
+        inputs += input_folders(values, ("init_checkpoint", "teacher"))
+        files = [(name, values[name].value) for name in ("vocab_file", "bert_config_file")]
+        # The name of a size is no file, though there may be a folder of that name.
+        inputs += [Input(name, path) for name, path in files if path and not is_folder(path)]
+    check_folder_apart("output_dir", values.output_dir, inputs)
+    if is_chief(strategy):
+        lock_folder("output_dir", values.output_dir)
+
+
+def input_folders(values: flags.FlagValues, names: Sequence[str]) -> list[Input]:
+    """The folders that flags of these names stand for, where a script has them.
+
+    The prefix of a checkpoint, or a file of a model, stands for its folder.
+    """
+    given = [(name, values[name].value) for name in names if name in values]
+    return [
+        Input(name, path if is_folder(path) else os.path.dirname(path) or ".")
+        for name, path in given
+        if path
+    ]
 
 
 def _layer_numbers(texts: Sequence[str] | None) -> tuple[int, ...] | None:

@@ -35,6 +35,7 @@ STRING_FLAGS = {
 BOOL_FLAGS = {
     "do_train": "every run of the grid trains",
     "do_eval": "every run of the grid is evaluated",
+    "start_over": "pass --start_over before the --",
     "make_glue_submission": "make the submission of a run you choose, from its folder best",
 }
 
@@ -145,7 +146,7 @@ class GridResults:
     chosen: list[CellResult]
 
 
-def search(grid: Grid, num_jobs: int) -> GridResults:
+def search(grid: Grid, num_jobs: int, start_over: bool = False) -> GridResults:
     """Runs what is not finished yet.
 
     The highest score on the development set wins, the first of equal ones in the order of the grid.
@@ -153,6 +154,7 @@ def search(grid: Grid, num_jobs: int) -> GridResults:
     Args:
       grid: What to search.
       num_jobs: Runs at a time.
+      start_over: Whether runs that were made in another way are done again.
 
     Raises:
       UserError: The script does not know a flag; a run failed; or one of the same name has been made
@@ -162,7 +164,7 @@ def search(grid: Grid, num_jobs: int) -> GridResults:
     cells = grid.cells()
     stages = [grid.training(cell) for cell in cells]
     _check_flags(stages[0].command)
-    seconds = run_stages(stages, log_folder, num_jobs)
+    seconds = run_stages(stages, log_folder, num_jobs, start_over)
     scores = {cell: best_evaluation(grid.folder(cell))["score"] for cell in cells}
     best = max(cells, key=lambda cell: scores[cell])
     print(f"Best on the development set: {best.name}, score {scores[best]:.4f}.", flush=True)
@@ -172,7 +174,7 @@ def search(grid: Grid, num_jobs: int) -> GridResults:
     if grid.predict:
         stages += [grid.prediction(cell) for cell in repetitions]
     if len(stages) > len(cells):
-        seconds = run_stages(stages, log_folder, num_jobs)
+        seconds = run_stages(stages, log_folder, num_jobs, start_over)
 
     def result(cell: Cell) -> CellResult:
         evaluation: dict[str, Any] = best_evaluation(grid.folder(cell))

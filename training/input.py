@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 from common.errors import UserError
 from common.files import expand_globs, file_size
 from modeling.config import BertConfig
+from training.identity import Content
 from training.records import (
     is_record_name,
     read_sidecar,
@@ -81,6 +82,11 @@ class RecordSet:
     mean_bytes: int
     sha256: str
     info: dict[str, Any]
+
+    def content(self, flag: str) -> Content:
+        """The records as a part of a run's identity."""
+        return Content(self.sha256, f"--{flag} ({self.num_examples} records)")
+
     spec: FeatureSpec
     limits: Mapping[str, Limit]
 

@@ -36,7 +36,7 @@ def read_metrics(output_dir: str) -> list[dict[str, Any]]:
 
 
 def read_results(path: str) -> dict[str, float]:
-    """The values of an `eval_results.txt`, in its order.
+    """The numbers of an `eval_results.txt`, in its order.
 
     Raises:
       UserError: The file is missing, or a line is not `key = number`.
@@ -44,6 +44,8 @@ def read_results(path: str) -> dict[str, float]:
     results = {}
     for number, line in read_lines(path):
         key, _, value = line.partition(" = ")
+        if key == "checkpoint":
+            continue
         try:
             results[key] = float(value)
         except ValueError:

@@ -218,6 +218,12 @@ def records_digest(record_path: str) -> str:
     return found
 
 
+def remove_records(record_path: str) -> None:
+    """Deletes a record file and what describes it."""
+    remove_sidecar(record_path)
+    remove(record_path)
+
+
 def is_finished(record_path: str, info: Mapping[str, Any]) -> bool:
     """Whether a file is complete and undamaged, and was made as `info` says.
 
@@ -240,6 +246,36 @@ def is_finished(record_path: str, info: Mapping[str, Any]) -> bool:
 def is_record_name(path: str) -> bool:
     """Whether a file found in a folder of records may be one: JSON files describe records."""
     return not path.endswith(".json")
+
+
+def check_replaceable(record_path: str, info: Mapping[str, Any], start_over: bool) -> None:
+    """Keeps records from being replaced by others that were not asked for under that name.
+
+    Files of other tools and damaged ones may be replaced.
+
+    Args:
+      record_path: The file that is to be written.
+      info: What its sidecar is going to say.
+      start_over: Whether records of another kind may be replaced.
+
+    Raises:
+      UserError: It holds records that were made from something else, or in another way.
+    """
+    try:
+        found = read_sidecar(record_path) if exists(record_path) else None
+    except UserError:
+        return
+    for name, value in info.items() if found and not start_over else ():
+        if found and found.get(name) != value:
+            raise UserError(
+                f"{record_path} was made with {name} = {_shortened(found.get(name))}, this command "
+                f"has {_shortened(value)}; choose another name, or pass --start_over to replace it."
+            )
+
+
+def _shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def sidecar_path(record_path: str) -> str:

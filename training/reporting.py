@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from common.files import exists, is_folder, list_folder, open_binary, write_text
+from common.files import exists, is_folder, is_remote, list_folder, open_binary, write_text
 from training.metrics_log import METRICS_FILE, read_metrics
 from training.records import RecordWriter
 
@@ -120,8 +120,21 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
-def write_results(path: str, values: Mapping[str, float | int]) -> None:
-    """Writes `eval_results.txt` as the original does: sorted lines `key = value`."""
-    text = "".join(f"{key} = {values[key]}\n" for key in sorted(values))
+def write_results(path: str, values: Mapping[str, float | int], checkpoint: str) -> None:
+    """Writes `eval_results.txt` as the original does: sorted lines `key = value`.
+
+    Args:
+      path: The file.
+      values: The numbers.
+      checkpoint: The model they are of; written as `checkpoint`, which the original does not have,
+        relative to the folder of the file if it is in there.
+    """
+    folder = os.path.abspath(os.path.dirname(path))
+    if not is_remote(checkpoint):
+        checkpoint = os.path.abspath(checkpoint)
+        if f"{checkpoint}/".startswith(f"{folder}/"):
+            checkpoint = os.path.relpath(checkpoint, folder)
+    written = {**values, "checkpoint": checkpoint}
+    text = "".join(f"{key} = {written[key]}\n" for key in sorted(written))
     write_text(path, text)
     logging.info("***** %s *****\n%s", path, text.rstrip())

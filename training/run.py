@@ -7,6 +7,8 @@ the way with the best model kept, and the final model.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import logging
 import os
 import platform
@@ -18,20 +20,27 @@ import tensorflow as tf
 import tf_keras
 
 from common.errors import UserError
-from modeling.checkpoints import CheckpointReader, WeightReader, load_weights, variable_values
+from modeling.checkpoints import (
+    CheckpointReader,
+    WeightReader,
+    load_weights,
+    stored_weights_digest,
+    variable_name,
+    variable_values,
+    weights_digest,
+)
 from modeling.config import BertConfig
 from modeling.forms import find_weights, open_weights, weights_exist
 from modeling.initialization import FULL, RANDOM, select_weights
 from modeling.model_folder import ModelSources, read_model_folder, write_model_folder
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
+from training.identity import BEST_FOLDER, Content, Identity, Part
 from training.input import FeatureSpec, RecordSet, damage_named, training_batches
 from training.loop import Objective, TrainOptions, train
 from training.reporting import Reporter
-from training.run_state import RunState, saved_steps
+from training.run_state import RunState
 from training.strategy import check_batch_size, is_chief, lengths_may_vary
 from training.termination import sigterm_noted
-
-BEST_FOLDER = "best"
 
 
 class Evaluation(NamedTuple):
@@ -138,7 +147,7 @@ def run_training(
             load_weights(variables, initial_weights).log()
         else:
             logging.info("Training starts from random weights.")
-    state.plan(loop.num_train_steps, records.num_examples)
+    state.plan(loop.num_train_steps)
     log_start(objective, options)
     reporter = Reporter(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step, chief
@@ -187,7 +196,6 @@ def run_training(
 
 def select_initial_weights(
     config: BertConfig,
-    output_dir: str,
     init_checkpoint: str | None,
     init_strategy: str,
     init_layers: Sequence[int] | None,
@@ -196,49 +204,121 @@ def select_initial_weights(
 
     Args:
       config: The model's architecture.
-      output_dir: Folder of the run; with a saved state, the run goes on from that.
       init_checkpoint: What to start from; None for random weights.
       init_strategy: What to take of it (`modeling.initialization.STRATEGIES`).
       init_layers: Which of its layers, in place of the strategy; None for the strategy's.
 
     Returns:
-      The weights; None for random ones, and where there is a saved state.
+      The weights; None for random ones.
 
     Raises:
       UserError: The checkpoint does not fit.
     """
-    if not init_checkpoint or init_strategy == RANDOM or saved_steps(output_dir):
+    if not init_checkpoint or init_strategy == RANDOM:
         return None
     reader = open_weights(find_weights(init_checkpoint))
     return select_weights(reader, config, init_strategy, init_layers)
 
 
-def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:
-    """What is evaluated and used for predictions when nothing is trained.
+def weights_content(reader: WeightReader, model: tf_keras.Model) -> Content:
+    """What a model takes of stored weights, as a part of a run's identity.
+
+    Raises:
+      UserError: The stored data is damaged.
+    """
+    names = [name for v in model.trainable_variables if (name := variable_name(v)) in reader.shapes]
+    return Content(stored_weights_digest(reader, names), reader.source)
+
+
+def model_content(model: tf_keras.Model, source: str) -> Content:
+    """A model with all that its outputs depend on, as a part of a run's identity.
 
     Args:
-      output_dir: Folder of a run; comes first, as in the original.
-      init_checkpoint: Used when the folder holds no weights.
+      model: Its weights are loaded.
+      source: Where from.
+    """
+    config = json.dumps(model.encoder.config.to_dict(), sort_keys=True)
+    weights = weights_digest(variable_values(model.trainable_variables))
+    return Content(hashlib.sha256(f"{config} {weights}".encode()).hexdigest(), source)
+
+
+def run_identity(
+    sources: ModelSources,
+    model: tf_keras.Model,
+    weights: WeightReader | None,
+    values: Mapping[str, Any],
+    contents: Mapping[str, Content],
+    evaluation: Part | None = None,
+) -> Identity:
+    """The identity of a run that trains a model.
+
+    Args:
+      sources: The model's architecture, vocabulary and casing.
+      model: The model; of the starting weights, only what it takes counts.
+      weights: What it starts from; None for random weights.
+      values: Flags and the like that decide the result.
+      contents: The data.
+      evaluation: What decides which model is the best.
+
+    Raises:
+      UserError: The stored weights are damaged.
+    """
+    architecture = {
+        k: v for k, v in sources.config.to_dict().items() if k not in sources.config.extra
+    }
+    of_tokenizer = {k: v for k, v in sources.tokenizer_info().items() if k != "vocab_sha256"}
+    of_model: dict[str, Content] = {}
+    if sources.tokenizer:
+        of_model["vocabulary"] = Content(sources.tokenizer.sha256, sources.tokenizer.vocab_file)
+    if weights:
+        of_model["start"] = weights_content(weights, model)
+    return Identity(
+        Part(
+            {**architecture, **of_tokenizer, **values},
+            {**of_model, **contents},
+        ),
+        evaluation,
+    )
+
+
+def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:
+    """What is evaluated and used for predictions when nothing is trained; says so in the log.
+
+    Args:
+      output_dir: Folder of a run; its model is used where no other one is asked for.
+      init_checkpoint: The model that is asked for, None where none is.
 
     Raises:
       UserError: There are no weights.
     """
-    if weights_exist(output_dir):
-        return output_dir
     if init_checkpoint:
+        logging.info("The model is that of --init_checkpoint=%s.", init_checkpoint)
         return init_checkpoint
+    if weights_exist(output_dir):
+        logging.info("The model is that of --output_dir=%s.", output_dir)
+        return output_dir
     raise UserError(
         f"--output_dir={output_dir} holds no trained model; train first (--do_train), or say with "
         "--init_checkpoint which model to use."
     )
 
 
-def load_trained_weights(model: tf_keras.Model, path: str) -> int:
+# For `load_trained_weights` in the scripts that train.
+TRAIN_OR_LEAVE_OUT = (
+    "train one (--do_train), or give the trained one, which without --init_checkpoint is that of "
+    "--output_dir"
+)
+
+
+def load_trained_weights(
+    model: tf_keras.Model, path: str, remedy: str = "give a model that was trained for this"
+) -> int:
     """Loads a trained model for evaluation and prediction alone.
 
     Args:
       model: Each of its variables must be in the checkpoint.
-      path: From `trained_checkpoint`.
+      path: Where the weights are.
+      remedy: What to do about weights of another kind of model, for the message.
 
     Returns:
       The number of updates the weights have had, 0 where it is not recorded.
@@ -254,7 +334,7 @@ def load_trained_weights(model: tf_keras.Model, path: str) -> int:
     if report.new:
         raise UserError(
             f"{report.source}: variables {', '.join(report.new)} are missing, so there is no trained "
-            "model to use; train it first (--do_train)."
+            f"model to use; {remedy}."
         )
     if isinstance(reader, CheckpointReader) and reader.global_step:
         return reader.global_step
@@ -268,6 +348,7 @@ def write_trained_model(
     sources: ModelSources,
     step: int,
     flag_values: Mapping[str, Any],
+    identity: Identity,
     info: Mapping[str, Any],
 ) -> None:
     """Writes the model folder of a run.
@@ -277,11 +358,17 @@ def write_trained_model(
       model: The trained model.
       sources: Its configuration and vocabulary.
       step: Updates done.
-      flag_values: The flags that decided the weights.
+      flag_values: Flags, for the record.
+      identity: What decided the weights.
       info: What else `model_info.json` is to say than this and the tokenizer.
     """
     values = variable_values(model.trainable_variables)
-    facts = {"global_step": step, "flags": flag_values, "versions": software_versions()}
+    facts = {
+        "global_step": step,
+        "flags": flag_values,
+        "made_from": identity.training.to_json()["contents"],
+        "versions": software_versions(),
+    }
     info = {**sources.tokenizer_info(), **info, **facts}
     write_model_folder(folder, values, sources.config, sources.vocab_file, info)
 

@@ -9,31 +9,24 @@ comes last.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import tensorflow as tf
 
 from common.errors import UserError
 from common.files import (
     atomic_files,
-    exists,
     is_folder,
     list_folder,
     remove,
-    write_json,
     write_text,
 )
-from common.json_objects import read_object
 from modeling.checkpoints import variable_name
 from modeling.optimization import AdamWeightDecay
 from training.strategy import chief_first, chief_value, is_chief
-
-RUN_CONFIG_FILE = "run_config.json"
 
 
 class RunState:
@@ -66,9 +59,8 @@ class RunState:
             name: tf.Variable(0.0, dtype=tf.float64, trainable=False) for name in loss_names
         }
         self._logged_step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # Steps of the whole run and examples of its training set; 0 before the first save.
+        # Steps of the whole run; 0 before the first save.
         self._num_train_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._num_examples = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._checkpoint = tf.train.Checkpoint(
             weights={variable_name(v): v for v in variables},
             slots=optimizer.slots(variables),
@@ -78,7 +70,6 @@ class RunState:
             loss_sums=self._loss_sums,
             logged_step=self._logged_step,
             num_train_steps=self._num_train_steps,
-            num_examples=self._num_examples,
         )
         self._output_dir = output_dir
         self._keep = keep
@@ -170,18 +161,13 @@ class RunState:
     def _path(self, step: int) -> str:
         return os.path.join(self._output_dir, f"model.ckpt-{step}")
 
-    def plan(self, num_train_steps: int, num_examples: int) -> None:
-        """Notes the length of the whole run, which may grow, and the size of its training set.
+    def plan(self, num_train_steps: int) -> None:
+        """Notes the length of the whole run, which may grow.
 
         Raises:
-          UserError: The run in the folder has more steps, or another number of examples.
+          UserError: The run in the folder has more steps.
         """
-        steps, examples = int(self._num_train_steps.numpy()), int(self._num_examples.numpy())
-        if examples and examples != num_examples:
-            raise UserError(
-                f"--output_dir={self._output_dir} holds a run on {examples} training examples, this "
-                f"command has {num_examples}; continue with the same data or use another folder."
-            )
+        steps = int(self._num_train_steps.numpy())
         if steps > num_train_steps:
             raise UserError(
                 f"--output_dir={self._output_dir} holds a run of num_train_steps={steps}, this "
@@ -199,7 +185,6 @@ class RunState:
                 self.step,
             )
         self._num_train_steps.assign(num_train_steps)
-        self._num_examples.assign(num_examples)
 
     def add_losses(self, sums: Mapping[str, float]) -> None:
         """Adds the sums of the losses over the updates just done."""
@@ -245,46 +230,3 @@ def _state_files(output_dir: str) -> list[tuple[str, int]]:
     names = list_folder(output_dir) if is_folder(output_dir) else []
     matches = [re.fullmatch(r"model\.ckpt-(\d+)\.(index|data-\d+-of-\d+)", name) for name in names]
     return [(match[0], int(match[1])) for match in matches if match]
-
-
-def check_run_config(
-    output_dir: str, values: Mapping[str, Any], strategy: tf.distribute.Strategy
-) -> None:
-    """Keeps a run from being continued as another one, and workers from running different ones.
-
-    Args:
-      output_dir: Folder of the run.
-      values: Everything that changes what is computed. Written when the folder has no saved state,
-        else compared with what was written then.
-      strategy: Of whose workers only the chief writes; the others compare theirs with it.
-
-    Raises:
-      UserError: A value differs from that of the run in the folder, or the file with these values is
-        damaged.
-    """
-    with chief_first(strategy) as chief:
-        _check_run_config(output_dir, values, chief)
-
-
-def _check_run_config(output_dir: str, values: Mapping[str, Any], chief: bool) -> None:
-    path = os.path.join(output_dir, RUN_CONFIG_FILE)
-    values = json.loads(json.dumps(values))
-    if chief and not saved_steps(output_dir):
-        write_json(path, values)
-        return
-    if not exists(path):
-        raise UserError(
-            f"{path} is missing, so it is not known with which flags the run in --output_dir="
-            f"{output_dir} was started; put it back or use another folder."
-            if chief
-            else f"--output_dir={output_dir}: the chief has written {RUN_CONFIG_FILE}, this worker "
-            "does not find it; all workers need the same --output_dir, on a file system that they "
-            "share."
-        )
-    before = read_object(path, {}, remedy="put it back as it was")
-    for name in sorted({*values, *before}):
-        if before.get(name) != values.get(name):
-            raise UserError(
-                f"--output_dir={output_dir} holds a run with {name}={before.get(name)}, this command "
-                f"has {name}={values.get(name)}; continue with the same value or use another folder."
-            )

@@ -159,3 +159,45 @@ time.sleep(120)
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
     assert not list(out.glob("*.done.json"))
+
+
+def reader(path: pathlib.Path, out: pathlib.Path, needs: tuple[str, ...] = ()) -> Stage:
+    """A stage that reads a file and adds it to another."""
+    code = f"open({str(out)!r}, 'a').write(open({str(path)!r}).read() + ' ')"
+    return Stage(f"read_{path.stem}", (*python(code), f"--input_file={path}"), needs)
+
+
+def test_changed_content(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command on other content is refused, or run again with all that need it."""
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    first, second = tmp_path / "one.txt", tmp_path / "two.txt"
+    first.write_text("1")
+    second.write_text("2")
+    stages = [reader(first, notes), reader(second, notes), note(notes, "after", ("read_one",))]
+    run_stages(stages, str(out), num_jobs=1)
+    assert notes.read_text().split() == ["1", "2", "after"]
+    first.write_text("3")
+    markers = {path.name: path.read_bytes() for path in out.glob("*.done.json")}
+    message = rf"read_one\.done\.json is from other content of --input_file={first}; use another .*"
+    with pytest.raises(UserError, match=f"{message}--start_over to run read_one and what needs it"):
+        run_stages(stages, str(out), num_jobs=1)
+    assert {path.name: path.read_bytes() for path in out.glob("*.done.json")} == markers
+    assert notes.read_text().split() == ["1", "2", "after"]
+
+    run_stages(stages, str(out), num_jobs=1, start_over=True)
+    assert notes.read_text().split() == ["1", "2", "after", "3", "after"]
+    assert "after is run again: its last run is from before a stage that it needs" in (
+        capsys.readouterr().out
+    )
+    run_stages(stages, str(out), num_jobs=1)
+    assert notes.read_text().split() == ["1", "2", "after", "3", "after"]
+
+
+def test_arguments_for_a_new_beginning(tmp_path: pathlib.Path) -> None:
+    """They are passed on only if asked for, and are no part of the command."""
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    command = python(f"import sys; open({str(notes)!r}, 'a').write(f'{{sys.argv[1:]}} ')")
+    run_stages([Stage("a", command)], str(out), num_jobs=1)
+    run_stages([Stage("b", command), Stage("c", command, anew=())], str(out), 1, start_over=True)
+    run_stages([Stage("b", command)], str(out), num_jobs=1)
+    assert notes.read_text().split() == ["[]", "['--start_over']", "[]"]

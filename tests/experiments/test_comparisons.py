@@ -28,7 +28,10 @@ def fake(
     config = pathlib.Path(write_config()).read_text()
     seen: dict[str, Any] = {"stages": {}}
 
-    def run_stages(wanted: Sequence[Stage], folder: str, num_jobs: int) -> dict[str, float]:
+    def run_stages(
+        wanted: Sequence[Stage], folder: str, num_jobs: int, start_over: bool
+    ) -> dict[str, float]:
+        assert not start_over
         assert folder == str(tmp_path / "out" / "stages") and num_jobs == 2
         for stage in wanted:
             assert set(stage.needs) <= set(seen["stages"]), "a stage stands before one it needs"

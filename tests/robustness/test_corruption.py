@@ -15,7 +15,7 @@ from scripts import run_script
 
 from common.errors import UserError
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
-from training.run_state import RunState, check_run_config, saved_steps
+from training.run_state import RunState, saved_steps
 
 NEWEST = ["model.ckpt-6.index", "model.ckpt-6.data-00000-of-00001", "checkpoint"]
 
@@ -79,7 +79,6 @@ def test_unfinished_first_state_is_no_state(tmp_path: pathlib.Path) -> None:
     (tmp_path / "model.ckpt-3.index").unlink()
     state, _ = make_state(tmp_path)
     assert not state.restore()
-    check_run_config(str(tmp_path), {"learning_rate": 1}, tf.distribute.get_strategy())
 
 
 def test_all_states_damaged(tmp_path: pathlib.Path) -> None:
@@ -119,32 +118,12 @@ def test_a_run_may_become_longer_but_not_another(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     state, _ = make_state(tmp_path)
-    state.plan(10, 32)
+    state.plan(10)
     assert not caplog.records
     with pytest.raises(UserError, match="num_train_steps=10, .*num_train_steps=9 .*not shorter"):
-        state.plan(9, 32)
-    with pytest.raises(UserError, match="32 training examples, .* has 33"):
-        state.plan(10, 33)
-    state.plan(20, 32)
+        state.plan(9)
+    state.plan(20)
     assert "num_train_steps=10 and goes on to 20" in caplog.text
-
-
-def test_run_config_of_a_run_with_states(tmp_path: pathlib.Path) -> None:
-    check_run_config(str(tmp_path), {"seed": 1}, tf.distribute.get_strategy())
-    check_run_config(str(tmp_path), {"seed": 2}, tf.distribute.get_strategy())
-    save_steps(tmp_path, [3])
-    check_run_config(str(tmp_path), {"seed": 2}, tf.distribute.get_strategy())
-    with pytest.raises(UserError, match="seed=2, .*seed=3"):
-        check_run_config(str(tmp_path), {"seed": 3}, tf.distribute.get_strategy())
-    for content in ("[]", "{"):
-        (tmp_path / "run_config.json").write_text(content)
-        with pytest.raises(UserError, match="run_config.json"):
-            check_run_config(str(tmp_path), {"seed": 2}, tf.distribute.get_strategy())
-    # The newest state may be damaged, and it is a run all the same.
-    (tmp_path / "run_config.json").unlink()
-    (tmp_path / "model.ckpt-3.data-00000-of-00001").unlink()
-    with pytest.raises(UserError, match="run_config.json is missing"):
-        check_run_config(str(tmp_path), {"seed": 2}, tf.distribute.get_strategy())
 
 
 def test_a_run_goes_on_from_the_state_before(

@@ -110,7 +110,7 @@ def test_data_creation(corpus_file: str, vocab_file: str, tmp_path: pathlib.Path
         no_file_above(20_000),
         pytest.raises(UserError, match="Cannot write .*tfrecord.*make room"),
     ):
-        run_script("create_pretraining_data", **flags, random_seed=3)
+        run_script("create_pretraining_data", **flags, random_seed=3, start_over=True)
     assert contents(tmp_path) == before
 
 

@@ -46,6 +46,7 @@ from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from modeling.tokenization import FullTokenizer
 from pretraining.corpus import TEXT, build_token_store
 from training.classifier_records import encode_rows, feature_spec
+from training.identity import Content, Identity, Part, check_identity
 from training.input import damage_named, evaluation_batches, open_records, value_limits
 from training.records import (
     RecordWriter,
@@ -55,7 +56,7 @@ from training.records import (
     write_sidecar,
 )
 from training.reporting import Reporter
-from training.run_state import RunState, check_run_config
+from training.run_state import RunState
 from training.tables import read_json_lines, read_transfer_texts
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
@@ -288,10 +289,11 @@ def run_state(folder: pathlib.Path) -> RunState:
     return RunState(str(folder), variables, optimizer, keep=2, loss_names=["loss"])
 
 
+RUN = Identity(Part({"learning_rate": 0.1, "labels": LABELS}, {"start": Content("0" * 64, "m")}))
+
+
 def write_run(folder: pathlib.Path) -> None:
-    check_run_config(
-        str(folder), {"learning_rate": 0.1, "labels": LABELS}, tf.distribute.get_strategy()
-    )
+    check_identity(str(folder), RUN, tf.distribute.get_strategy())
     reporter = Reporter(str(folder), 10, 1, 0)
     state = run_state(folder)
     for step in (3, 6):
@@ -302,9 +304,7 @@ def write_run(folder: pathlib.Path) -> None:
 
 
 def read_run(folder: pathlib.Path) -> None:
-    check_run_config(
-        str(folder), {"learning_rate": 0.1, "labels": LABELS}, tf.distribute.get_strategy()
-    )
+    check_identity(str(folder), RUN, tf.distribute.get_strategy())
     state = run_state(folder)
     state.restore()
     assert state.step == (state.best_step.numpy() if state.step else 0)

@@ -1,0 +1,154 @@
+"""A run is what its result depends on; a folder with another run is not continued."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from common.errors import UserError
+from training.identity import Content, Identity, Part, check_identity, discard_run
+
+TRAINING = Part(
+    {"learning_rate": 0.1, "labels": ("a", "b")},
+    {"training data": Content("0" * 64, "train in task (9 rows)"), "start": Content("1" * 64, "m")},
+)
+DEV = Part({"metrics": ("accuracy",)}, {"development data": Content("2" * 64, "dev in task (3)")})
+RUN = Identity(TRAINING, DEV)
+
+
+def check(folder: pathlib.Path, identity: Identity, start_over: bool = False) -> None:
+    check_identity(str(folder), identity, tf.distribute.get_strategy(), start_over)
+
+
+def changed(part: Part, **changes: Any) -> Part:
+    """With other values, or other contents where the change is a digest."""
+    contents = {
+        name.replace("_", " "): Content(digest, "elsewhere")
+        for name, digest in changes.items()
+        if isinstance(digest, str) and len(digest) == 64
+    }
+    values = {k: v for k, v in changes.items() if k.replace("_", " ") not in contents}
+    return Part({**part.values, **values}, {**part.contents, **contents})
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Of a run with a saved state."""
+    check(tmp_path, RUN)
+    (tmp_path / "model.ckpt-3.index").write_bytes(b"x")
+    return tmp_path
+
+
+OTHER_RUNS = [
+    (
+        Identity(changed(TRAINING, learning_rate=0.2), DEV),
+        "learning_rate=0.1, .* learning_rate=0.2",
+    ),
+    (Identity(changed(TRAINING, labels=("b", "a")), DEV), r"labels=\['a', 'b'\], .*\['b', 'a'\]"),
+    (Identity(changed(TRAINING, new_flag=1), DEV), "new_flag=None, this command has new_flag=1"),
+    (
+        Identity(changed(TRAINING, training_data="3" * 64), DEV),
+        r"another training data: train in task \(9 rows\) with the digest 0{12}\.\.\., now it is "
+        r"elsewhere with the digest 3{12}\.\.\.",
+    ),
+    (
+        Identity(Part(TRAINING.values, {"training data": TRAINING.contents["training data"]}), DEV),
+        "another start: m with the digest 1.*, now it is none",
+    ),
+    (Identity(TRAINING, changed(DEV, metrics=("f1",))), r"metrics=\['accuracy'\]"),
+    (Identity(TRAINING, changed(DEV, development_data="4" * 64)), "another development data"),
+]
+
+
+@pytest.mark.parametrize(("other", "message"), OTHER_RUNS)
+def test_another_run_is_refused_or_discarded(
+    folder: pathlib.Path, other: Identity, message: str
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(
+        UserError, match=f"output_dir=.* holds a run with .*{message}.*--start_over"
+    ):
+        check(folder, other)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    check(folder, other, start_over=True)
+    assert [path.name for path in folder.iterdir()] == ["run_config.json"]
+    (folder / "bert_model.ckpt.index").write_bytes(b"x")
+    check(folder, other)
+    with pytest.raises(UserError, match="holds a run with"):
+        check(folder, RUN)
+
+
+def test_names_and_places_do_not_matter(folder: pathlib.Path) -> None:
+    contents = {name: Content(c.sha256, "moved") for name, c in TRAINING.contents.items()}
+    check(folder, Identity(Part(TRAINING.values, contents), DEV))
+    check(folder, RUN, start_over=True)
+    assert (folder / "model.ckpt-3.index").exists()
+
+
+def test_evaluation_may_be_added_but_not_changed(tmp_path: pathlib.Path) -> None:
+    check(tmp_path, Identity(TRAINING))
+    (tmp_path / "model.ckpt-3.index").write_bytes(b"x")
+    check(tmp_path, RUN)
+    check(tmp_path, Identity(TRAINING))
+    with pytest.raises(UserError, match="another development data"):
+        check(
+            tmp_path, dataclasses.replace(RUN, evaluation=changed(DEV, development_data="4" * 64))
+        )
+
+
+def test_a_run_without_a_state_yet(tmp_path: pathlib.Path) -> None:
+    """Nothing was trained, so nothing is lost; a best model of it would not be the new run's."""
+    check(tmp_path, RUN)
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "bert_model.ckpt.index").write_bytes(b"x")
+    check(tmp_path, OTHER_RUNS[0][0])
+    assert [path.name for path in tmp_path.iterdir()] == ["run_config.json"]
+
+
+@pytest.mark.parametrize("start_over", [False, True])
+def test_a_model_that_was_not_trained_there(tmp_path: pathlib.Path, start_over: bool) -> None:
+    (tmp_path / "bert_model.ckpt.index").write_bytes(b"downloaded")
+    with pytest.raises(UserError, match="holds a model that was not trained there"):
+        check(tmp_path, RUN, start_over)
+    assert (tmp_path / "bert_model.ckpt.index").read_bytes() == b"downloaded"
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "{}", '{"learning_rate": 0.1}'])
+def test_damaged_description(folder: pathlib.Path, content: str) -> None:
+    (folder / "run_config.json").write_text(content)
+    with pytest.raises(UserError, match=r"run_config\.json"):
+        check(folder, RUN)
+    check(folder, RUN, start_over=True)
+    assert not (folder / "model.ckpt-3.index").exists()
+
+
+def test_missing_description(folder: pathlib.Path) -> None:
+    (folder / "run_config.json").unlink()
+    with pytest.raises(UserError, match=r"run_config\.json is missing"):
+        check(folder, RUN)
+
+
+def test_only_what_a_run_has_written_is_discarded(tmp_path: pathlib.Path) -> None:
+    written = ["run_config.json", "model_info.json", "bert_config.json", "vocab.txt", "labels.txt"]
+    written += [
+        "checkpoint",
+        "metrics.jsonl",
+        "eval_results.txt",
+        "eval_results_dev_mismatched.txt",
+    ]
+    written += ["test_results.tsv", "events.out.tfevents.1.host.v2", "model.ckpt-3.index"]
+    written += ["model.ckpt-12.data-00000-of-00001", "bert_model.ckpt.index", "eval.tf_record"]
+    written += ["train.tf_record", ".train.tf_record.json", "predict_test_mismatched.tf_record"]
+    kept = ["notes.txt", "train.tsv", "my_model.ckpt-3.index", "vocab.txt.bak", ".lock"]
+    for name in written + kept:
+        (tmp_path / name).write_text("")
+    for name in ("best", "eval", "mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vocab.txt").write_text("")
+    discard_run(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "mine"])
+    assert (tmp_path / "mine" / "vocab.txt").exists()

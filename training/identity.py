@@ -1,0 +1,214 @@
+"""What the result of a run depends on, and whether the run in a folder is the one a command asks for.
+
+A run is what its result depends on: the values of flags, and the content of data and weights by
+digest. How many rows there are, what a file is called and where it lies say nothing about it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from common.errors import UserError
+from common.files import exists, is_folder, list_folder, remove, remove_folder
+from common.json_objects import OBJECT, read_object, write_object
+from modeling.checkpoints import MODEL_CHECKPOINT
+from training.run_state import saved_steps
+from training.strategy import chief_first
+
+RUN_CONFIG_FILE = "run_config.json"
+BEST_FOLDER = "best"
+
+# What a run writes into its folder. Whatever else is there stays when a run is discarded.
+_FILES_OF_A_RUN = re.compile(
+    r"(run_config|model_info|bert_config)\.json|vocab\.txt|checkpoint|metrics\.jsonl|labels\.txt"
+    r"|model\.ckpt-\d+\..+|bert_model\.ckpt\..+|events\.out\.tfevents\..+"
+    r"|(eval_results|test_results)(_\w+)?\.(txt|tsv|json)"
+    r"|\.?(train|eval|predict)(_\w+)?\.tf_record(\.json)?"
+)
+_FOLDERS_OF_A_RUN = (BEST_FOLDER, "eval")
+
+
+class Content(NamedTuple):
+    """Data or weights that a result depends on.
+
+    Attributes:
+      sha256: Hexadecimal digest of what counts in it.
+      source: What the user knows it by, for messages.
+    """
+
+    sha256: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of a run that has an identity of its own.
+
+    Attributes:
+      values: Name -> value, such as a flag; must be JSON.
+      contents: What it is, in words -> the content.
+    """
+
+    values: Mapping[str, Any]
+    contents: Mapping[str, Content]
+
+    def to_json(self) -> dict[str, Any]:
+        contents = {name: content._asdict() for name, content in self.contents.items()}
+        return json.loads(json.dumps({"values": self.values, "contents": contents}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What the result of a run depends on.
+
+    Attributes:
+      training: Decides the weights.
+      evaluation: Decides which model is the best and when training stops early; None without
+        evaluations. It may be added to a run that had none.
+    """
+
+    training: Part
+    evaluation: Part | None = None
+
+
+def check_identity(
+    output_dir: str, identity: Identity, strategy: tf.distribute.Strategy, start_over: bool = False
+) -> None:
+    """Keeps a run from being continued as another one, and workers from running different ones.
+
+    Args:
+      output_dir: Folder of the run.
+      identity: Of the run that is asked for. Written when nothing in the folder was trained yet, else
+        compared with what was written then.
+      strategy: Of whose workers only the chief writes; the others compare theirs with it.
+      start_over: Whether another run in the folder is discarded.
+
+    Raises:
+      UserError: The folder holds another run, or a model that no run has made in it, or the file that
+        tells is damaged.
+    """
+    with chief_first(strategy) as chief:
+        if chief:
+            _check_as_chief(output_dir, identity, start_over)
+        else:
+            _check_as_worker(output_dir, identity)
+
+
+def _check_as_chief(output_dir: str, identity: Identity, start_over: bool) -> None:
+    path = os.path.join(output_dir, RUN_CONFIG_FILE)
+    if not exists(path):
+        if saved_steps(output_dir):
+            raise UserError(
+                f"{path} is missing, so it is not known what the run in --output_dir={output_dir} "
+                "is; put it back or use another folder."
+            )
+        if _has_model(output_dir):
+            raise UserError(
+                f"--output_dir={output_dir} holds a model that was not trained there, and a new one "
+                "would take its place; use another folder."
+            )
+        _write(path, identity)
+        return
+    if not saved_steps(output_dir) and not _has_model(output_dir):
+        discard_run(output_dir)  # It had not got as far as its first saved state.
+        _write(path, identity)
+        return
+    try:
+        before = read_run_config(output_dir)
+        difference = _difference(before, identity)
+    except UserError:
+        if not start_over:
+            raise
+        difference = "another run"
+    if not difference:
+        if identity.evaluation and not before.get("evaluation"):
+            _write(path, identity)
+        return
+    if not start_over:
+        raise UserError(
+            f"--output_dir={output_dir} holds {difference}; use another folder, or --start_over to "
+            "discard the run that is there."
+        )
+    logging.warning("--output_dir=%s held %s; it is discarded.", output_dir, difference)
+    discard_run(output_dir)
+    _write(path, identity)
+
+
+def _check_as_worker(output_dir: str, identity: Identity) -> None:
+    if not exists(os.path.join(output_dir, RUN_CONFIG_FILE)):
+        raise UserError(
+            f"--output_dir={output_dir}: the chief has written {RUN_CONFIG_FILE}, this worker does "
+            "not find it; all workers need the same --output_dir, on a file system that they share."
+        )
+    if difference := _difference(read_run_config(output_dir), identity):
+        raise UserError(
+            f"--output_dir={output_dir} holds {difference}; all workers must run the same command on "
+            "the same data."
+        )
+
+
+def read_run_config(output_dir: str) -> dict[str, Any]:
+    """What `check_identity` has written about the run in a folder.
+
+    Raises:
+      UserError: The file is missing, damaged, or of an earlier version.
+    """
+    path = os.path.join(output_dir, RUN_CONFIG_FILE)
+    return read_object(
+        path,
+        {"training": OBJECT},
+        required=True,
+        remedy="put the file back as it was, or use another --output_dir",
+    )
+
+
+def _write(path: str, identity: Identity) -> None:
+    evaluation = identity.evaluation.to_json() if identity.evaluation else None
+    write_object(path, {"training": identity.training.to_json(), "evaluation": evaluation})
+
+
+def _difference(before: Mapping[str, Any], identity: Identity) -> str | None:
+    """What the run in the folder has other than the one that is asked for, in words."""
+    pairs = [(before["training"], identity.training.to_json())]
+    if before.get("evaluation") and identity.evaluation:
+        pairs.append((before["evaluation"], identity.evaluation.to_json()))
+    for then, now in pairs:
+        for name in sorted({*then["contents"], *now["contents"]}):
+            old, new = then["contents"].get(name), now["contents"].get(name)
+            if (old and old["sha256"]) != (new and new["sha256"]):
+                return f"a run with another {name}: {_described(old)}, now it is {_described(new)}"
+        for name in sorted({*then["values"], *now["values"]}):
+            old, new = then["values"].get(name), now["values"].get(name)
+            if old != new:
+                return f"a run with {name}={old}, this command has {name}={new}"
+    return None
+
+
+def _described(content: Mapping[str, str] | None) -> str:
+    if content is None:
+        return "none"
+    return f"{content['source']} with the digest {content['sha256'][:12]}..."
+
+
+def _has_model(folder: str) -> bool:
+    return exists(os.path.join(folder, f"{MODEL_CHECKPOINT}.index"))
+
+
+def discard_run(output_dir: str) -> None:
+    """Removes what a run has written into its folder, and nothing else."""
+    for name in list_folder(output_dir):
+        path = os.path.join(output_dir, name)
+        if name in _FOLDERS_OF_A_RUN and is_folder(path):
+            remove_folder(path)
+        elif _FILES_OF_A_RUN.fullmatch(name) and not is_folder(path):
+            with contextlib.suppress(FileNotFoundError):
+                remove(path)
