@@ -1,6 +1,6 @@
 """Creates masked LM and next sentence prediction examples for BERT from plain text.
 
-The input is UTF-8 text, plain or compressed (.gz, .xz): one sentence per line, blank lines between
+The input is UTF-8 text, plain or compressed: one sentence per line, blank lines between
 documents. The output is TFRecords that run_pretraining.py reads, here and in google-research/bert.
 
     python create_pretraining_data.py --input_file=text.txt --output_file=pretraining.tfrecord \\
@@ -53,8 +53,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "input_file",
     None,
-    "Text files: globs, separated by commas. Plain, .gz or .xz; one sentence per line, blank lines "
-    "between documents.",
+    "Text: files, globs and folders, separated by commas. Plain or compressed; one sentence per "
+    "line, blank lines between documents.",
 )
 flags.DEFINE_string(
     "output_file", None, "TFRecord files, separated by commas; examples go to them in turn."
@@ -113,8 +113,14 @@ def main(argv: Sequence[str]) -> None:
     from modeling.tokenization import FullTokenizer
     from pretraining.corpus import TEXT, TRANSFER_SET, build_token_store
     from pretraining.records import InstanceOptions, write_records
-    from training.records import RecordWriter, check_replaceable, is_finished, write_sidecar
-    from training.tables import read_transfer_texts
+    from training.records import (
+        RecordWriter,
+        check_replaceable,
+        is_finished,
+        is_record_name,
+        write_sidecar,
+    )
+    from training.tables import is_transfer_name, read_transfer_texts
 
     beam = beam_options(FLAGS)
     if beam and FLAGS.num_processes:
@@ -131,8 +137,10 @@ def main(argv: Sequence[str]) -> None:
         random_seed=FLAGS.random_seed,
         do_whole_word_mask=FLAGS.do_whole_word_mask,
     )
-    input_files = expand_globs(FLAGS.input_file, "input_file")
-    if FLAGS.input_format == TRANSFER_SET:
+    is_transfer_set = FLAGS.input_format == TRANSFER_SET
+    fits = is_transfer_name if is_transfer_set else is_record_name
+    input_files = expand_globs(FLAGS.input_file, "input_file", fits)
+    if is_transfer_set:
         if FLAGS.do_sentence_split:
             raise UserError(
                 f"--do_sentence_split goes with --input_format={TEXT} only; single texts of a "

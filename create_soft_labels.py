@@ -1,6 +1,6 @@
 """Lets a fine-tuned teacher label a transfer set, for `run_distill.py`.
 
-Unlabelled text, one text per line (.txt) or single/pair columns (.tsv), plain, .gz or .xz:
+Unlabelled text, one text per line (.txt) or single/pair columns (.tsv), maybe compressed:
   python create_soft_labels.py --init_checkpoint=teacher --input_file='reviews*.txt.xz' \
     --output_dir=soft_labels
 Pairs from a table with a header:
@@ -39,7 +39,10 @@ define_model_flags()
 
 ## The transfer set
 flags.DEFINE_string(
-    "input_file", None, "Unlabelled text: .txt or .tsv, also .gz and .xz (comma-separated globs)."
+    "input_file",
+    None,
+    "Unlabelled text: files, globs and folders, separated by commas. .txt or .tsv, plain or "
+    "compressed.",
 )
 define_task_flags()
 define_text_flags()
@@ -122,7 +125,7 @@ def main(_: Sequence[str]) -> None:
         is_chief,
         lengths_may_vary,
     )
-    from training.tables import read_transfer_texts
+    from training.tables import is_transfer_name, read_transfer_texts
 
     strategy = create_strategy(device_options(FLAGS))
     check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
@@ -157,7 +160,9 @@ def main(_: Sequence[str]) -> None:
     layers = parse_layers(FLAGS.hidden_state_layers, sources.config.num_hidden_layers)
 
     # The transfer set. Column flags belong to the task when there is one.
-    paths = expand_globs(FLAGS.input_file, "input_file") if FLAGS.input_file else []
+    paths = (
+        expand_globs(FLAGS.input_file, "input_file", is_transfer_name) if FLAGS.input_file else []
+    )
     inputs = [Input("input_file", path) for path in paths]
     inputs += input_folders(FLAGS, ("init_checkpoint", "data_dir"))
     check_folder_apart("output_dir", FLAGS.output_dir, inputs)

@@ -46,8 +46,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "input_file",
     None,
-    "Texts: globs, separated by commas. .txt (one text per line), .tsv (one column, or two for "
-    "pairs) or .jsonl, plain or with .gz or .xz.",
+    "Texts: files, globs and folders, separated by commas. .txt (one text per line), .tsv (one "
+    "column, or two for pairs) or .jsonl, plain or compressed.",
 )
 flags.DEFINE_list(
     "input_task", [], "Training sets without their labels, as TASK:FOLDER: mnli:glue/MNLI,..."
@@ -76,7 +76,7 @@ flags.DEFINE_bool("allow_leaks", False, "Keep them.")
 flags.DEFINE_string(
     "output_file",
     None,
-    "A .txt or .tsv file, pairs in .tsv only; written compressed if .gz or .xz follows.",
+    "A .txt or .tsv file, pairs in .tsv only; written compressed if .gz, .xz, .bz2 or .zst follows.",
 )
 flags.DEFINE_list(
     "sizes",
@@ -126,7 +126,7 @@ def main(_: Sequence[str]) -> None:
         write_json,
     )
     from distillation.leaks import LeakIndex
-    from distillation.text_sources import file_sources
+    from distillation.text_sources import file_sources, is_source_name
     from distillation.transfer_set import (
         TextShuffler,
         add_sources,
@@ -138,8 +138,10 @@ def main(_: Sequence[str]) -> None:
 
     beam = beam_options(FLAGS)
     # The sources, and all that can be said against them before reading.
-    input_files = expand_globs(FLAGS.input_file, "input_file") if FLAGS.input_file else []
-    exclude_files = expand_globs(FLAGS.exclude_file, "exclude_file") if FLAGS.exclude_file else []
+    input_files, exclude_files = (
+        expand_globs(FLAGS[name].value, name, is_source_name) if FLAGS[name].value else []
+        for name in ("input_file", "exclude_file")
+    )
     sources = [
         *file_sources(input_files, FLAGS.text_a, FLAGS.text_b, FLAGS.split),
         *task_sources(FLAGS.input_task, "input_task", ("train",)),

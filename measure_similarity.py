@@ -35,8 +35,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "corpus_a",
     None,
-    "Texts: globs, separated by commas. .txt, .tsv (one column or two) or .jsonl, plain or with "
-    ".gz or .xz.",
+    "Texts: files, globs and folders, separated by commas. .txt, .tsv (one column or two) or .jsonl, "
+    "plain or compressed.",
 )
 flags.DEFINE_string("corpus_b", None, "The texts to compare with, in the same formats.")
 flags.DEFINE_string(
@@ -81,11 +81,12 @@ def main(_: Sequence[str]) -> None:
 
     from common.files import expand_globs, write_json
     from distillation.corpus_similarity import Corpus, measure, read_blocks, text_size, word_counter
-    from distillation.text_sources import file_sources, first_text
+    from distillation.text_sources import file_sources, first_text, is_source_name
     from pretraining.parallel import ordered_map
     from training.flags import flag_values
 
-    paths = {name: expand_globs(FLAGS[name].value, name) for name in ("corpus_a", "corpus_b")}
+    names = ("corpus_a", "corpus_b")
+    paths = {name: expand_globs(FLAGS[name].value, name, is_source_name) for name in names}
     sources = {name: file_sources(paths[name], FLAGS.text_a, FLAGS.text_b) for name in paths}
     for source in [*sources["corpus_a"], *sources["corpus_b"]]:
         first_text(source)

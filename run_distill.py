@@ -42,7 +42,11 @@ from training.flags import (
 FLAGS = flags.FLAGS
 
 ## The soft labels
-flags.DEFINE_string("input_file", None, "Soft-label TFRecords to train on (comma-separated globs).")
+flags.DEFINE_string(
+    "input_file",
+    None,
+    "Soft-label TFRecords to train on: files, globs and folders, separated by commas.",
+)
 flags.DEFINE_string(
     "eval_file",
     None,

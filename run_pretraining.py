@@ -43,7 +43,9 @@ FLAGS = flags.FLAGS
 ## The model and the data
 define_model_flags()
 define_initialization_flags()
-flags.DEFINE_string("input_file", None, "Pre-training TFRecords (comma-separated globs).")
+flags.DEFINE_string(
+    "input_file", None, "Pre-training TFRecords: files, globs and folders, separated by commas."
+)
 flags.DEFINE_string(
     "eval_file",
     None,

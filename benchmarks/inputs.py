@@ -24,7 +24,7 @@ def write_text(source: str, target: str, megabytes: float) -> int:
     """Copies the beginning of a text file and returns the number of words in it.
 
     Args:
-      source: Plain, .gz or .xz; blank lines between documents.
+      source: Maybe compressed; blank lines between documents.
       target: Plain text.
       megabytes: Where to stop, at the end of a line.
     """

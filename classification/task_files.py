@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from common.errors import MissingFileError
-from common.files import exists
+from common.files import COMPRESSIONS, exists
 from training.classifier_records import Example
 from training.tables import (
-    COMPRESSIONS,
     Row,
     header_names,
     json_keys,
@@ -103,7 +102,7 @@ def _is_json_lines(path: str) -> bool:
 
 
 def find_file(data_dir: str, names: Sequence[str], task_name: str) -> str:
-    """The path of the first of the files that exists, plain or with .gz or .xz behind its name.
+    """The path of the first of the files that exists, plain or compressed (`COMPRESSIONS`).
 
     Raises:
       MissingFileError: None of them exists.

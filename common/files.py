@@ -1,22 +1,28 @@
 """Files on the local disk, or on any file system TensorFlow knows (`gs://...`).
 
-Outputs appear under their name only when they are complete. Text is UTF-8, may be compressed with
-gzip or xz, and is read in blocks, so memory does not grow with the length of a file. TensorFlow
-is imported for remote paths only: it takes seconds, and most runs of most tools need none.
+Outputs appear under their name only when they are complete. Text is UTF-8, may be compressed (which
+its first bytes tell, whatever its name), and is read in blocks, so memory does not grow with the
+length of a file. TensorFlow is imported for remote paths only: it takes seconds, and most runs of
+most tools need none.
 """
 
 from __future__ import annotations
 
+import atexit
+import bz2
 import contextlib
 import errno
 import fcntl
+import functools
 import glob
 import gzip
 import hashlib
+import importlib
 import json
 import logging
 import lzma
 import os
+import re
 import shutil
 import tempfile
 import zlib
@@ -25,21 +31,36 @@ from typing import IO, Any, NamedTuple, cast
 
 from common.errors import UserError
 
+# In the standard library from Python 3.14 on; for earlier ones a package has it.
+zstd: Any = None
+for _name in ("compression.zstd", "backports.zstd"):
+    with contextlib.suppress(ImportError):
+        zstd = importlib.import_module(_name)
+        break
+
+# Endings of the names of compressed text and tables, "" for plain ones, and the same for messages.
+COMPRESSIONS = ("", ".gz", ".xz", ".bz2", ".zst")
+COMPRESSED = ".gz, .xz, .bz2 or .zst"
+
 _BLOCK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = "\ufeff"
 # What a write to an open file fails with when the disk, and not the program, is the reason.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
-# What compressed files begin with.
+# What compressed files begin with; a bzip2 file may be empty inside. Then the ending of their names.
 _MAGIC = {
-    "gzip": b"\x1f\x8b",
-    "xz": b"\xfd7zXZ\x00",
-    "bzip2": b"BZh",
-    "zstd": b"\x28\xb5\x2f\xfd",
-    "zip": b"PK\x03\x04",
-    "7-Zip": b"7z\xbc\xaf\x27\x1c",
+    "gzip": (rb"\x1f\x8b", ".gz"),
+    "xz": (rb"\xfd7zXZ\x00", ".xz"),
+    "bzip2": (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", ".bz2"),
+    "zstd": (rb"[\x50-\x5f]\x2a\x4d\x18|\x28\xb5\x2f\xfd", ".zst"),
+    "zip": (rb"PK\x03\x04", ".zip"),
+    "7-Zip": (rb"7z\xbc\xaf\x27\x1c", ".7z"),
 }
+_HEAD_BYTES = 10
+_ZSTD_ERROR = zstd.ZstdError if zstd else EOFError
+# Where a tar archive says that it is one.
+_TAR = slice(257, 262), b"ustar"
 
 
 class LineBlock(NamedTuple):
@@ -79,8 +100,8 @@ def file_size(path: str) -> int:
 
 
 def compression_of(head: bytes) -> str:
-    """The compression of a file that begins with these bytes, 6 or more; "" if none is known."""
-    return next((name for name, magic in _MAGIC.items() if head.startswith(magic)), "")
+    """The compression of a file that begins with these bytes, 10 or more; "" if none is known."""
+    return next((kind for kind, (magic, _) in _MAGIC.items() if re.match(magic, head)), "")
 
 
 def last_change(path: str) -> int:
@@ -96,9 +117,9 @@ def expand_globs(
 ) -> list[str]:
     """The files that a comma-separated list of names, globs and folders stands for, each once.
 
-    `~` is the home folder, `**` any depth of folders, and a folder stands for all files below it.
-    What is found, rather than named, leaves out hidden files and each `<name>.json` beside a
-    `<name>`, which describes that file. The log says how many files there are.
+    `**` is any depth of folders, and a folder stands for all files below it. What is found, rather
+    than named, leaves out hidden files and each `<name>.json` beside a `<name>`, which describes that
+    file. Pipes are copied (`readable_again`). The log says how many files there are.
 
     Args:
       patterns: The list, as given by a user.
@@ -113,7 +134,7 @@ def expand_globs(
       UserError: A pattern matches no file; the message names `flag` and the pattern.
     """
     paths: set[str] = set()
-    wanted = [os.path.expanduser(part.strip()) for part in patterns.split(",") if part.strip()]
+    wanted = [part.strip() for part in patterns.split(",") if part.strip()]
     for pattern in wanted:
         # A name with brackets in it is a file before it is a pattern.
         if exists(pattern) and not is_folder(pattern):
@@ -134,7 +155,62 @@ def expand_globs(
     files = sorted(paths)
     if files != wanted:
         logging.log(level, "--%s: %d files, from %s to %s.", flag, len(files), files[0], files[-1])
-    return files
+    return list(map(readable_again, files))
+
+
+def readable_again(path: str) -> str:
+    """A path with the content of `path` that can be read any number of times.
+
+    A pipe, `/dev/stdin` or `<(...)` can be read once only: it is copied to a temporary file, which is
+    removed when the process ends. A name without an ending gets the one of what the text begins with:
+    `.jsonl` for a JSON object, `.tsv` for a tab in the first line, else `.txt`.
+
+    Raises:
+      UserError: It cannot be read, or the disk is full.
+    """
+    if is_remote(path) or not exists(path) or is_folder(path) or os.path.isfile(path):
+        return path
+    return _copied_pipe(path)
+
+
+@functools.cache
+def _copied_pipe(path: str) -> str:
+    number = len(list_folder(_copies_folder())) + 1
+    folder = os.path.join(_copies_folder(), str(number))
+    make_folder(folder)
+    name = os.path.basename(path)
+    copy = os.path.join(folder, name if "." in name else f"pipe-{number}")
+    with open_binary(path, decompress=False) as pipe, open_binary(copy, "wb") as file:
+        while chunk := pipe.read(_BLOCK_BYTES):
+            file.write(chunk)
+    if "." not in name:
+        nameless, copy = copy, copy + _ending_of_text(copy)
+        move(nameless, copy)
+    logging.info(
+        "%s can be read once only: its %d bytes are read from a copy, %s.",
+        path,
+        file_size(copy),
+        copy,
+    )
+    return copy
+
+
+@functools.cache
+def _copies_folder() -> str:
+    """Where copies of pipes are until this process ends."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(scratch_folder(os.path.join(tempfile.gettempdir(), "pipes")))
+
+
+def _ending_of_text(path: str) -> str:
+    try:
+        line = next((text for _, text in read_lines(path) if text.strip()), "")
+    except UserError:
+        return ""  # No text, perhaps records.
+    if line.lstrip().startswith("{"):
+        return ".jsonl"
+    return ".tsv" if "	" in line else ".txt"
 
 
 def _matches(pattern: str, flag: str) -> list[str]:
@@ -186,8 +262,7 @@ def open_binary(path: str, mode: str = "rb", decompress: bool = True) -> Iterato
     Args:
       path: A local path or a URL of a file system that TensorFlow knows.
       mode: "rb", "wb" or "ab".
-      decompress: Whether `.gz` and `.xz` files are decompressed when read; writing never
-        compresses.
+      decompress: Whether compressed files are decompressed when read; writing never compresses.
 
     Raises:
       UserError: The file cannot be opened, or the disk is full.
@@ -214,6 +289,8 @@ def read_line_blocks(path: str, block_bytes: int = _BLOCK_BYTES) -> Iterator[Lin
     parts: list[bytes] = []
     with _open_raw(path, "rb") as raw, _decompressed(path, raw) as file:
         while chunk := _read(path, file, block_bytes):
+            if not offset and not parts and chunk[_TAR[0]] == _TAR[1]:
+                raise UserError(f"{path} is a tar archive, which is not read; unpack it first.")
             head, newline, tail = chunk.rpartition(b"\n")
             if not newline:
                 parts.append(chunk)
@@ -498,17 +575,62 @@ def _open_raw(path: str, mode: str) -> IO[bytes]:
 
 
 def _decompressed(path: str, raw: IO[bytes]) -> IO[bytes]:
-    if path.endswith(".gz"):
+    """A reader of what is in a file: what it begins with counts, not what it is called."""
+    head = raw.read(_HEAD_BYTES)
+    raw.seek(0)
+    kind = compression_of(head)
+    if kind == "gzip":
         return cast(IO[bytes], gzip.open(raw))
-    if path.endswith(".xz"):
+    if kind == "xz":
         return lzma.open(raw)
+    if kind == "bzip2":
+        return bz2.open(raw)
+    if kind == "zstd":
+        check_compression(path, ".zst")
+        return cast(IO[bytes], zstd.open(raw))
+    if kind:
+        raise UserError(f"{path} is a {kind} archive, which is not read; unpack it first.")
+    if head and path.endswith(COMPRESSIONS[1:]):
+        raise UserError(
+            f"{path} is damaged or incomplete, or not compressed as its name says; get or create it "
+            "again, or correct its name."
+        )
     return raw
+
+
+def check_compression(path: str, suffix: str) -> None:
+    """Raises a UserError where files of this ending can be neither read nor written here."""
+    if suffix == ".zst" and zstd is None:
+        raise UserError(
+            f"{path} is compressed with zstd, which needs a package on this Python; run `pip install "
+            "backports.zstd`, or unpack the file."
+        )
+
+
+def compressed_writer(path: str, file: IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """A stream that compresses into an open file in the way that `path` ends in, or not at all.
+
+    The fast end of each method: the other is a little smaller and several times slower. The bytes
+    depend on the content alone.
+    """
+    if path.endswith(".gz"):
+        stream = gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0)
+        return cast(contextlib.AbstractContextManager[IO[bytes]], stream)
+    if path.endswith(".xz"):
+        return lzma.open(file, "wb", preset=0)
+    if path.endswith(".bz2"):
+        return bz2.open(file, "wb", compresslevel=1)
+    if path.endswith(".zst"):
+        check_compression(path, ".zst")
+        stream = zstd.open(file, "wb", level=1)
+        return cast(contextlib.AbstractContextManager[IO[bytes]], stream)
+    return contextlib.nullcontext(file)
 
 
 def _read(path: str, file: IO[bytes], num_bytes: int) -> bytes:
     try:
         return file.read(num_bytes)
-    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+    except (EOFError, OSError, zlib.error, lzma.LZMAError, _ZSTD_ERROR) as error:
         raise UserError(
             f"{path} cannot be read to its end ({error}); it is damaged or incomplete, so get or "
             "create it again."

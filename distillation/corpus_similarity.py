@@ -24,7 +24,7 @@ import numpy as np
 
 from common.block_file import BlockFile
 from common.errors import UserError
-from common.files import file_size
+from common.files import COMPRESSIONS, file_size
 from distillation.normalization import words
 from distillation.text_sources import TextSource
 
@@ -80,7 +80,7 @@ def read_blocks(sources: Sequence[TextSource], num_bytes: int) -> Iterator[TextB
 def text_size(paths: Sequence[str]) -> int:
     """About how many bytes of text files hold, guessed where they are compressed."""
     return sum(
-        file_size(path) * (_COMPRESSION if path.endswith((".gz", ".xz")) else 1) for path in paths
+        file_size(path) * (_COMPRESSION if path.endswith(COMPRESSIONS[1:]) else 1) for path in paths
     )
 
 

@@ -4,7 +4,7 @@
     .tsv     one text or a pair of texts per row; with column names, from a table with a header
     .jsonl   one object per line; the keys of the texts are named like the columns of a table
 
-All may end in `.gz` or `.xz`. Texts are read one at a time.
+All may be compressed. Texts are read one at a time.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from common.errors import UserError
-from common.files import read_lines
-from training.tables import COMPRESSIONS, read_json_lines, read_transfer_texts
+from common.files import COMPRESSED, COMPRESSIONS, read_lines
+from training.tables import read_json_lines, read_transfer_texts
 
 LINES, DOCUMENTS = "lines", "documents"
 
@@ -58,6 +58,11 @@ def file_sources(
     return [TextSource(path, _reader(path, text_a, text_b, split)) for path in paths]
 
 
+def is_source_name(path: str) -> bool:
+    """Whether a file found in a folder is of one of the formats, by its name."""
+    return any(_has_suffix(path, suffix) for suffix in (".txt", ".tsv", ".jsonl"))
+
+
 def first_text(source: TextSource) -> Text:
     """What a source begins with; finds what is wrong with all of it before long work.
 
@@ -75,7 +80,7 @@ def _reader(
     is_text = _has_suffix(path, ".txt")
     if split == DOCUMENTS and not is_text:
         raise UserError(
-            f"{path}: --split={DOCUMENTS} reads text files (.txt, plain or with .gz or .xz); the "
+            f"{path}: --split={DOCUMENTS} reads text files (.txt, plain or with {COMPRESSED}); the "
             "rows of other files are texts already."
         )
     if split == DOCUMENTS:

@@ -13,24 +13,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gzip
 import hashlib
 import itertools
-import lzma
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import IO, NamedTuple, Protocol, cast
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from common.block_file import BlockFile
 from common.errors import UserError
-from common.files import atomic_output, exists, open_binary, remove
+from common.files import (
+    COMPRESSED,
+    COMPRESSIONS,
+    atomic_output,
+    check_compression,
+    compressed_writer,
+    exists,
+    open_binary,
+    remove,
+)
 from distillation.leaks import LeakIndex
 from distillation.normalization import normal_form
 from distillation.text_sources import TextSource, first_text
-from training.tables import COMPRESSIONS
 
 # Texts are read in chunks of about this many characters.
 _CHUNK_CHARACTERS = 1 << 20
@@ -315,7 +321,7 @@ def subset_paths(output_file: str, sizes: Sequence[str], are_pairs: bool) -> dic
     """The files of a transfer set and the texts they are to hold.
 
     Args:
-      output_file: A name that ends in `.txt` (single texts only) or `.tsv`, maybe `.gz` or `.xz`.
+      output_file: A name that ends in `.txt` (single texts only) or `.tsv`, maybe compressed.
       sizes: Numbers of texts such as `500`, `100k`, `1M`; none for one file of all texts.
       are_pairs: Whether the texts are pairs.
 
@@ -331,8 +337,9 @@ def subset_paths(output_file: str, sizes: Sequence[str], are_pairs: bool) -> dic
     if not match or (are_pairs and match[2] != ".tsv"):
         expected = ".tsv, because the texts are pairs" if are_pairs else ".txt or .tsv"
         raise UserError(
-            f'--output_file: "{output_file}" must end in {expected}; .gz or .xz may follow.'
+            f'--output_file: "{output_file}" must end in {expected}; {COMPRESSED} may follow.'
         )
+    check_compression(output_file, match[3])
     paths: dict[str, int | None] = {}
     for size in sizes:
         number = re.fullmatch(r"([1-9]\d*)([kM]?)", size.strip())
@@ -390,14 +397,7 @@ def _check_sizes(paths: Mapping[str, int | None], num_texts: int) -> None:
 def _text_output(path: str) -> Iterator[IO[bytes]]:
     with atomic_output(path) as temporary:
         with open_binary(temporary, "wb") as file, contextlib.ExitStack() as stack:
-            # The fast end of each method; the other is a little smaller and several times slower.
-            if path.endswith(".gz"):
-                stream = gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0)
-                yield cast(IO[bytes], stack.enter_context(stream))
-            elif path.endswith(".xz"):
-                yield stack.enter_context(lzma.open(file, "wb", preset=0))
-            else:
-                yield file
+            yield stack.enter_context(compressed_writer(path, file))
         if exists(manifest_path(path)):
             remove(manifest_path(path))
 

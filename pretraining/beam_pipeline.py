@@ -90,7 +90,7 @@ def write_records(
     """Makes the records of text files.
 
     Args:
-      input_files: Plain, `.gz` or `.xz` UTF-8 text, where all workers reach it.
+      input_files: UTF-8 text, maybe compressed, where all workers reach it.
       output_files: Get the records in turn; they appear when all of them are complete. Meanwhile,
         their folders, the first one's above all, hold intermediate files.
       tokenizer: Makes the ids.
@@ -133,6 +133,7 @@ def write_records(
                     beam.pvalue.AsList(token_files),
                     tokenizer.id_typecode,
                     input_format,
+                    do_sentence_split,
                 )
             )
             runs = (
@@ -196,7 +197,11 @@ def _write_tokens(
 
 
 def _join_tokens(
-    folder: str, token_files: list[tuple[BlockKey, str]], typecode: str, input_format: str
+    folder: str,
+    token_files: list[tuple[BlockKey, str]],
+    typecode: str,
+    input_format: str,
+    do_sentence_split: bool,
 ) -> str:
     """Makes the store; returns its folder."""
 
@@ -208,7 +213,7 @@ def _join_tokens(
 
     store_folder = unique_path(folder, "store")
     make_folder(store_folder)
-    store = store_tokens(blocks(), store_folder, typecode, input_format)
+    store = store_tokens(blocks(), store_folder, typecode, input_format, do_sentence_split)
     write_arrays(os.path.join(store_folder, "ends"), [store.documents, store.units])
     return store_folder
 

@@ -25,11 +25,17 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.files import LineBlock, decode_lines, file_size, open_binary, read_line_blocks
+from common.files import (
+    COMPRESSIONS,
+    LineBlock,
+    decode_lines,
+    file_size,
+    open_binary,
+    read_line_blocks,
+)
 from modeling.tokenization import FullTokenizer
 from pretraining.parallel import ordered_map
 from pretraining.sentences import split_sentences
-from training.tables import COMPRESSIONS
 
 TEXT, TRANSFER_SET = "text", "transfer_set"
 _TABLES = tuple(".tsv" + compression for compression in COMPRESSIONS)
@@ -105,7 +111,7 @@ def build_token_store(
     how a corpus is cut into files. Lines without any token are left out, and so are empty documents.
 
     Args:
-      input_files: Plain, `.gz` or `.xz` UTF-8 text.
+      input_files: UTF-8 text, maybe compressed.
       tokenizer: Makes the ids.
       folder: Where to put the store.
       do_sentence_split: Whether lines of format `text` are paragraphs to be split into sentences.
@@ -120,11 +126,15 @@ def build_token_store(
     # Closed at once on an error, whose message would otherwise run into the progress bar.
     with contextlib.closing(_read_blocks(input_files)) as lines:
         blocks = ordered_map(BlockTokenizer, args, lines, num_processes)
-        return store_tokens(blocks, folder, tokenizer.id_typecode, input_format)
+        return store_tokens(blocks, folder, tokenizer.id_typecode, input_format, do_sentence_split)
 
 
 def store_tokens(
-    blocks: Iterable[TokenBlock], folder: str, typecode: str, input_format: str = TEXT
+    blocks: Iterable[TokenBlock],
+    folder: str,
+    typecode: str,
+    input_format: str = TEXT,
+    do_sentence_split: bool = False,
 ) -> TokenStore:
     """Writes the tokenized blocks of all files, in order, to a store.
 
@@ -133,6 +143,7 @@ def store_tokens(
       folder: Where to put the store.
       typecode: NumPy type code of the ids.
       input_format: `text` or `transfer_set`, for messages.
+      do_sentence_split: Whether lines were split, for messages.
 
     Raises:
       UserError: There are fewer than two documents.
@@ -163,7 +174,7 @@ def store_tokens(
     documents = _distinct_ends(document_ends)
     units = _distinct_ends([documents, *map(np.atleast_2d, unit_ends)]) if unit_ends else documents
     store = TokenStore(folder, typecode, documents, units)
-    _check_documents(store, input_format)
+    _check_documents(store, input_format, do_sentence_split)
     return store
 
 
@@ -232,7 +243,7 @@ def _read_blocks(input_files: Sequence[str]) -> Generator[LineBlock, None, None]
                 before = block.consumed
 
 
-def _check_documents(store: TokenStore, input_format: str) -> None:
+def _check_documents(store: TokenStore, input_format: str, do_sentence_split: bool) -> None:
     logging.info(
         "Read %d documents, %d sentences, %d tokens.",
         store.num_documents,
@@ -250,14 +261,16 @@ def _check_documents(store: TokenStore, input_format: str) -> None:
         )
     num_short = int((np.diff(store.documents[:, 0]) == 1).sum())
     if num_short > store.num_documents / 2:
-        how = {
-            TEXT: ": a document needs one sentence per line and blank lines only between documents. "
-            "For one paragraph per line, add --do_sentence_split",
-            TRANSFER_SET: "",
-        }
+        advice = ""
+        if input_format == TEXT:
+            advice = (
+                ": a document needs one sentence per line and blank lines only between documents"
+            )
+            if not do_sentence_split:
+                advice += ". For one paragraph per line, add --do_sentence_split"
         logging.warning(
             "%d of %d documents have one sentence only, so most pairs can only be random%s.",
             num_short,
             store.num_documents,
-            how[input_format],
+            advice,
         )

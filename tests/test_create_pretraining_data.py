@@ -1,5 +1,6 @@
 """create_pretraining_data.py through its flags."""
 
+import bz2
 import gzip
 import json
 import lzma
@@ -18,13 +19,15 @@ SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["".join(random.Random(i).choices("abcdefghijklmnopqrstuvwxyz", k=5)) for i in range(500)]
 
 
-def run(folder, *flags, **replaced):
+def run(folder, *flags, stdin=None, **replaced):
     """Runs the script in `folder` on text.txt and vocab.txt unless other flags are given."""
     values = {"input_file": "text.txt", "output_file": "out.tfrecord", "vocab_file": "vocab.txt"}
     values |= {"dupe_factor": 2, "num_processes": 1} | replaced
     command = [sys.executable, os.path.join(REPOSITORY, "create_pretraining_data.py"), *flags]
     command += [f"--{name}={value}" for name, value in values.items() if value is not None]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, cwd=folder, capture_output=True, input=stdin, timeout=120)
+    result.stdout, result.stderr = result.stdout.decode(), result.stderr.decode()
+    return result
 
 
 def text(seed, num_documents):
@@ -190,7 +193,7 @@ def test_compressed_marked_and_crlf_text_gives_the_same_records(folder):
     records = set()
     for name, data in variants.items():
         (folder / name).write_bytes(data)
-        result = run(folder, input_file=name)
+        result = run(folder, input_file=name, start_over=True)
         assert result.returncode == 0, result.stderr
         records.add((folder / "out.tfrecord").read_bytes())
     assert len(records) == 1
@@ -231,7 +234,7 @@ def test_very_long_line(folder):
         ({"input_file": "one.txt"}, "hold 1 document(s)"),
         ({"input_file": "cut.txt.gz"}, "cut.txt.gz cannot be read to its end"),
         ({"vocab_file": "missing.txt"}, "Cannot read the vocabulary missing.txt"),
-        ({"vocab_file": "text.txt"}, "text.txt, line"),
+        ({"vocab_file": "text.txt"}, "text.txt lacks [PAD]"),
         ({"vocab_file": "words.txt"}, "words.txt lacks [PAD], [UNK], [CLS], [SEP], [MASK]"),
         ({"input_format": "transfer_set", "input_file": "cut.txt.gz"}, "cannot be read to its end"),
         ({"input_format": "transfer_set", "input_file": "vocab"}, "vocab: cannot tell its format"),
@@ -269,6 +272,56 @@ def test_bad_input_is_one_line_and_changes_nothing(folder, replaced, message):
     assert "Traceback" not in result.stderr
     assert files_below(folder) == before
     assert not [name for name in os.listdir(folder) if name.endswith(".tmp")]
+
+
+def test_input_as_it_comes(folder, tmp_path_factory):
+    """The same text from pipes, folders, and compressed in any way gives the same records."""
+    plain = (folder / "text.txt").read_bytes()
+    assert run(folder).returncode == 0
+    expected = (folder / "out.tfrecord").read_bytes()
+    (folder / "text.bz2").write_bytes(bz2.compress(plain))
+    (folder / "no_ending").write_bytes(gzip.compress(plain))
+    # Two files, one deep, and what stands beside texts.
+    first, _, second = plain.partition(b"\n\n")
+    for name, data in {"0": first, "a/b/1": second, ".hidden": b"x", "0.json": b"{}"}.items():
+        (folder / "wiki" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "wiki" / name).write_bytes(data)
+    for input_file, stdin in (
+        *(("/dev/stdin", plain), ("/dev/stdin", lzma.compress(plain))),
+        *(("text.bz2", None), ("no_ending", None)),
+        *(("wiki", None), ("wiki/**/[01]", None)),
+    ):
+        output = tmp_path_factory.mktemp("out") / "out.tfrecord"
+        result = run(folder, input_file=input_file, output_file=output, stdin=stdin)
+        assert result.returncode == 0, result.stderr
+        assert output.read_bytes() == expected, input_file
+        if input_file.startswith("wiki"):
+            assert "--input_file: 2 files, from wiki/0 to wiki/a/b/1." in result.stderr
+    # The same command again finds its work done, for the text is the same; and is refused otherwise.
+    again = run(folder, input_file="/dev/stdin", stdin=plain)
+    assert "finished already and not damaged" in again.stderr
+    again = run(folder, input_file="/dev/stdin", stdin=plain[1:])
+    assert again.returncode == 1 and "was made with input_sha256" in again.stderr
+
+
+def test_chinese_sentences(folder):
+    line = "这是一个句子。你好吗？我很好！"
+    (folder / "vocab.txt").write_text("\n".join([*SPECIALS, *sorted(set(line))]) + "\n")
+    for text, expected in ((line, "60 sentences"), ("你好。", "20 of 20 documents have one")):
+        (folder / "text.txt").write_text(f"{text}\n\n" * 20)
+        result = run(folder, "--do_sentence_split", "--start_over")
+        assert expected in result.stderr
+        # Not advised to someone who has given it.
+        assert "add --do_sentence_split" not in result.stderr
+
+
+def test_home_folder(folder, monkeypatch):
+    """A shell does not expand ~ behind --name=; a folder of that name would be made."""
+    monkeypatch.setenv("HOME", str(folder))
+    result = run(folder, input_file="~/text.txt", output_file="~/new/a, ~/new/b")
+    assert result.returncode == 0, result.stderr
+    assert sorted(os.listdir(folder / "new")) == [".a.json", ".b.json", "a", "b"]
+    assert not (folder / "~").exists()
 
 
 def test_required_flags(folder):

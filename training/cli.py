@@ -8,9 +8,10 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app
+from absl import app, flags
 
 from common.errors import UserError
+from common.files import readable_again
 from common.outputs import release_locks
 from training.termination import EXIT_TERMINATED
 
@@ -36,7 +37,8 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
         # Terminated politely, a script still removes its temporary files and ends its children.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
         try:
-            main(argv)
+            settle_paths(flags.FLAGS)
+            main([argv[0], *map(_settled_argument, argv[1:])])
         except UserError as error:
             print(f"ERROR: {error}", file=sys.stderr)
             sys.exit(1)
@@ -52,6 +54,49 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
             release_locks()
 
     app.run(guarded)
+
+
+# Flags whose values are words, and those that name what is written.
+_WORDS = ("labels", "label", "text_a", "text_b")
+_OUTPUTS = ("output_file", "output_dir", "submission_dir")
+
+
+def settle_paths(values: flags.FlagValues) -> None:
+    """Makes the paths in all flags ones that every script can use.
+
+    A shell does not expand `~` behind `--name=`, so it is done here; and a pipe, which can be read
+    once only, becomes a file with its content (`common.files.readable_again`).
+
+    Raises:
+      UserError: A pipe cannot be read or copied.
+    """
+    for name in values:
+        flag = values[name]
+        if isinstance(flag.value, str):
+            flag.value = _settled(name, flag.value)
+        elif isinstance(flag.value, list):
+            flag.value = [_settled(name, v) if isinstance(v, str) else v for v in flag.value]
+
+
+def _settled_argument(argument: str) -> str:
+    """The same for an argument `--name=value` that is handed on to another script."""
+    name, equals, value = argument.partition("=")
+    return name + equals + _settled(name.lstrip("-"), value)
+
+
+def _settled(name: str, value: str) -> str:
+    """`name` is that of the flag; several paths are separated by commas."""
+    if name in _WORDS:
+        return value
+    paths = map(_with_home, value.split(","))
+    return ",".join(paths if name in _OUTPUTS else map(readable_again, paths))
+
+
+def _with_home(path: str) -> str:
+    task, colon, folder = path.partition(":")
+    if colon and folder.startswith("~"):  # As in --exclude_task=mnli:~/glue/MNLI.
+        return task + colon + os.path.expanduser(folder)
+    return os.path.expanduser(path.strip()) if path.strip().startswith("~") else path
 
 
 def configure_logging() -> None:

@@ -181,7 +181,7 @@ def define_task_flags() -> None:
         "downloaded to it as needed.",
     )
     flags.DEFINE_string(
-        "data_dir", None, "Folder of the task: train.tsv, dev.tsv and test.tsv (also .gz, .xz)."
+        "data_dir", None, "Folder of the task: train.tsv, dev.tsv and test.tsv, maybe compressed."
     )
     flags.DEFINE_string(
         "text_a", None, "Header name or key of the text. Only with --task_name=tsv and jsonl."

@@ -2,8 +2,7 @@
 
 Tables follow GLUE's convention (`_read_tsv` in google-research/bert `run_classifier.py`): columns
 are separated by single tabs and nothing is quoted, so a quotation mark is a letter like any other.
-JSON Lines have one object per line. Files may be plain, `.gz` or `.xz`; memory does not grow with
-their length.
+JSON Lines have one object per line. Files may be compressed; memory does not grow with their length.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from common.errors import UserError
-from common.files import parse_json, read_lines
+from common.files import COMPRESSED, COMPRESSIONS, parse_json, read_lines
 
-COMPRESSIONS = ("", ".gz", ".xz")
 _TEXT_SUFFIXES = tuple(".txt" + compression for compression in COMPRESSIONS)
 _TABLE_SUFFIXES = tuple(".tsv" + compression for compression in COMPRESSIONS)
 
@@ -188,6 +186,11 @@ def _json_value(place: str, found: dict[str, object], key: str) -> str:
     return value
 
 
+def is_transfer_name(path: str) -> bool:
+    """Whether a file found in a folder can be read by `read_transfer_texts`, by its name."""
+    return path.endswith(_TEXT_SUFFIXES + _TABLE_SUFFIXES)
+
+
 def read_transfer_texts(
     paths: Sequence[str], text_a: str | None = None, text_b: str | None = None
 ) -> Iterator[tuple[str, str, str | None]]:
@@ -212,10 +215,10 @@ def read_transfer_texts(
     if text_b is not None and text_a is None:
         raise UserError(f"--text_b={text_b} needs --text_a, the column of the first text.")
     for path in paths:
-        if not path.endswith(_TEXT_SUFFIXES + _TABLE_SUFFIXES):
+        if not is_transfer_name(path):
             raise UserError(
                 f"{path}: cannot tell its format by its name; expected a text file (.txt) or a "
-                f"table (.tsv), plain or with .gz or .xz."
+                f"table (.tsv), plain or with {COMPRESSED}."
             )
         if text_a is not None and not path.endswith(_TABLE_SUFFIXES):
             raise UserError(f"{path}: --text_a={text_a} names a column, but this is a text file.")

@@ -205,6 +205,7 @@ def test_snli_without_any_of_its_files(tmp_path: Path) -> None:
     task = get_task("snli", str(tmp_path))
     message = (
         r"snli_1\.0_dev\.jsonl \(or snli_1\.0_dev\.jsonl\.gz, snli_1\.0_dev\.jsonl\.xz, "
+        r"snli_1\.0_dev\.jsonl\.bz2, snli_1\.0_dev\.jsonl\.zst, "
         r"snli_1\.0_dev\.txt, dev\.tsv\) is missing; task snli"
     )
     with pytest.raises(UserError, match=message):

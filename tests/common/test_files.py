@@ -1,24 +1,32 @@
 """Reading text in any shape, and writing files as a whole or not at all."""
 
+import bz2
 import gzip
 import hashlib
 import logging
 import lzma
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import tarfile
+import threading
+import zipfile
 
 import pytest
 
 from common import files
 from common.errors import UserError
 
+# What the ending of a name says, and what packs a file so.
+PACKERS = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
+if files.zstd:
+    PACKERS[".zst"] = files.zstd.compress
+
 
 def compress(path, data):
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
-    with opener(path, "wb") as file:
-        file.write(data)
+    path.write_bytes(PACKERS.get(path.suffix, bytes)(data))
     return str(path)
 
 
@@ -41,12 +49,11 @@ def test_expand_globs_sorts_and_removes_duplicates(tmp_path):
         ("{0}/AA/,{0}/AB", ["AA/notes.csv", "AA/wiki_1", "AB/more/wiki_2"]),
         ("{0}/*", ["wiki_0"]),
         ("{0}/wiki_0.json", ["wiki_0.json"]),
-        ("~/AA/wiki_*, ~/wiki_0", ["AA/wiki_1", "wiki_0"]),
+        ("{0}/AA/wiki_*, {0}/wiki_0", ["AA/wiki_1", "wiki_0"]),
     ],
 )
-def test_expand_globs_below_folders(tmp_path, monkeypatch, caplog, pattern, names):
+def test_expand_globs_below_folders(tmp_path, caplog, pattern, names):
     caplog.set_level(logging.INFO)
-    monkeypatch.setenv("HOME", str(tmp_path))
     for name in (
         *("wiki_0", "wiki_0.json", ".wiki_0.json", "AA/wiki_1", "AA/.wiki_1", "AA/notes.csv"),
         *("AB/more/wiki_2", ".git/wiki_3"),
@@ -88,7 +95,7 @@ def test_expand_globs_refuses_what_matches_no_file(tmp_path, pattern):
     assert pattern in str(error.value)
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("suffix", ["", *PACKERS])
 @pytest.mark.parametrize(
     ("data", "lines"),
     [
@@ -104,6 +111,114 @@ def test_expand_globs_refuses_what_matches_no_file(tmp_path, pattern):
 def test_read_lines(tmp_path, suffix, data, lines):
     path = compress(tmp_path / f"text{suffix}", data)
     assert list(files.read_lines(path)) == list(enumerate(lines, 1))
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize("name", ["text.txt", "text", "text.gz"])
+def test_compression_is_told_by_the_content(tmp_path, suffix, name):
+    (tmp_path / name).write_bytes(PACKERS[suffix](b"one\n") + PACKERS[suffix](b"two\n"))
+    assert list(files.read_lines(str(tmp_path / name))) == [(1, "one"), (2, "two")]
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_compressed_file_that_is_cut_short_or_damaged(tmp_path, suffix):
+    whole = PACKERS[suffix](b"".join(b"line %d\n" % i for i in range(1000)))
+    for data in (whole[:-1], whole[: len(whole) // 2], whole[:20] + bytes(20) + whole[40:]):
+        (tmp_path / "text").write_bytes(data)
+        with pytest.raises(UserError, match="text cannot be read to its end"):
+            list(files.read_lines(str(tmp_path / "text")))
+
+
+def tar_of(path):
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("a.txt"))
+
+
+def zip_of(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "text")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.txt.gz", tar_of, "is a tar archive"),
+        ("a.txt", zip_of, "is a zip archive"),
+        (
+            "a.txt.gz",
+            lambda path: path.write_text("text"),
+            "is damaged or incomplete",
+        ),
+        (
+            "a.txt.bz2",
+            lambda path: path.write_text("BZh is text"),
+            "is damaged or incomplete",
+        ),
+    ],
+)
+def test_archives_and_wrong_names(tmp_path, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(UserError, match=f"{name} {message}"):
+        list(files.read_lines(str(tmp_path / name)))
+
+
+def test_zstd_without_its_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "zstd", None)
+    (tmp_path / "a.txt").write_bytes(b"\x28\xb5\x2f\xfd......")
+    with pytest.raises(
+        UserError, match=r"a.txt is compressed with zstd.*pip install backports.zstd"
+    ):
+        list(files.read_lines(str(tmp_path / "a.txt")))
+    with pytest.raises(UserError, match="pip install"), open(tmp_path / "b", "wb") as file:
+        files.compressed_writer("b.zst", file)
+
+
+@pytest.mark.parametrize("suffix", ["", *PACKERS])
+def test_compressed_writer(tmp_path, suffix):
+    paths = [str(tmp_path / f"{name}{suffix}") for name in "ab"]
+    for path in paths:
+        with open(path, "wb") as file, files.compressed_writer(path, file) as stream:
+            stream.write(b"one\ntwo\n" * 1000)
+    first, second = (pathlib.Path(path).read_bytes() for path in paths)
+    assert first == second and len(first) < 1000 or not suffix
+    assert len(list(files.read_lines(paths[0]))) == 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "copy"),
+    [
+        ("reviews.tsv", b"a\tb\n", "reviews.tsv"),
+        ("fifo", b"\none text\n", "pipe-.*[.]txt"),
+        ("fifo", b"a\tb\n", "pipe-.*[.]tsv"),
+        ("fifo", b' {"text": "a"}\n', "pipe-.*[.]jsonl"),
+        ("fifo", gzip.compress(b"a\tb\n"), "pipe-.*[.]tsv"),
+        ("fifo", b"\xff\x00records" * 300_000, "pipe-[0-9]*"),
+        ("fifo", b"", "pipe-.*[.]txt"),
+    ],
+)
+def test_pipes_can_be_read_again(tmp_path, caplog, name, data, copy):
+    caplog.set_level(logging.INFO)
+    fifo = str(tmp_path / name)
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=lambda: pathlib.Path(fifo).write_bytes(data))
+    writer.start()
+    [path] = files.expand_globs(fifo, "input_file")
+    writer.join()
+    assert pathlib.Path(path).read_bytes() == data == pathlib.Path(path).read_bytes()
+    assert re.fullmatch(copy, os.path.basename(path))
+    assert f"{fifo} can be read once only: its {len(data)} bytes" in caplog.text
+    # A second flag with the same name gets the same content.
+    assert files.readable_again(fifo) == path
+
+
+def test_copies_of_pipes_go_with_the_process(tmp_path):
+    code = "from common.files import readable_again; print(readable_again('/dev/stdin'))"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(
+        command, input="text\n", text=True, capture_output=True, env=environment, check=True
+    )
+    assert result.stdout.startswith(str(tmp_path)) and not os.listdir(tmp_path)
 
 
 def test_lines_do_not_depend_on_the_blocks_they_are_read_in(tmp_path):

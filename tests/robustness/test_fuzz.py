@@ -7,6 +7,7 @@ returns is compared with what stands in the files, so that nothing is left out s
 
 from __future__ import annotations
 
+import bz2
 import dataclasses
 import gzip
 import json
@@ -16,6 +17,7 @@ import pathlib
 import random
 import shutil
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +28,7 @@ import tensorflow as tf
 from conftest import NEGATIVE, NEUTRAL, PIECES, POSITIVE, SPECIAL
 
 from classification.tasks import get_task
+from common import files
 from common.errors import UserError
 from common.files import read_json
 from distillation.soft_labels import (
@@ -97,11 +100,26 @@ def write_vocab(folder: pathlib.Path) -> str:
     return str(path)
 
 
+# What packs a file, and unpacks it, by the ending of its name.
+PACKERS = {
+    ".gz": (gzip.compress, gzip.decompress),
+    ".xz": (lzma.compress, lzma.decompress),
+    ".bz2": (bz2.compress, bz2.decompress),
+}
+if files.zstd:
+    PACKERS[".zst"] = (files.zstd.compress, files.zstd.decompress)
+
+
+def write_packed(folder: pathlib.Path, text: str) -> None:
+    """One file packed in each way."""
+    for letter, (suffix, (pack, _)) in zip("bcde", PACKERS.items(), strict=False):
+        (folder / f"{letter}.txt{suffix}").write_bytes(pack(text.encode()))
+
+
 def lines_of(path: pathlib.Path) -> list[str]:
     """Lines as an independent reader sees them."""
-    data = path.read_bytes()
-    if path.suffix in (".gz", ".xz"):
-        data = gzip.decompress(data) if path.suffix == ".gz" else lzma.decompress(data)
+    _, unpack = PACKERS.get(path.suffix, (None, bytes))
+    data = unpack(path.read_bytes())
     lines = data.decode().split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -160,11 +178,10 @@ def read_json_lines_of_task(folder: pathlib.Path) -> None:
 
 
 def write_transfer_texts(folder: pathlib.Path) -> None:
-    text = "".join(line + "\n" for line in TEXTS).encode()
-    (folder / "a.txt").write_bytes(text)
-    (folder / "b.txt.gz").write_bytes(gzip.compress(text))
-    (folder / "c.txt.xz").write_bytes(lzma.compress(text))
-    (folder / "d.tsv").write_bytes(text)
+    text = "".join(line + "\n" for line in TEXTS)
+    (folder / "a.txt").write_text(text)
+    write_packed(folder, text)
+    (folder / "f.tsv").write_text(text)
 
 
 def read_transfer(folder: pathlib.Path) -> None:
@@ -178,20 +195,43 @@ def write_corpus(folder: pathlib.Path) -> None:
     write_vocab(folder)
     text = "\n".join(TEXTS[:4]) + "\n\n" + "\n".join(TEXTS[4:]) + "\n"
     (folder / "a.txt").write_text(text)
-    (folder / "b.txt.gz").write_bytes(gzip.compress(text.encode()))
-    (folder / "c.txt.xz").write_bytes(lzma.compress(text.encode()))
+    write_packed(folder, text)
 
 
 def read_corpus(folder: pathlib.Path) -> None:
     tokenizer = FullTokenizer(str(folder / "vocab.txt"))
     (folder / "store").mkdir()
-    paths = [folder / name for name in ("a.txt", "b.txt.gz", "c.txt.xz")]
+    paths = sorted(folder.glob("?.txt*"))
     store = build_token_store(
         list(map(str, paths)), tokenizer, str(folder / "store"), False, 1, TEXT
     )
     sentences = [tokenizer.encode(line) for path in paths for line in lines_of(path)]
     assert store.num_tokens == sum(map(len, sentences))
     assert store.num_sentences == sum(map(bool, sentences))
+
+
+def write_piped(folder: pathlib.Path) -> None:
+    text = "".join(line + "\n" for line in TEXTS)
+    (folder / "a.txt").write_text(text)
+    write_packed(folder, text)
+
+
+def read_piped(folder: pathlib.Path) -> None:
+    """The same files, but each comes through a pipe of its name."""
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    (folder / "pipes").mkdir()
+    files._copied_pipe.cache_clear()  # The cases have the same paths.
+    for path in paths:
+        pipe = folder / "pipes" / path.name
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_bytes, args=(path.read_bytes(),), daemon=True)
+        writer.start()
+        [copy] = files.expand_globs(str(pipe), "input_file")
+        writer.join()
+        found = list(files.read_lines(copy))
+        lines = lines_of(path)
+        assert len(found) == len(lines)
+        os.remove(copy)
 
 
 # Records and what stands beside them.
@@ -333,6 +373,7 @@ TARGETS = {
     "table": Target(write_tables, read_tables),
     "json_lines": Target(write_json_lines, read_json_lines_of_task),
     "transfer_texts": Target(write_transfer_texts, read_transfer),
+    "pipes": Target(write_piped, read_piped),
     "corpus": Target(write_corpus, read_corpus),
     "records": Target(write_records, read_records, share=2),
     "sidecar": Target(write_json_files, read_json_files),

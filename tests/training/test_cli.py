@@ -1,0 +1,58 @@
+"""What is done to flags before a script sees them."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import threading
+
+import pytest
+from absl import flags
+
+from training.cli import settle_paths
+
+
+def values_of(**given: object) -> flags.FlagValues:
+    values = flags.FlagValues()
+    for name, value in given.items():
+        define = flags.DEFINE_list if isinstance(value, list) else flags.DEFINE_string
+        define(name, value, "", flag_values=values)
+    values.mark_as_parsed()
+    return values
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("output_file", "~/a", "/home/me/a"),
+        ("output_dir", "~", "/home/me"),
+        ("input_file", "~/a*, ~/b,c", "/home/me/a*,/home/me/b,c"),
+        ("input_file", "a~b,gs://bucket/~c", "a~b,gs://bucket/~c"),
+        ("exclude_task", ["mnli:~/MNLI", "rte:glue/RTE"], ["mnli:/home/me/MNLI", "rte:glue/RTE"]),
+        ("labels", ["~", "+"], ["~", "+"]),
+        ("text_a", "~/x", "~/x"),
+        ("vocab_file", None, None),
+        ("bert_config_file", "2/128", "2/128"),
+    ],
+)
+def test_home_folder(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object, expected: object
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    values = values_of(**{name: value})
+    settle_paths(values)
+    assert values[name].value == expected
+
+
+def test_pipes(tmp_path: pathlib.Path) -> None:
+    """Those that are read; what is written may be a device."""
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=lambda: pathlib.Path(fifo).write_text("[PAD]\n"))
+    writer.start()
+    values = values_of(vocab_file=fifo, input_file=f"a.txt,{fifo}", output_file="/dev/null")
+    settle_paths(values)
+    writer.join()
+    assert pathlib.Path(values["vocab_file"].value).read_text() == "[PAD]\n"
+    assert values["input_file"].value == f"a.txt,{values['vocab_file'].value}"
+    assert values["output_file"].value == "/dev/null"
