@@ -27,6 +27,36 @@ def test_breaks(sentences):
     assert split_sentences(" ".join(sentences)) == sentences
 
 
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["这是一个句子。", "你好吗？", "我很好！"],
+        ["他说：“你好。”", "她走了……", "天黑了。"],
+        ["“真的吗？！”", "“是的。”", "《红楼梦》很长。"],
+        ["你好!", "我很好?", "是的…", "好。"],
+        ["圆周率约为3.14。", "版本2.0出来了。"],
+        ["圆周率約３．１４。", "終わり．", "次の文．", "Ａ．Ｂは人名だ。"],
+        ["「そうだ。」", "「違う！」", "雨が降った。"],
+        ["彼は「行く。」と言った。", "「来い！」って叫んだ。", "とても遠い。"],
+        ["（注意してください。）", "【終わり。】", "ｶﾀｶﾅ｡", "ﾊﾝｶｸ｡"],
+        ["“好！”，他说。", "“去吧。”——他走了。"],
+        ["BERT发布于2018年。", "It was new。", "很多人用它。", "Yes。", "OK！"],
+        ["他问：“去？”", "“对。”"],
+        ["。"],
+        ["好。。。", "坏？？"],
+    ],
+)
+def test_breaks_of_chinese_and_japanese(sentences):
+    assert split_sentences("".join(sentences)) == sentences
+    assert split_sentences("\u3000".join(sentences)) == sentences
+
+
+def test_text_of_marks_takes_no_time():
+    for part in ("。", "…」", "!", "「", "!」 ", "」", "．", ". ", "。.", "！…"):
+        text = "あ" + part * 20_000
+        assert "".join(split_sentences(text)).split() == text.split()
+
+
 def test_nothing_but_white_space_is_lost():
     text = 'One.  Two!\t"Three?" Four... Five. six Seven: Eight.'
     sentences = split_sentences(text)
