@@ -85,17 +85,18 @@ def main(_: Sequence[str]) -> None:
     from common.files import new_folder
     from common.outputs import Input, check_folder_apart
     from modeling.conversion import (
-        CLASSIFIER_WEIGHTS,
         label_order,
         read_training_state,
         read_weights,
         reorder_outputs,
     )
     from modeling.forms import find_weights
+    from modeling.heads import CLASSIFIER_WEIGHTS
     from modeling.huggingface import write_huggingface
     from modeling.model_folder import resolve_model, write_model_folder
     from modeling.model_garden import write_model_garden
     from modeling.saved_model import write_classifier_saved_model, write_encoder_saved_model
+    from modeling.tokenization import ORIGINAL_SETTINGS
     from modeling.verification import check_outputs, check_written
 
     # The model, checked as a whole.
@@ -114,7 +115,15 @@ def main(_: Sequence[str]) -> None:
     training_state = read_training_state(stored) if FLAGS.include_optimizer else {}
     if FLAGS.verify and (finding := check_outputs(stored, config, weights)):
         logging.info("Verified: %s.", finding)
+    if CLASSIFIER_WEIGHTS in weights:
+        sources.check_head(stored.path)
     labels = sources.labels
+    if vocab_file is None:
+        logging.warning(
+            "There is no vocabulary beside %s, so %s gets none; --vocab_file names one.",
+            stored.path,
+            FLAGS.output_dir,
+        )
     if FLAGS.labels:
         order = label_order(weights, labels, FLAGS.labels)
         weights = reorder_outputs(weights, order)
@@ -141,7 +150,10 @@ def main(_: Sequence[str]) -> None:
         if FLAGS.output_format == "tf1":
             write_model_folder(folder, weights, config, vocab_file, info, training_state)
         elif FLAGS.output_format == "hf":
-            write_huggingface(folder, weights, config, vocab_file, sources.do_lower_case, labels)
+            settings = sources.tokenizer.settings if sources.tokenizer else ORIGINAL_SETTINGS
+            write_huggingface(
+                folder, weights, config, vocab_file, sources.do_lower_case, labels, settings
+            )
         elif FLAGS.output_format == "model_garden":
             write_model_garden(folder, weights, config, vocab_file, info)
         elif CLASSIFIER_WEIGHTS in weights:

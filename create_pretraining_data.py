@@ -74,7 +74,12 @@ flags.DEFINE_enum(
     "is its two sentences, a single text is split into sentences.",
 )
 flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary the model is trained with.")
-flags.DEFINE_bool("do_lower_case", True, "Lower-case and strip accents; False for cased models.")
+flags.DEFINE_bool(
+    "do_lower_case",
+    None,
+    "Lower-case and strip accents; False for cased models. Default: False for a cased vocabulary, "
+    "True for others.",
+)
 flags.DEFINE_bool(
     "do_sentence_split", False, "Lines are paragraphs of English; split them into sentences."
 )
@@ -110,7 +115,7 @@ define_beam_flags()
 def main(argv: Sequence[str]) -> None:
     del argv
     # NumPy and all that needs it are imported here so that --help answers at once.
-    from modeling.tokenization import FullTokenizer
+    from modeling.tokenizer_files import open_tokenizer_of_file
     from pretraining.corpus import TEXT, TRANSFER_SET, build_token_store
     from pretraining.records import InstanceOptions, write_records
     from training.records import (
@@ -149,11 +154,12 @@ def main(argv: Sequence[str]) -> None:
         read_transfer_texts(input_files)  # Says at once if a name is not that of a transfer set.
     output_files = parse_output_files(FLAGS.output_file, [*input_files, FLAGS.vocab_file])
     lock_files("output_file", output_files)
-    tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
+    tokenizer = open_tokenizer_of_file(FLAGS.vocab_file, FLAGS.do_lower_case)
     made_from = {
         "gzip_compress": FLAGS.gzip_compress,
         **dataclasses.asdict(options),
-        "do_lower_case": FLAGS.do_lower_case,
+        "do_lower_case": tokenizer.do_lower_case,
+        "tokenizer_settings": tokenizer.settings.of_common_text(),
         "input_format": FLAGS.input_format,
         "do_sentence_split": FLAGS.do_sentence_split,
         "vocab_size": tokenizer.vocab_size,

@@ -142,6 +142,7 @@ def main(_: Sequence[str]) -> None:
     if FLAGS.task_name:
         task = get_task(**flag_values(FLAGS, TASK_FLAGS))
         check_labels(sources.labels, task.labels, f"--init_checkpoint={FLAGS.init_checkpoint}")
+    sources.check_head(f"--init_checkpoint={FLAGS.init_checkpoint}")
     labels: Sequence[str] | None = sources.labels
     if task is None:
         is_regression = check_label_flags(FLAGS.labels, FLAGS.regression)
@@ -206,6 +207,7 @@ def main(_: Sequence[str]) -> None:
         "hidden_state_layers": layers,
         "max_seq_length": FLAGS.max_seq_length,
         "do_lower_case": sources.tokenizer.do_lower_case,
+        "tokenizer_settings": sources.tokenizer.settings.of_common_text(),
         "vocab_sha256": sources.tokenizer.sha256,
         "teacher_config": sources.config.to_dict(),
         "teacher_weights_sha256": weights_digest(variable_values(teacher.trainable_variables)),

@@ -28,6 +28,7 @@ from training.flags import (
     claim_output_dir,
     define_device_flags,
     define_epoch_flags,
+    define_head_flag,
     define_initialization_flags,
     define_model_flags,
     define_optimization_flags,
@@ -35,7 +36,7 @@ from training.flags import (
     define_text_flags,
     device_options,
     flag_values,
-    initial_weights,
+    initial_classifier_weights,
     input_folders,
     run_options,
 )
@@ -49,6 +50,7 @@ define_text_flags()
 ## The model
 define_model_flags()
 define_initialization_flags()
+define_head_flag()
 
 ## What to do
 flags.DEFINE_bool("do_train", False, "Train on the task's training set.")
@@ -98,7 +100,7 @@ def main(_: Sequence[str]) -> None:
     from classification.objective import ClassificationObjective, RegressionObjective
     from classification.tasks import get_task
     from modeling.heads import ClassifierModel
-    from modeling.model_folder import check_labels, resolve_text_model
+    from modeling.model_folder import resolve_text_model
     from training.identity import check_identity
     from training.loop import Predictor
     from training.run import (
@@ -124,17 +126,19 @@ def main(_: Sequence[str]) -> None:
     sources = resolve_text_model(
         FLAGS.bert_config_file, FLAGS.vocab_file, start, FLAGS.do_lower_case, FLAGS.max_seq_length
     )
-    check_labels(sources.labels, task.labels, f"the model {start}")
+    if not FLAGS.do_train:
+        sources.check_labels(task.labels, f"the model {start}")
     with strategy.scope():
         model = ClassifierModel(
             sources.config, task.num_outputs, FLAGS.precision, FLAGS.random_seed
         )
 
+    weights = initial_classifier_weights(FLAGS, sources, task.labels) if FLAGS.do_train else None
+
     # The run, which must be the one that the folder holds if it holds any.
     claim_output_dir(FLAGS, strategy, FLAGS.do_train)
     if FLAGS.do_train:
         task.check_has(FLAGS.do_train, FLAGS.do_eval, FLAGS.do_predict)
-        weights = initial_weights(FLAGS, sources.config)
         identity = run_identity(
             sources,
             model,

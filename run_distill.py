@@ -28,6 +28,7 @@ from training.flags import (
     claim_output_dir,
     define_device_flags,
     define_epoch_flags,
+    define_head_flag,
     define_initialization_flags,
     define_model_flags,
     define_optimization_flags,
@@ -35,7 +36,7 @@ from training.flags import (
     define_text_flags,
     device_options,
     flag_values,
-    initial_weights,
+    initial_classifier_weights,
     run_options,
 )
 
@@ -78,6 +79,7 @@ flags.DEFINE_enum(
 ## The student
 define_model_flags()
 define_initialization_flags()
+define_head_flag()
 define_text_flags()
 
 ## The task the student is evaluated on
@@ -185,7 +187,8 @@ def main(_: Sequence[str]) -> None:
     sources = resolve_text_model(
         FLAGS.bert_config_file, FLAGS.vocab_file, start, FLAGS.do_lower_case, FLAGS.max_seq_length
     )
-    check_labels(sources.labels, labels, f"the model {start}")
+    if not FLAGS.do_train:
+        sources.check_labels(labels, f"the model {start}")
     patience, states_shape = None, None
     if FLAGS.patience_weight:
         patience, states_shape = make_patience(
@@ -195,7 +198,8 @@ def main(_: Sequence[str]) -> None:
     expected = {
         "labels": labels,
         "max_seq_length": FLAGS.max_seq_length,
-        "do_lower_case": FLAGS.do_lower_case,
+        "do_lower_case": sources.tokenizer.do_lower_case,
+        "tokenizer_settings": sources.tokenizer.settings.of_common_text(),
         "vocab_sha256": sources.tokenizer.sha256,
     }
     limits = value_limits(sources.config, len(labels))
@@ -226,10 +230,11 @@ def main(_: Sequence[str]) -> None:
         for file in (*task.dev * FLAGS.do_eval, *task.test * FLAGS.do_predict):
             pairs = task.has_pairs(file, FLAGS.data_dir)
             check_pairs(manifest.get("are_pairs"), pairs, soft_labels, f"task {task.name}")
+    weights = initial_classifier_weights(FLAGS, sources, labels) if FLAGS.do_train else None
+
     # The run, which must be the one that the folder holds if it holds any.
     claim_output_dir(FLAGS, strategy, FLAGS.do_train, input_files)
     if FLAGS.do_train:
-        weights = initial_weights(FLAGS, sources.config)
         evaluation = None
         if FLAGS.do_eval:
             evaluation = evaluation_part(task, FLAGS.data_dir) if task else Part({}, {})

@@ -28,6 +28,7 @@ from training.flags import (
     MODEL_SOURCE_FLAGS,
     RUN_FLAGS,
     claim_output_dir,
+    define_casing_flag,
     define_device_flags,
     define_initialization_flags,
     define_model_flags,
@@ -57,6 +58,7 @@ flags.DEFINE_string(
     None,
     "Vocabulary of the records: checked against them and copied into the model folder.",
 )
+define_casing_flag()
 flags.DEFINE_integer(
     "max_seq_length", 128, "Length of the records. Must match data generation.", lower_bound=4
 )
@@ -125,6 +127,7 @@ def main(_: Sequence[str]) -> None:
 
     from modeling.heads import PretrainingModel
     from modeling.model_folder import check_max_seq_length, resolve_model
+    from modeling.tokenization import check_casing
     from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
     from pretraining.objective import PretrainingObjective, feature_spec
     from training.identity import Part, check_identity
@@ -157,7 +160,7 @@ def main(_: Sequence[str]) -> None:
     start = FLAGS.init_checkpoint
     if not FLAGS.do_train:
         start = trained_checkpoint(FLAGS.output_dir, FLAGS.init_checkpoint)
-    sources = resolve_model(FLAGS.bert_config_file, FLAGS.vocab_file, start, do_lower_case=None)
+    sources = resolve_model(FLAGS.bert_config_file, FLAGS.vocab_file, start, FLAGS.do_lower_case)
     check_max_seq_length(sources.config, FLAGS.max_seq_length)
 
     # The records.
@@ -167,12 +170,19 @@ def main(_: Sequence[str]) -> None:
         "max_predictions_per_seq": FLAGS.max_predictions_per_seq,
         "vocab_size": sources.config.vocab_size,
         "vocab_sha256": sources.vocab_sha256,
+        "do_lower_case": sources.do_lower_case,
+        "tokenizer_settings": sources.tokenizer and sources.tokenizer.settings.of_common_text(),
     }
     limits = value_limits(sources.config)
     records = open_records(input_files, "input_file", spec, expected, limits)
     eval_records = records
     if FLAGS.eval_file:
         eval_records = open_records(FLAGS.eval_file, "eval_file", spec, expected, limits)
+    casing = sources.do_lower_case
+    if casing is None and "do_lower_case" in records.info:
+        casing = records.info["do_lower_case"]
+        if sources.tokenizer:
+            check_casing(sources.tokenizer, casing)
 
     with strategy.scope():
         model = PretrainingModel(sources.config, FLAGS.precision, FLAGS.random_seed)
@@ -204,9 +214,9 @@ def main(_: Sequence[str]) -> None:
         return Evaluation(metrics, score=-metrics["loss"])
 
     def write_model(folder: str, step: int) -> None:
-        of_records = ("do_lower_case", "vocab_sha256")
-        info = {key: records.info[key] for key in of_records if key in records.info}
-        info["training_data"] = records.info
+        info = {"do_lower_case": casing, "training_data": records.info}
+        if "vocab_sha256" in records.info:
+            info["vocab_sha256"] = records.info["vocab_sha256"]
         recorded = flag_values(FLAGS, RECORDED_FLAGS)
         write_trained_model(folder, model, sources, step, recorded, identity, info)
 

@@ -59,7 +59,9 @@ class Embeddings(NamedLayer):
         self.position_embeddings = self.matrix(
             "position_embeddings", config.max_position_embeddings, width
         )
-        self.layer_norm = LayerNorm("bert/embeddings/LayerNorm", width, build)
+        self.layer_norm = LayerNorm(
+            "bert/embeddings/LayerNorm", width, build, config.layer_norm_eps
+        )
 
     def call(
         self, input_ids: tf.Tensor, segment_ids: tf.Tensor, key: tf.Tensor | None
@@ -91,14 +93,17 @@ class TransformerLayer(NamedLayer):
         def dense(name: str, in_size: int, out_size: int) -> Dense:
             return Dense(f"{scope}/{name}", in_size, out_size, build)
 
+        def norm(name: str) -> LayerNorm:
+            return LayerNorm(f"{scope}/{name}", width, build, config.layer_norm_eps)
+
         self.query = dense("attention/self/query", width, width)
         self.key = dense("attention/self/key", width, width)
         self.value = dense("attention/self/value", width, width)
         self.attention_output = dense("attention/output/dense", width, width)
-        self.attention_norm = LayerNorm(f"{scope}/attention/output/LayerNorm", width, build)
+        self.attention_norm = norm("attention/output/LayerNorm")
         self.intermediate = dense("intermediate/dense", width, config.intermediate_size)
         self.output_dense = dense("output/dense", config.intermediate_size, width)
-        self.output_norm = LayerNorm(f"{scope}/output/LayerNorm", width, build)
+        self.output_norm = norm("output/LayerNorm")
 
     def call(
         self, x: tf.Tensor, scores_mask: tf.Tensor, keys: Sequence[tf.Tensor | None]

@@ -45,6 +45,26 @@ ACTIVATION_FUNCTIONS = {
 }
 
 
+# Keys that the original's files do not have, because they are constants of its code.
+_ORIGINALS_CONSTANTS = ("layer_norm_eps", "classifier_dropout")
+# What every model here computes: a configuration with another value is for another function. Keys
+# of Hugging Face, of adapter libraries, and of relatives of BERT with the same file.
+_FIXED: dict[str, tuple[Any, ...]] = {
+    "model_type": ("bert",),
+    "is_decoder": (False,),
+    "is_encoder_decoder": (False,),
+    "add_cross_attention": (False,),
+    "position_embedding_type": ("absolute",),
+    "tie_word_embeddings": (True,),
+    "pruned_heads": ({}, []),
+    "quantization_config": (),
+    "adapters": ({},),
+    "auto_map": ({},),
+    "num_hidden_groups": (1,),
+    "norm_first": (False,),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
     """Architecture and initialization of a BERT model.
@@ -61,6 +81,8 @@ class BertConfig:
       max_position_embeddings: Longest sequence the model has positions for.
       type_vocab_size: Number of segment (token type) embeddings.
       initializer_range: Standard deviation of the truncated normal initializer.
+      layer_norm_eps: Added to the variance in layer normalization; the original's is 1e-12.
+      classifier_dropout: Dropout rate of a classifier's input; the original's is 0.1.
       extra: Keys of a `bert_config.json` that do not change the model (`directionality`, ...); they
         are kept so that writing the file again loses nothing.
     """
@@ -76,6 +98,8 @@ class BertConfig:
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    classifier_dropout: float = 0.1
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -98,6 +122,13 @@ class BertConfig:
             "hidden_dropout_prob",
             "attention_probs_dropout_prob",
             "initializer_range",
+            *_ORIGINALS_CONSTANTS,
+        }
+        check_same_architecture(values, source)
+        values = {
+            key: value
+            for key, value in values.items()
+            if not (key in _ORIGINALS_CONSTANTS and value is None)
         }
         unknown = [key for key in values if key not in known]
         for key in known:
@@ -129,7 +160,11 @@ class BertConfig:
         return config
 
     def to_dict(self) -> dict[str, Any]:
+        """The keys of a `bert_config.json`; constants of the original only where they differ."""
         values = dataclasses.asdict(self)
+        for field in dataclasses.fields(self):
+            if field.name in _ORIGINALS_CONSTANTS and values[field.name] == field.default:
+                del values[field.name]
         return {**values.pop("extra"), **values}
 
     def to_json(self) -> str:
@@ -153,6 +188,20 @@ class BertConfig:
         return total
 
 
+def check_same_architecture(values: Mapping[str, Any], source: str) -> None:
+    """Raises a UserError where a key says that the model is no plain BERT encoder."""
+    expected = {**_FIXED, "embedding_size": (values.get("hidden_size"),)}
+    for key, ours in expected.items():
+        adapters = values.get(key)
+        found = adapters.get("adapters", adapters) if key == "adapters" and adapters else adapters
+        if found is not None and found not in ours:
+            here = f"models here have {json.dumps(ours[0])}" if ours else "models here have none"
+            raise UserError(
+                f"{source}: {key} is {json.dumps(found):.60}, {here}; this is another architecture, "
+                "which cannot be used or converted."
+            )
+
+
 def _checked_value(source: str, key: str, value: Any, annotation: Any) -> Any:
     """Returns `value` as the field's type, or raises a UserError that names key and value."""
     if annotation == "str":
@@ -167,7 +216,8 @@ def _checked_value(source: str, key: str, value: Any, annotation: Any) -> Any:
         if value < 1:
             raise UserError(f'{source}: "{key}" must be at least 1, found {value!r}.')
         return int(value)
-    upper = 1.0 if key.endswith("_prob") else float("inf")
+    is_rate = key.endswith("_prob") or key == "classifier_dropout"
+    upper = 1.0 if is_rate else float("inf")
     if not 0.0 <= value < upper:
         raise UserError(f'{source}: "{key}" must be at least 0 and below {upper}, found {value!r}.')
     return float(value)

@@ -17,10 +17,14 @@ from common.errors import UserError
 from modeling.checkpoints import CheckpointReader, variable_name
 from modeling.config import BertConfig
 from modeling.forms import StoredWeights, open_weights
-from modeling.heads import ClassifierModel, PretrainingModel
+from modeling.heads import (
+    CLASSIFIER_BIAS,
+    CLASSIFIER_WEIGHTS,
+    ClassifierModel,
+    PretrainingModel,
+)
 from modeling.initialization import check_heads
 
-CLASSIFIER_WEIGHTS, CLASSIFIER_BIAS = "output_weights", "output_bias"
 # Parts that a model may lack as a whole; SQuAD's head is only passed on.
 _OPTIONAL_PARTS = (
     "bert/pooler/",

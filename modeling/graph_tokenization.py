@@ -17,13 +17,14 @@ from __future__ import annotations
 import functools
 import sys
 import unicodedata
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
 from common.errors import UserError
-from modeling.tokenization import MAX_CHARS_PER_WORD, FullTokenizer, basic_tokenize
+from modeling.tokenization import FullTokenizer, basic_tokenize
 
 # Code points whose rows of the table stand together; most pages are equal and stored once.
 _PAGE = 256
@@ -41,11 +42,31 @@ _SIGMA, _FINAL_SIGMA = ord("Σ"), ord("ς")
 _MAX_TOKEN_BYTES = 256  # Of tensorflow-text's WordPiece.
 
 
+class _Rules(NamedTuple):
+    """The arguments of `basic_tokenize`."""
+
+    do_lower_case: bool
+    strip_accents: bool
+    tokenize_chinese_chars: bool
+
+    @classmethod
+    def of(cls, tokenizer: FullTokenizer) -> _Rules:
+        strip_accents = tokenizer.settings.strip_accents
+        return cls(
+            tokenizer.do_lower_case,
+            tokenizer.do_lower_case if strip_accents is None else strip_accents,
+            tokenizer.settings.tokenize_chinese_chars,
+        )
+
+    def split(self, text: str) -> list[str]:
+        return basic_tokenize(text, *self)
+
+
 class GraphTokenizer:
     """`FullTokenizer.encode` for a batch, in a graph.
 
     Args:
-      tokenizer: Its vocabulary and casing are taken over.
+      tokenizer: Its vocabulary, casing and settings are taken over.
 
     Raises:
       UserError: An entry of the vocabulary is too long for tensorflow-text.
@@ -59,14 +80,17 @@ class GraphTokenizer:
                     f"bytes; tensorflow-text takes up to {_MAX_TOKEN_BYTES}."
                 )
         self.cls_id, self.sep_id = tokenizer.cls_id, tokenizer.sep_id
-        self._do_lower_case = tokenizer.do_lower_case
-        page_of_block, pages = _character_table(tokenizer.do_lower_case)
+        self._rules = _Rules.of(tokenizer)
+        self._max_chars_per_word = tokenizer.settings.max_chars_per_word
+        self._unk_token = tokenizer.unk_token
+        page_of_block, pages = _character_table(self._rules)
         self._page_of_block, self._pages = tf.constant(page_of_block), tf.constant(pages)
         self._wordpiece = tf_text.FastWordpieceTokenizer(
             # An id without a token gets one that no word is, because of the space in it.
             [token or f"no token {i}" for i, token in enumerate(tokenizer.tokens)],
             # Enough for every word that passes the test of its characters.
-            max_bytes_per_word=4 * MAX_CHARS_PER_WORD,
+            max_bytes_per_word=4 * self._max_chars_per_word,
+            unknown_token=self._unk_token,
             token_out_type=tf.int32,
             no_pretokenization=True,
         )
@@ -81,8 +105,8 @@ class GraphTokenizer:
           int32 [batch_size, (tokens)].
         """
         words = self.split(texts)
-        too_long = tf.strings.length(words.values, unit="UTF8_CHAR") > MAX_CHARS_PER_WORD
-        words = words.with_values(tf.where(too_long, "[UNK]", words.values))
+        too_long = tf.strings.length(words.values, unit="UTF8_CHAR") > self._max_chars_per_word
+        words = words.with_values(tf.where(too_long, self._unk_token, words.values))
         return self._wordpiece.tokenize(words).merge_dims(1, 2)
 
     def split(self, texts: tf.Tensor) -> tf.RaggedTensor:
@@ -148,7 +172,7 @@ class GraphTokenizer:
         page = tf.gather(self._page_of_block, code // _PAGE)
         row = tf.gather_nd(self._pages, tf.stack([page, code % _PAGE], axis=1))
         slots, context = row[:, :-1], row[:, -1]
-        if self._do_lower_case:
+        if self._rules.do_lower_case:
             is_final = _is_final_sigma(code, context)[:, tf.newaxis]
             slots = tf.where(is_final & (slots != _NOTHING), _FINAL_SIGMA, slots)
         slots = tf.where(
@@ -157,7 +181,7 @@ class GraphTokenizer:
         splits = codes.row_splits * slots.shape[1]
         result = tf.RaggedTensor.from_row_splits(tf.reshape(slots, [-1]), splits)
         result = tf.ragged.boolean_mask(result, result != _NOTHING)
-        if self._do_lower_case:
+        if self._rules.strip_accents:
             result = result.with_values(_in_canonical_order(result.values))
             result = tf.ragged.boolean_mask(result, result != _BARRIER)
         return result
@@ -205,7 +229,7 @@ def _heads(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
 
 
 @functools.cache
-def _character_table(do_lower_case: bool) -> tuple[np.ndarray, np.ndarray]:
+def _character_table(rules: _Rules) -> tuple[np.ndarray, np.ndarray]:
     """What becomes of every character, and how it counts beside a sigma.
 
     Returns:
@@ -215,10 +239,10 @@ def _character_table(do_lower_case: bool) -> tuple[np.ndarray, np.ndarray]:
     rows: dict[int, tuple[list[int], int]] = {}
     for first in range(0, sys.maxunicode + 1, _PAGE):
         chars = [chr(code) for code in range(first, first + _PAGE)]
-        if not _are_plain(chars, do_lower_case):
+        if not _are_plain(chars, rules):
             for char in chars:
-                text = _replacement(char, do_lower_case)
-                slots = [_slot(c, char, do_lower_case) for c in text]
+                text = _replacement(char, rules)
+                slots = [_slot(c, char, rules) for c in text]
                 rows[ord(char)] = slots, _context(char, text)
     width = max(len(slots) for slots, _ in rows.values())
     table = np.full([sys.maxunicode + 1, width + 1], _NOTHING, np.int32)
@@ -230,20 +254,20 @@ def _character_table(do_lower_case: bool) -> tuple[np.ndarray, np.ndarray]:
     return page_of_block.astype(np.int32).ravel(), pages
 
 
-def _are_plain(chars: list[str], do_lower_case: bool) -> bool:
+def _are_plain(chars: list[str], rules: _Rules) -> bool:
     """Whether all of them stay as they are wherever they stand, as most of Unicode does."""
     text = "".join(chars)
     return (
-        basic_tokenize(text, do_lower_case) == [text]
+        rules.split(text) == [text]
         and "ς" not in " ".join(f"α{char}Σ" for char in chars).lower()
         and not any(map(unicodedata.combining, chars))
     )
 
 
-def _replacement(char: str, do_lower_case: bool) -> str:
+def _replacement(char: str, rules: _Rules) -> str:
     """What `basic_tokenize` makes of a character inside a word; a space ends the word."""
-    text = " ".join(basic_tokenize(f"a{char}b", do_lower_case))[1:-1]
-    if text or not do_lower_case:
+    text = " ".join(rules.split(f"a{char}b"))[1:-1]
+    if text or not rules.strip_accents:
         return text
     # One that vanishes may still keep two marks apart that would change places without it.
     marks = "\u302e{}\u1b44"
@@ -251,9 +275,9 @@ def _replacement(char: str, do_lower_case: bool) -> str:
     return chr(_BARRIER) if kept_apart else ""
 
 
-def _slot(char: str, original: str, do_lower_case: bool) -> int:
+def _slot(char: str, original: str, rules: _Rules) -> int:
     code = _ITSELF if char == original else ord(char)
-    return code | (unicodedata.combining(char) << _CODE_BITS if do_lower_case else 0)
+    return code | (unicodedata.combining(char) << _CODE_BITS if rules.strip_accents else 0)
 
 
 def _context(char: str, replacement: str) -> int:

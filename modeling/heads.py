@@ -19,8 +19,8 @@ from modeling.config import BertConfig
 from modeling.dropout import dropout, mask_keys
 from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation
 
-# Rate of the dropout on the pooled vector of a classifier; a constant in the original too.
-CLASSIFIER_DROPOUT = 0.1
+# Names of a classifier's variables.
+CLASSIFIER_WEIGHTS, CLASSIFIER_BIAS = "output_weights", "output_bias"
 # Deviation of the classifier's initial weights; the original uses it whatever the config says.
 CLASSIFIER_STDDEV = 0.02
 
@@ -32,7 +32,9 @@ class MaskedLmHead(NamedLayer):
         super().__init__("cls/predictions", build)
         width = config.hidden_size
         self.transform = Dense("cls/predictions/transform/dense", width, width, build)
-        self.layer_norm = LayerNorm("cls/predictions/transform/LayerNorm", width, build)
+        self.layer_norm = LayerNorm(
+            "cls/predictions/transform/LayerNorm", width, build, config.layer_norm_eps
+        )
         self.activation = activation(config.hidden_act)
         self.output_bias = self.vector("output_bias", config.vocab_size)
 
@@ -261,6 +263,6 @@ class ClassifierModel(tf_keras.Model):
         # Another seed than the encoder's.
         seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, 1)
         (key,) = mask_keys(seed, 1)
-        pooled = dropout(output.pooled_output, CLASSIFIER_DROPOUT, key)
+        pooled = dropout(output.pooled_output, self.encoder.config.classifier_dropout, key)
         states = [tf.cast(states[:, 0], tf.float32) for states in output.layer_outputs]
         return self.classifier(pooled), states

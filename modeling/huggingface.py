@@ -29,10 +29,9 @@ from common.files import (
     read_json,
     write_json,
 )
-from modeling.config import ACTIVATION_FUNCTIONS, BertConfig
-from modeling.heads import CLASSIFIER_DROPOUT
-from modeling.layers import LAYER_NORM_EPSILON
-from modeling.tokenization import FullTokenizer
+from modeling.config import ACTIVATION_FUNCTIONS, BertConfig, check_same_architecture
+from modeling.tokenization import ORIGINAL_SETTINGS, FullTokenizer, TokenizerSettings
+from modeling.tokenizer_files import library_settings
 from modeling.torch_file import read_torch_file
 from modeling.vocabulary import copy_vocabulary
 
@@ -42,6 +41,7 @@ _SAFETENSORS, _SHARDS, _TORCH = (
     "model.safetensors.index.json",
     "pytorch_model.bin",
 )
+_TORCH_SHARDS = "pytorch_model.bin.index.json"
 
 ## Names
 
@@ -132,7 +132,7 @@ _ACTIVATIONS = {
     "tanh": "tanh",
     "linear": "linear",
 }
-# What every model here computes; a configuration that says otherwise is for another function.
+# What the library is told of every model.
 _FIXED = {
     "model_type": "bert",
     "is_decoder": False,
@@ -140,9 +140,6 @@ _FIXED = {
     "position_embedding_type": "absolute",
     "tie_word_embeddings": True,
 }
-# Float32 does not notice an epsilon up to here beside the smallest variances there are, those of the
-# embeddings, about 1e-3.
-_HARMLESS_EPSILON = 1e-10
 # Keys that the library gives a meaning of its own, and that say nothing about the encoder.
 _LIBRARY_KEYS = {
     *_FIXED,
@@ -150,10 +147,10 @@ _LIBRARY_KEYS = {
         r"\w+",
         """
         _name_or_path architectures auto_map bad_words_ids begin_suppress_tokens bos_token_id
-        chunk_size_feed_forward classifier_dropout cross_attention_hidden_size decoder_start_token_id
+        chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id
         diversity_penalty do_sample dtype early_stopping encoder_no_repeat_ngram_size eos_token_id
         exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id
-        gradient_checkpointing id2label is_encoder_decoder label2id layer_norm_eps length_penalty
+        gradient_checkpointing id2label is_encoder_decoder label2id length_penalty
         max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_labels
         num_return_sequences output_attentions output_hidden_states output_past output_scores
         pad_token_id prefix problem_type pruned_heads remove_invalid_values repetition_penalty
@@ -174,12 +171,12 @@ class HuggingFaceConfig:
       labels: Labels of the classifier in the order of its outputs; None without a classifier, and
         where the library has only numbered them. A single numbered one is a regression (the library
         trains it as such), for which the list is empty.
-      do_lower_case: The casing of the tokenizer, None where it is not recorded.
+      other_head: What the classifier is for, where that is no task of ours; None for a task of ours.
     """
 
     config: BertConfig
     labels: list[str] | None
-    do_lower_case: bool | None
+    other_head: str | None
 
 
 def is_huggingface_folder(path: str) -> bool:
@@ -187,25 +184,14 @@ def is_huggingface_folder(path: str) -> bool:
 
 
 def read_huggingface_config(folder: str) -> HuggingFaceConfig:
-    """Reads `config.json` and, where there is one, `tokenizer_config.json`.
+    """Reads `config.json`.
 
     Raises:
       UserError: They are damaged, or the model computes something else than a BERT encoder does here.
     """
     path = os.path.join(folder, _CONFIG)
     values = _read_object(path)
-    for key, ours in _FIXED.items():
-        if values.get(key) not in (None, ours):
-            raise UserError(
-                f"{path}: {key} is {json.dumps(values[key])}, models here have {json.dumps(ours)}; "
-                "this is another architecture, which cannot be converted."
-            )
-    epsilon = values.get("layer_norm_eps", LAYER_NORM_EPSILON)
-    if not (isinstance(epsilon, int | float) and 0 <= epsilon <= _HARMLESS_EPSILON):
-        raise UserError(
-            f"{path}: layer_norm_eps is {epsilon}, but layer normalization here has "
-            f"{LAYER_NORM_EPSILON}, as in the original; the outputs would differ."
-        )
+    check_same_architecture(values, path)
     activation = values.get("hidden_act")
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise UserError(
@@ -215,16 +201,10 @@ def read_huggingface_config(folder: str) -> HuggingFaceConfig:
     function = _ACTIVATIONS[activation]
     word = next(word for word, ours in ACTIVATION_FUNCTIONS.items() if ours == function)
     described = _without_library_keys({**values, "hidden_act": word})
-    tokenizer_path = os.path.join(folder, _TOKENIZER_CONFIG)
-    tokenizer = _read_object(tokenizer_path) if exists(tokenizer_path) else {}
-    do_lower_case = tokenizer.get("do_lower_case")
-    if not isinstance(do_lower_case, bool | None):
-        raise UserError(
-            f"{tokenizer_path}: do_lower_case is {json.dumps(do_lower_case)}, expected true or false."
-        )
-    return HuggingFaceConfig(
-        BertConfig.from_dict(described, path), _read_labels(path, values), do_lower_case
-    )
+    if described.get("classifier_dropout") is None:
+        described["classifier_dropout"] = values.get("hidden_dropout_prob", 0.1)
+    labels, other_head = _read_labels(path, values)
+    return HuggingFaceConfig(BertConfig.from_dict(described, path), labels, other_head)
 
 
 class HuggingFaceReader:
@@ -316,6 +296,7 @@ def write_huggingface(
     vocab_file: str | None,
     do_lower_case: bool | None,
     labels: Sequence[str] | None,
+    settings: TokenizerSettings = ORIGINAL_SETTINGS,
 ) -> None:
     """Writes a model as the library's class for its heads; what has no place there is logged.
 
@@ -331,6 +312,7 @@ def write_huggingface(
       do_lower_case: Casing of the tokenizer; None leaves it to the library's default (lower case).
       labels: Labels of the classifier in the order of its outputs. Without them its outputs are
         numbered, and a single output is a regression.
+      settings: Of the tokenizer; words of more than 100 characters are [UNK] in any case.
 
     Raises:
       UserError: The folder has something in it or cannot be written, or the number of labels is
@@ -358,14 +340,16 @@ def write_huggingface(
         **_FIXED,
         "architectures": [architecture],
         "hidden_act": next(word for word, theirs in _ACTIVATIONS.items() if theirs == function),
-        "layer_norm_eps": LAYER_NORM_EPSILON,
-        "pad_token_id": FullTokenizer(vocab_file).pad_id if vocab_file else 0,
+        "layer_norm_eps": config.layer_norm_eps,
+        "classifier_dropout": config.classifier_dropout,
+        "pad_token_id": _pad_id(vocab_file, settings),
     }
     if architecture == _CLASSIFIER:
         config_values.update(_classifier_values(len(weights["output_bias"]), labels))
     tokenizer_values: dict[str, Any] = {
         "tokenizer_class": "BertTokenizer",
         "model_max_length": config.max_position_embeddings,
+        **library_settings(settings),
     }
     if do_lower_case is not None:
         tokenizer_values["do_lower_case"] = do_lower_case
@@ -379,6 +363,10 @@ def write_huggingface(
         write_json(os.path.join(staging, _CONFIG), config_values)
 
 
+def _pad_id(vocab_file: str | None, settings: TokenizerSettings) -> int:
+    return FullTokenizer(vocab_file, settings=settings).pad_id if vocab_file else 0
+
+
 class _StoredTensor(NamedTuple):
     """A tensor in a file: its shape, and a function that reads its values."""
 
@@ -388,28 +376,35 @@ class _StoredTensor(NamedTuple):
 
 def _weights_file(folder: str) -> str | None:
     """Name of the file with the weights, or with the list of files that have them."""
-    names = (_SAFETENSORS, _SHARDS, _TORCH)
+    names = (_SAFETENSORS, _SHARDS, _TORCH, _TORCH_SHARDS)
     return next((name for name in names if exists(os.path.join(folder, name))), None)
 
 
 def _stored_tensors(path: str) -> dict[str, _StoredTensor]:
     """The tensors of a file by their names in it."""
-    if path.endswith(_TORCH):
+    if path.endswith(".index.json"):
+        return _sharded_tensors(path)
+    if path.endswith(".bin"):
         return {
             name: _StoredTensor(value.shape, functools.partial(np.asarray, value))
             for name, value in read_torch_file(path).items()
         }
-    return _sharded_tensors(path) if path.endswith(_SHARDS) else _safetensors(path)
+    return _safetensors(path)
 
 
 def _sharded_tensors(path: str) -> dict[str, _StoredTensor]:
+    """The tensors of a model in several files of either kind."""
     files = _read_object(path).get("weight_map")
+    ending = ".bin" if path.endswith(_TORCH_SHARDS) else ".safetensors"
     if not isinstance(files, dict) or not all(
-        isinstance(file, str) and os.path.basename(file) == file for file in files.values()
+        isinstance(file, str) and os.path.basename(file) == file and file.endswith(ending)
+        for file in files.values()
     ):
-        raise UserError(f'{path}: "weight_map" must give the name of a file for each tensor.')
+        raise UserError(
+            f'{path}: "weight_map" must give the name of a {ending} file for each tensor.'
+        )
     folder = os.path.dirname(path)
-    shards = {file: _safetensors(os.path.join(folder, file)) for file in set(files.values())}
+    shards = {file: _stored_tensors(os.path.join(folder, file)) for file in set(files.values())}
     for name, file in files.items():
         if name not in shards[file]:
             raise UserError(f"{path}: tensor {name} should be in {file}, but is not there.")
@@ -482,9 +477,37 @@ def _may_have_classifier(config_values: Mapping[str, Any]) -> bool:
     return not isinstance(architectures, list) or not architectures or _CLASSIFIER in architectures
 
 
-def _read_labels(path: str, config_values: Mapping[str, Any]) -> list[str] | None:
+def _read_labels(
+    path: str, config_values: Mapping[str, Any]
+) -> tuple[list[str] | None, str | None]:
+    """Labels and kind of the classifier, as in `HuggingFaceConfig`."""
+    if not _may_have_classifier(config_values):
+        return None, None
+    named = _label_names(path, config_values)
+    problem = config_values.get("problem_type")
+    num_labels = config_values.get("num_labels", len(named) if named else None)
+    if named and num_labels != len(named):
+        raise UserError(
+            f"{path}: num_labels is {json.dumps(num_labels)}, but id2label has {len(named)} labels; "
+            "they are not of the same model."
+        )
+    if problem not in (None, "regression", "single_label_classification"):
+        return None, f"problem_type {json.dumps(problem)}"
+    if problem == "regression" and num_labels not in (None, 1):
+        return None, f"regression with {num_labels} scores"
+    if problem == "single_label_classification" and num_labels == 1:
+        return None, "classification with a single class"
+    if problem == "regression" or num_labels == 1:
+        return [], None  # The library trains a single output as a score, whatever its name.
+    if not named or named == _numbered_labels(len(named)):
+        return None, None
+    return named, None
+
+
+def _label_names(path: str, config_values: Mapping[str, Any]) -> list[str] | None:
+    """The names of `id2label` in order, compared with `label2id`; None where there are none."""
     by_number = config_values.get("id2label")
-    if not by_number or not _may_have_classifier(config_values):
+    if not by_number:
         return None
     numbers = [str(i) for i in range(len(by_number))] if isinstance(by_number, dict) else None
     if numbers is None or set(by_number) != set(numbers):
@@ -493,9 +516,16 @@ def _read_labels(path: str, config_values: Mapping[str, Any]) -> list[str] | Non
             f"{json.dumps(by_number)}."
         )
     labels = [str(by_number[number]) for number in numbers]
-    if labels == _numbered_labels(1):
-        return []
-    return None if labels == _numbered_labels(len(labels)) else labels
+    by_label = config_values.get("label2id")
+    expected = {label: i for i, label in enumerate(labels)}
+    if isinstance(by_label, dict) and by_label and len(expected) == len(labels):
+        found = {str(label): str(i) for label, i in by_label.items()}
+        if found != {label: str(i) for label, i in expected.items()}:
+            raise UserError(
+                f"{path}: id2label says {json.dumps(by_number)}, label2id {json.dumps(by_label)}; "
+                "they contradict each other, so correct one of them."
+            )
+    return labels
 
 
 def _numbered_labels(num_labels: int) -> list[str]:
@@ -514,7 +544,6 @@ def _classifier_values(num_outputs: int, labels: Sequence[str] | None) -> dict[s
     values = {
         "id2label": {str(number): label for number, label in named.items()},
         "label2id": {label: number for number, label in named.items()},
-        "classifier_dropout": CLASSIFIER_DROPOUT,
     }
     return values if labels or num_outputs > 1 else {**values, "problem_type": "regression"}
 

@@ -15,13 +15,18 @@ import numpy as np
 from common.errors import UserError
 from modeling.checkpoints import WeightReader
 from modeling.config import BertConfig
+from modeling.heads import CLASSIFIER_BIAS, CLASSIFIER_WEIGHTS
 
 FULL, RANDOM, EMBEDDINGS_ONLY = "full", "random", "embeddings_only"
 TRUNCATE_BOTTOM, TRUNCATE_EVERY_OTHER = "truncate_bottom", "truncate_every_other"
 STRATEGIES = (FULL, RANDOM, EMBEDDINGS_ONLY, TRUNCATE_BOTTOM, TRUNCATE_EVERY_OTHER)
 
+AUTO, KEEP, NEW = "auto", "keep", "new"
+HEAD_CHOICES = (AUTO, KEEP, NEW)
+
 _LAYER = re.compile(r"(?<=^bert/encoder/layer_)\d+(?=/)")
 _WIDTH_VARIABLE = "bert/embeddings/word_embeddings"
+POOLER = "bert/pooler/dense/kernel"
 
 
 class WeightSelection:
@@ -90,6 +95,85 @@ def select_weights(
             if name.startswith(prefix):
                 names[f"bert/encoder/layer_{new}/{name.removeprefix(prefix)}"] = name
     return WeightSelection(reader, names)
+
+
+def select_head(
+    reader: WeightReader,
+    choice: str,
+    recorded: Sequence[str] | None,
+    labels: Sequence[str],
+    other_head: str | None = None,
+) -> WeightReader:
+    """What a classifier takes of a stored model whose own classifier may be for other labels.
+
+    Args:
+      reader: The stored weights.
+      choice: AUTO keeps the stored classifier where its labels are those of the run in the same
+        order, and leaves it out where they are not; KEEP and NEW do what they say.
+      recorded: The labels of the stored classifier, none of a regression; None when they are not
+        known, and then their number has to do.
+      labels: The labels of the run, none for a regression.
+      other_head: What the stored classifier is for, where that is no task of ours.
+
+    Returns:
+      The weights with the classifier, or without it for a new one.
+
+    Raises:
+      UserError: The classifier is to be kept, and there is none or one for other labels.
+    """
+    if POOLER not in reader.shapes and _has_layers(reader):
+        logging.warning(
+            "%s has no pooler, the layer between [CLS] and a classifier; it starts from random "
+            "weights.",
+            reader.source,
+        )
+    outputs = reader.shapes.get(CLASSIFIER_BIAS)
+    difference = None
+    if outputs is None:
+        difference = "there is no classifier in it"
+    elif other_head:
+        difference = f"its classifier is for {other_head}"
+    elif recorded is None and outputs != (len(labels) or 1,):
+        difference = f"its classifier has {outputs[0]} outputs, this run needs {len(labels) or 1}"
+    elif recorded is not None and list(recorded) != list(labels):
+        difference = f"its classifier is for {_task(recorded)}, this run for {_task(labels)}"
+    if choice == KEEP and difference:
+        raise UserError(
+            f"--init_head=keep, but of {reader.source} {difference}; --init_head=new starts with a "
+            "new classifier on top of its encoder."
+        )
+    if choice != NEW and not difference:
+        if recorded is None:
+            say_assumed_order(reader.source, labels)
+        return reader
+    if outputs is not None:
+        logging.info(
+            "A new classifier on top of %s: %s (--init_head=%s).",
+            reader.source,
+            difference or "its own is left out",
+            choice,
+        )
+    head = (CLASSIFIER_WEIGHTS, CLASSIFIER_BIAS)
+    return WeightSelection(reader, {name: name for name in reader.shapes if name not in head})
+
+
+def say_assumed_order(source: str, labels: Sequence[str]) -> None:
+    """One line about outputs whose labels are not recorded."""
+    if labels:
+        logging.warning(
+            "%s does not name the labels of its outputs; the order of its outputs is assumed to be "
+            "%s.",
+            source,
+            ", ".join(labels),
+        )
+
+
+def _task(labels: Sequence[str]) -> str:
+    return f"the labels {', '.join(labels)}" if labels else "a regression (a score, no labels)"
+
+
+def _has_layers(reader: WeightReader) -> bool:
+    return any(_LAYER.search(name) for name in reader.shapes)
 
 
 def check_heads(reader: WeightReader, config: BertConfig) -> None:

@@ -161,13 +161,14 @@ def _column_sums(x: tf.Tensor) -> tf.Tensor:
 class LayerNorm(NamedLayer):
     """Layer normalization over the last axis, computed in float32 at every precision."""
 
-    def __init__(self, scope: str, size: int, build: Build):
+    def __init__(self, scope: str, size: int, build: Build, epsilon: float = LAYER_NORM_EPSILON):
         super().__init__(scope, build)
+        self.epsilon = epsilon
         self.gamma = self.vector("gamma", size, "ones")
         self.beta = self.vector("beta", size)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        normalized, _ = _normalized(tf.cast(x, tf.float32))
+        normalized, _ = _normalized(tf.cast(x, tf.float32), self.epsilon)
         return tf.cast(normalized * self.gamma + self.beta, self.compute_dtype)
 
     def of_sum(
@@ -188,7 +189,7 @@ class LayerNorm(NamedLayer):
         def value(
             x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
         ) -> tuple[tf.Tensor, Callable[..., tuple]]:
-            y, normalized, scale = _norm_of_sum(x, residual, gamma, beta, rate, key)
+            y, normalized, scale = _norm_of_sum(x, residual, gamma, beta, self.epsilon, rate, key)
 
             def gradients(upstream: tf.Tensor) -> tuple:
                 of_x, of_residual, of_gamma = _norm_of_sum_gradient(
@@ -205,11 +206,11 @@ class LayerNorm(NamedLayer):
         return value(x, residual, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta))
 
 
-def _normalized(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _normalized(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
     """Rows of mean 0 and variance 1, and what they were multiplied by, [..., 1]."""
     centered = x - tf.reduce_mean(x, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True)
-    scale = tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
+    scale = tf.math.rsqrt(variance + epsilon)
     return centered * scale, scale
 
 
@@ -219,11 +220,12 @@ def _norm_of_sum(
     residual: tf.Tensor,
     gamma: tf.Tensor,
     beta: tf.Tensor,
+    epsilon: float,
     rate: float,
     key: tf.Tensor,
 ) -> tuple[tf.Tensor, ...]:
     total = masked(tf.cast(x, tf.float32), rate, key) + tf.cast(residual, tf.float32)
-    normalized, scale = _normalized(total)
+    normalized, scale = _normalized(total, epsilon)
     return tf.cast(normalized * gamma + beta, x.dtype), normalized, scale
 
 

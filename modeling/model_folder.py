@@ -9,6 +9,7 @@ The first three are those of the released archives (google-research/bert, 24 sma
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,8 +30,18 @@ from modeling.checkpoints import MODEL_CHECKPOINT, weights_digest, write_checkpo
 from modeling.config import ACTIVATION_FUNCTIONS, BertConfig, load_config
 from modeling.forms import HUGGINGFACE, StoredWeights, find_weights
 from modeling.huggingface import read_huggingface_config
-from modeling.tokenization import FullTokenizer
+from modeling.initialization import say_assumed_order
+from modeling.tokenization import FullTokenizer, open_tokenizer
+from modeling.tokenizer_files import (
+    INFO_FILE,
+    TokenizerFiles,
+    find_vocabulary,
+    open_tokenizer_of_file,
+    read_tokenizer_files,
+)
 from modeling.vocabulary import (
+    TOKENIZER_JSON,
+    VOCAB_FILE,
     KnownVocabulary,
     copy_vocabulary,
     read_vocabulary,
@@ -39,8 +50,6 @@ from modeling.vocabulary import (
 )
 
 CONFIG_FILE = "bert_config.json"
-VOCAB_FILE = "vocab.txt"
-INFO_FILE = "model_info.json"
 # What is read of it.
 _PLACES = Kind(
     "a list of triples of whole numbers",
@@ -56,8 +65,6 @@ _INFO_KINDS = {
     "vocab_unused": _PLACES,
     "global_step": COUNT,
 }
-# An uncased vocabulary has no entries with capitals; a cased one has them by the thousand.
-MAX_CAPITALS_SHARE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +75,13 @@ class ModelFolder:
       path: The folder.
       weights: Where in it the weights are.
       config: The architecture.
-      vocab_file: Path of its `vocab.txt`, or None.
+      vocab_file: Path of its `vocab.txt` or `tokenizer.json`, or None.
       vocabulary: The vocabulary the model was made with, as recorded, else that of `vocab.txt`.
       do_lower_case: The casing the model was trained with, where it is recorded.
+      tokenizer_files: What else is recorded of its tokenizer.
       labels: The classifier's labels in the order of its outputs; none if it is a regression model,
         and None where nothing is recorded.
+      other_head: What the classifier is for, where that is no task of ours.
       global_step: Number of updates the model has had, 0 where it is not recorded.
     """
 
@@ -82,7 +91,9 @@ class ModelFolder:
     vocab_file: str | None
     vocabulary: KnownVocabulary | None
     do_lower_case: bool | None
+    tokenizer_files: TokenizerFiles
     labels: list[str] | None
+    other_head: str | None
     global_step: int
 
 
@@ -93,17 +104,17 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
       UserError: A file in the folder is damaged or is for another kind of model.
     """
     folder = weights.folder
-    vocab_path = os.path.join(folder, VOCAB_FILE)
-    vocab_file = vocab_path if exists(vocab_path) else None
+    vocab_file = find_vocabulary(folder)
+    tokenizer_files = read_tokenizer_files(folder)
+    other_head = None
     info_path = os.path.join(folder, INFO_FILE)
     info = read_object(info_path, _INFO_KINDS) if exists(info_path) else {}
     if weights.form == HUGGINGFACE:
         description = read_huggingface_config(folder)
-        config, labels = description.config, description.labels
-        do_lower_case = description.do_lower_case
+        config, labels, other_head = description.config, description.labels, description.other_head
     elif exists(os.path.join(folder, CONFIG_FILE)):
         config = load_config(os.path.join(folder, CONFIG_FILE))
-        labels, do_lower_case = info.get("labels"), info.get("do_lower_case")
+        labels = info.get("labels")
     else:
         return None
     return ModelFolder(
@@ -112,8 +123,10 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
         config=config,
         vocab_file=vocab_file,
         vocabulary=_known_vocabulary(folder, vocab_file, info),
-        do_lower_case=do_lower_case,
+        do_lower_case=tokenizer_files.do_lower_case,
+        tokenizer_files=tokenizer_files,
         labels=labels,
+        other_head=other_head,
         global_step=info.get("global_step") or 0,
     )
 
@@ -135,11 +148,14 @@ def _known_vocabulary(
 
 def tokenizer_info(tokenizer: FullTokenizer) -> dict[str, Any]:
     """What `model_info.json` says of a model's tokenizer."""
-    return {
+    info: dict[str, Any] = {
         "do_lower_case": tokenizer.do_lower_case,
         "vocab_sha256": tokenizer.sha256,
         "vocab_unused": unused_places(tokenizer.tokens),
     }
+    if settings := tokenizer.settings.to_dict():
+        info["tokenizer_settings"] = settings
+    return info
 
 
 def write_model_folder(
@@ -196,6 +212,8 @@ class ModelSources:
       labels: Of the classifier that `init_checkpoint` holds, as in `ModelFolder`.
       vocab_sha256: Digest of the vocabulary, of that of `tokenizer` or a recorded one; None when
         nothing is known.
+      other_head: As in `ModelFolder`.
+      model_max_length: As in `modeling.tokenizer_files.TokenizerFiles`.
     """
 
     config: BertConfig
@@ -203,10 +221,25 @@ class ModelSources:
     do_lower_case: bool | None
     labels: list[str] | None
     vocab_sha256: str | None
+    other_head: str | None
+    model_max_length: int | None
 
     @property
     def vocab_file(self) -> str | None:
         return self.tokenizer.vocab_file if self.tokenizer else None
+
+    def check_head(self, source: str) -> None:
+        """Raises a UserError when the classifier is for no task of ours."""
+        if self.other_head:
+            raise UserError(
+                f"The classifier of {source} is for {self.other_head}, which is no task here; only "
+                "its encoder can be used, to train a new classifier (run_classifier.py)."
+            )
+
+    def check_labels(self, labels: Sequence[str], source: str) -> None:
+        """`check_labels` for the model; also raises one when its classifier is of no kind of ours."""
+        self.check_head(source)
+        check_labels(self.labels, labels, source)
 
     def tokenizer_info(self) -> dict[str, Any]:
         """What `model_info.json` is to say of the tokenizer, as far as it is known."""
@@ -241,27 +274,33 @@ def resolve_model(
       bert_config_file: Path or name of a size, or None.
       vocab_file: Path or None.
       init_checkpoint: Model folder or checkpoint, or None.
-      do_lower_case: Casing of the run; None to take the model folder's (lower case without one).
+      do_lower_case: Casing of the run; None to take the model folder's, else the vocabulary's.
 
     Raises:
       UserError: Something is missing or contradicts the model folder.
     """
     folder = read_model_folder(find_weights(init_checkpoint)) if init_checkpoint else None
+    recorded = folder.do_lower_case if folder else None
     if folder:
-        if do_lower_case is None:
-            do_lower_case = folder.do_lower_case
-        if folder.do_lower_case not in (None, do_lower_case):
+        if None not in (do_lower_case, recorded) and do_lower_case != recorded:
             raise UserError(
-                f"--do_lower_case={do_lower_case}, but {folder.path} was trained with "
-                f"do_lower_case={folder.do_lower_case}; use the same casing."
+                f"This run has do_lower_case={do_lower_case}, but {folder.path} was trained with "
+                f"do_lower_case={recorded}; use the same casing."
             )
         vocab_file = vocab_file or folder.vocab_file
+    if do_lower_case is None:
+        do_lower_case = recorded
     tokenizer = None
     if vocab_file:
-        tokenizer = FullTokenizer(vocab_file, do_lower_case=do_lower_case is not False)
-        check_casing(tokenizer)
         if folder and folder.vocabulary:
-            folder.vocabulary.check(tokenizer.tokens, vocab_file)
+            folder.vocabulary.check(read_vocabulary(vocab_file), vocab_file)
+        if folder:
+            settings = folder.tokenizer_files.settings
+            tokenizer = open_tokenizer(vocab_file, do_lower_case, recorded, settings)
+        else:
+            tokenizer = open_tokenizer_of_file(vocab_file, do_lower_case)
+        if do_lower_case is None and not tokenizer.do_lower_case:
+            do_lower_case = False  # The vocabulary is a cased one.
     vocab_size = tokenizer.vocab_size if tokenizer else None
     if bert_config_file:
         config = load_config(bert_config_file, vocab_size)
@@ -279,19 +318,21 @@ def resolve_model(
             f"{vocab_file} has {vocab_size} entries, but the model's vocab_size is "
             f"{config.vocab_size}; use the vocabulary the model was made for."
         )
-    recorded = folder.vocabulary.sha256 if folder and folder.vocabulary else None
+    recorded_digest = folder.vocabulary.sha256 if folder and folder.vocabulary else None
     return ModelSources(
         config=config,
         tokenizer=tokenizer,
         do_lower_case=do_lower_case,
         labels=folder.labels if folder else None,
-        vocab_sha256=tokenizer.sha256 if tokenizer else recorded,
+        vocab_sha256=tokenizer.sha256 if tokenizer else recorded_digest,
+        other_head=folder.other_head if folder else None,
+        model_max_length=folder.tokenizer_files.model_max_length if folder else None,
     )
 
 
 def _check_same_function(config: BertConfig, folder: ModelFolder) -> None:
     """Differences that no shape of a variable shows: the same weights, another function."""
-    for key in ("hidden_act", "num_attention_heads"):
+    for key in ("hidden_act", "num_attention_heads", "layer_norm_eps"):
         wanted, found = getattr(config, key), getattr(folder.config, key)
         if key == "hidden_act":
             same = ACTIVATION_FUNCTIONS[wanted] == ACTIVATION_FUNCTIONS[found]
@@ -304,31 +345,11 @@ def _check_same_function(config: BertConfig, folder: ModelFolder) -> None:
             )
 
 
-def check_casing(tokenizer: FullTokenizer) -> None:
-    """Keeps a cased vocabulary from being used on lower-cased text.
-
-    The original compares with the names of seven released models; the words themselves tell it of
-    any model.
-
-    Raises:
-      UserError: Text is lower-cased, while a good part of the vocabulary has capital letters.
-    """
-    capitals = sum(
-        token != token.lower() for token in tokenizer.tokens if not token.startswith("[")
-    )
-    if tokenizer.do_lower_case and capitals > MAX_CAPITALS_SHARE * tokenizer.vocab_size:
-        raise UserError(
-            f"{tokenizer.vocab_file}: {capitals} of {tokenizer.vocab_size} entries have capital "
-            "letters, which lower-cased text never uses; this is the vocabulary of a cased model, so "
-            "pass --do_lower_case=False."
-        )
-
-
 def resolve_text_model(
     bert_config_file: str | None,
     vocab_file: str | None,
     init_checkpoint: str | None,
-    do_lower_case: bool,
+    do_lower_case: bool | None,
     max_seq_length: int,
 ) -> TextModelSources:
     """`resolve_model` for runs that read text: a vocabulary is needed.
@@ -338,9 +359,20 @@ def resolve_text_model(
     """
     sources = resolve_model(bert_config_file, vocab_file, init_checkpoint, do_lower_case)
     if sources.tokenizer is None:
-        raise UserError(f"--vocab_file is missing, and {_absent(VOCAB_FILE, init_checkpoint)}.")
+        names = f"{VOCAB_FILE} or {TOKENIZER_JSON}"
+        raise UserError(f"--vocab_file is missing, and {_absent(names, init_checkpoint)}.")
     check_max_seq_length(sources.config, max_seq_length)
-    return TextModelSources(**vars(sources))
+    if sources.model_max_length and max_seq_length > sources.model_max_length:
+        logging.warning(
+            "--max_seq_length=%d is more than the model_max_length of %d that the tokenizer of %s "
+            "has; longer texts keep more tokens than there.",
+            max_seq_length,
+            sources.model_max_length,
+            init_checkpoint,
+        )
+    # Text is read in this casing, known or assumed.
+    known = {**vars(sources), "do_lower_case": sources.tokenizer.do_lower_case}
+    return TextModelSources(**known)
 
 
 def _absent(name: str, init_checkpoint: str | None) -> str:
@@ -352,12 +384,17 @@ def _absent(name: str, init_checkpoint: str | None) -> str:
 def check_labels(recorded: Sequence[str] | None, labels: Sequence[str], source: str) -> None:
     """Raises a UserError when a classifier or its output is for other labels than wanted.
 
+    Where the labels are not known, a line says which order is assumed.
+
     Args:
       recorded: The labels of `source` in order, none of a regression; None when they are not known.
       labels: The wanted labels in order, none for a regression.
       source: What the labels were recorded for, for the message.
     """
-    if recorded is None or list(recorded) == list(labels):
+    if recorded is None:
+        say_assumed_order(source, labels)
+        return
+    if list(recorded) == list(labels):
         return
     if not recorded or not labels:
         kinds = [

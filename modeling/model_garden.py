@@ -377,6 +377,7 @@ def write_model_garden(
     # They need the forms of weights, and those this module.
     from modeling.model_folder import CONFIG_FILE, INFO_FILE, VOCAB_FILE
 
+    _check_epsilon(config)
     checkpoint = _checkpoint(weights, config)
     with new_folder(folder) as staging:
         write_text(os.path.join(staging, CONFIG_FILE), config.to_json())
@@ -442,6 +443,16 @@ def _attach(
             setattr(node, last, variables[name])
 
 
+def _check_epsilon(config: BertConfig) -> None:
+    from modeling.layers import LAYER_NORM_EPSILON
+
+    if config.layer_norm_eps != LAYER_NORM_EPSILON:
+        raise UserError(
+            f"layer_norm_eps is {config.layer_norm_eps}, but Model Garden's encoder always has "
+            f"{LAYER_NORM_EPSILON}; its outputs would differ, so write another form."
+        )
+
+
 def build_model_garden_encoder(config: BertConfig, weights: Mapping[str, np.ndarray]) -> Any:
     """`official.nlp.modeling.networks.BertEncoder` with the given weights.
 
@@ -461,6 +472,7 @@ def build_model_garden_encoder(config: BertConfig, weights: Mapping[str, np.ndar
 
     from modeling.layers import activation
 
+    _check_epsilon(config)
     encoder = networks.BertEncoder(
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,

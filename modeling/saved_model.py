@@ -27,9 +27,8 @@ from common.files import new_folder, write_json, write_text
 from modeling.bert import BertEncoder
 from modeling.checkpoints import variable_name
 from modeling.config import BertConfig
-from modeling.conversion import CLASSIFIER_BIAS, CLASSIFIER_WEIGHTS
 from modeling.graph_tokenization import GraphTokenizer
-from modeling.heads import ClassifierModel
+from modeling.heads import CLASSIFIER_BIAS, CLASSIFIER_WEIGHTS, ClassifierModel
 from modeling.layers import Build
 from modeling.model_folder import (
     CONFIG_FILE,

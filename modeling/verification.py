@@ -17,9 +17,8 @@ from common.errors import UserError
 from common.files import exists, read_json
 from modeling.checkpoints import variable_name
 from modeling.config import BertConfig
-from modeling.conversion import CLASSIFIER_WEIGHTS
 from modeling.forms import HUGGINGFACE, MODEL_GARDEN, StoredWeights, find_weights, open_weights
-from modeling.heads import ClassifierModel, PretrainingModel
+from modeling.heads import CLASSIFIER_WEIGHTS, ClassifierModel, PretrainingModel
 from modeling.model_garden import build_model_garden_encoder
 
 # Largest difference allowed, as a share of the largest magnitude of an output. Float32 rounding grows

@@ -12,9 +12,14 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from common.errors import UserError
-from common.files import copy_file
+from common.files import copy_file, read_json, write_text
+
+# More entries than this is damage.
+_MAX_ENTRIES = 1 << 24
+VOCAB_FILE, TOKENIZER_JSON = "vocab.txt", "tokenizer.json"
 
 # Places that the released vocabularies leave for words of one's own.
 _UNUSED = re.compile(r"\[unused(\d+)\]")
@@ -22,6 +27,8 @@ _UNUSED = re.compile(r"\[unused(\d+)\]")
 
 def read_vocabulary(path: str) -> list[str]:
     """The tokens of a vocabulary in the order of their ids: UTF-8 text, one per line.
+
+    In a `tokenizer.json` of the Hugging Face library the vocabulary is a JSON object in it.
 
     As in the original, whitespace around a token is dropped, an id is the number of a line, and of a
     token that stands there more than once the last place counts. Places without a token of their own
@@ -60,8 +67,11 @@ def vocabulary_digest(tokens: Sequence[str]) -> str:
 
 
 def copy_vocabulary(source: str, target: str) -> None:
-    """Copies a vocabulary to a `vocab.txt`."""
-    copy_file(source, target)
+    """Copies a vocabulary to a `vocab.txt`, from one or from a `tokenizer.json`."""
+    if source.endswith(".json"):
+        write_text(target, "".join(f"{token}\n" for token in read_vocabulary(source)))
+    else:
+        copy_file(source, target)
 
 
 ## Comparison
@@ -153,6 +163,14 @@ class KnownVocabulary:
         return original
 
 
+def check_same_tokens(
+    tokens: Sequence[str], path: str, others: Sequence[str], other_path: str
+) -> None:
+    """Compares two vocabularies of one folder as `KnownVocabulary` does."""
+    known = KnownVocabulary(other_path, vocabulary_digest(others), unused_places(others), others)
+    known.check(tokens, path)
+
+
 def _first_difference(ours: Sequence[str], theirs: Sequence[str]) -> tuple[int, str, str]:
     """The first id at which two vocabularies differ, and what each has there."""
     pairs = itertools.zip_longest(ours, theirs)
@@ -166,6 +184,8 @@ def _first_difference(ours: Sequence[str], theirs: Sequence[str]) -> tuple[int, 
 
 def _read_lines(path: str) -> list[str]:
     """The lines of a vocabulary without the whitespace around them."""
+    if path.endswith(".json"):
+        return _read_json_tokens(path)
     data = _read_file(path)
     try:
         lines = data.decode("utf-8").removeprefix("\ufeff").split("\n")
@@ -178,6 +198,26 @@ def _read_lines(path: str) -> list[str]:
     if not lines[-1]:
         lines.pop()
     return [line.strip() for line in lines]
+
+
+def _read_json_tokens(path: str) -> list[str]:
+    """The tokens in a `tokenizer.json`; an id without one, or with whitespace alone, gets ""."""
+    values = read_json(path)
+    model = values.get("model") if isinstance(values, dict) else None
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(vocab, dict) or not vocab or not all(map(_is_id, vocab.values())):
+        raise UserError(
+            f'{path}: no vocabulary of WordPieces in it ("vocab" of "model", token to id); give the '
+            "model's vocab.txt."
+        )
+    tokens = [""] * (max(vocab.values()) + 1)
+    for token, i in vocab.items():
+        tokens[i] = "" if "\n" in token else token.strip()
+    return tokens
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _MAX_ENTRIES
 
 
 def _read_file(path: str) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import runs
 import tensorflow as tf
 from conftest import review
 from runs import (
@@ -664,26 +665,23 @@ def test_flags_that_contradict_the_model_folder(
     vocab_file: str,
     tmp_path: pathlib.Path,
 ) -> None:
-    three = {"task_name": "tsv", "text_a": "sentence", "label": "label", "labels": "0,1,2"}
+    keep = {"task_name": "tsv", "text_a": "sentence", "label": "label", "labels": "0,1,2"}
+    keep["init_head"] = "keep"
     other_vocab = changed_vocab(vocab_file, tmp_path)
     foreign = without_info(trained, tmp_path / "foreign")
     narrow = write_config(num_hidden_layers=1, hidden_size=45)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"do_lower_case": False}, f"do_lower_case=False, but {trained} .*do_lower_case=True"),
-        (
-            {"vocab_file": other_vocab},
-            "other_vocab.txt is not the vocabulary of .* the model's own",
-        ),
+        ({"vocab_file": other_vocab}, "other_vocab.txt is not the .* use the model's own"),
         (
             {"vocab_file": other_vocab, "init_checkpoint": foreign},
-            f"other_vocab.txt is not the vocabulary of {foreign}: .* use the model's own",
+            f"other_vocab.txt is not the vocabulary of {foreign}: id .* use the model's own",
         ),
-        (three, "made for the labels 0, 1, this run has 0, 1, 2"),
-        ({**three, "labels": "1,0"}, "made for the labels 0, 1, this run has 1, 0"),
-        (
-            {**three, "init_checkpoint": foreign},
-            r"output_(weights|bias) has shape \[2.*\], the model's has \[3.*label list",
-        ),
+        (keep, "keep, but of .* is for the labels 0, 1, this run for the labels 0, 1, 2; --init_h"),
+        ({**keep, "labels": "1,0"}, "is for the labels 0, 1, this run for the labels 1, 0"),
+        ({**keep, "init_checkpoint": foreign}, "its classifier has 2 outputs, this run needs 3"),
+        ({**keep, "init_checkpoint": pretrained}, "of .*there is no classifier in it"),
+        ({**keep, "init_strategy": "embeddings_only"}, "keep needs a classifier to keep"),
         ({"bert_config_file": narrow}, "has hidden_size 48, the student 45; start from a model of"),
         ({"max_seq_length": 41}, "max_seq_length=41 .* max_position_embeddings of 40"),
         (
@@ -877,6 +875,23 @@ def test_trained_folder_is_used_without_training(
     assert (folder / "model_info.json").read_bytes() == model
 
 
+def test_start_from_a_model_with_other_labels(
+    trained: pathlib.Path, options: dict[str, Any], tmp_path: pathlib.Path, caplog: Any
+) -> None:
+    """The classifier is new, the encoder is not; and the choice belongs to the run."""
+    caplog.set_level(logging.INFO)
+    turned = {"task_name": "tsv", "text_a": "sentence", "label": "label", "labels": "1,0"}
+    flags = {**options, **turned, "init_checkpoint": trained, "output_dir": tmp_path}
+    flags.update(do_train=True, learning_rate=0.0)
+    run_script("run_classifier", **flags)
+    assert "is for the labels 0, 1, this run for the labels 1, 0 (--init_head=auto)" in caplog.text
+    before, after = runs.weights(trained), runs.weights(tmp_path)
+    for name, value in before.items():
+        assert np.array_equal(after[name], value) is not name.startswith("output_"), name
+    with pytest.raises(UserError, match="init_head=auto, this command has init_head=new"):
+        run_script("run_classifier", **flags, init_head="new")
+
+
 def test_flags_that_contradict_the_trained_folder(
     trained: pathlib.Path,
     options: dict[str, Any],
@@ -890,7 +905,7 @@ def test_flags_that_contradict_the_trained_folder(
     turned = {"task_name": "tsv", "text_a": "sentence", "label": "label", "labels": "1,0"}
     other_vocab = changed_vocab(new_model["vocab_file"], tmp_path)
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"vocab_file": other_vocab}, f"other_vocab.txt is not the vocabulary of {folder}: "),
+        ({"vocab_file": other_vocab}, f"other_vocab.txt is not the vocabulary of {folder}: id "),
         ({"do_lower_case": False}, f"do_lower_case=False, but {folder} .*do_lower_case=True"),
         (turned, f"{folder} was made for the labels 0, 1, this run has 1, 0"),
     ]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
     from common.beam import BeamOptions
     from modeling.checkpoints import WeightReader
     from modeling.config import BertConfig
+    from modeling.model_folder import ModelSources
     from training.run import RunOptions
     from training.strategy import DeviceOptions
 
@@ -151,12 +152,32 @@ def define_initialization_flags() -> None:
     )
 
 
+def define_head_flag() -> None:
+    """What becomes of the classifier that --init_checkpoint may have."""
+    flags.DEFINE_enum(
+        "init_head",
+        "auto",
+        ["auto", "keep", "new"],
+        "The classifier of --init_checkpoint in training: auto keeps it where its labels are those "
+        "of this run in the same order, and starts a new one where they are not; keep refuses "
+        "others; new always starts a new one.",
+    )
+
+
+def define_casing_flag() -> None:
+    """The casing of the text, where a model or its vocabulary may say it."""
+    flags.DEFINE_bool(
+        "do_lower_case",
+        None,
+        "Lower-case and strip accents; False for cased models. Default: what is recorded of the "
+        "model or its records; else False for a cased vocabulary and True for others.",
+    )
+
+
 def define_text_flags() -> None:
     """How text becomes ids. Must be what the model was pre-trained with."""
     flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of the model.")
-    flags.DEFINE_bool(
-        "do_lower_case", True, "Lower-case and strip accents; False for cased models."
-    )
+    define_casing_flag()
     flags.DEFINE_integer(
         "max_seq_length",
         128,
@@ -252,7 +273,7 @@ RUN_FLAGS = [
     "precision",
 ]
 # Those that decide the weights of fine-tuning and distillation.
-FINE_TUNING_FLAGS = [*RUN_FLAGS, "warmup_proportion"]
+FINE_TUNING_FLAGS = [*RUN_FLAGS, "init_head", "warmup_proportion"]
 
 
 def beam_options(values: flags.FlagValues) -> BeamOptions | None:
@@ -332,6 +353,25 @@ def initial_weights(values: flags.FlagValues, config: BertConfig) -> WeightReade
         values.init_strategy,
         _layer_numbers(values.init_layers),
     )
+
+
+def initial_classifier_weights(
+    values: flags.FlagValues, sources: ModelSources, labels: Sequence[str]
+) -> WeightReader | None:
+    """`initial_weights` for a classifier of these labels, none for a regression (`select_head`)."""
+    from modeling.initialization import select_head
+
+    if values.init_head == "keep" and (
+        not values.init_checkpoint or values.init_strategy in ("random", "embeddings_only")
+    ):
+        raise UserError(
+            f"--init_head=keep needs a classifier to keep, but there is none in --init_checkpoint="
+            f"{values.init_checkpoint} with --init_strategy={values.init_strategy}."
+        )
+    reader = initial_weights(values, sources.config)
+    if reader is None:
+        return None
+    return select_head(reader, values.init_head, sources.labels, labels, sources.other_head)
 
 
 def claim_output_dir(

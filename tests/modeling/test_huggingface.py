@@ -26,6 +26,7 @@ from modeling.huggingface import (
     read_huggingface_config,
     write_huggingface,
 )
+from modeling.tokenizer_files import read_tokenizer_files
 
 # Every matrix but those of width x width is not square.
 ODD = BertConfig(
@@ -237,7 +238,8 @@ def test_round_trip(
         assert value.dtype == np.float32
         assert value.tobytes() == weights[name].tobytes(), name
     found = read_huggingface_config(str(folder))
-    assert found == huggingface.HuggingFaceConfig(ODD, None, False)
+    assert found == huggingface.HuggingFaceConfig(ODD, None, None)
+    assert read_tokenizer_files(str(folder)).do_lower_case is False
     assert (folder / "vocab.txt").read_bytes() == pathlib.Path(vocab_file).read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -265,7 +267,7 @@ def test_written_names(tmp_path: pathlib.Path) -> None:
         assert file.metadata() == {"format": "pt"}
     assert not (classifier / "vocab.txt").exists()
     assert "do_lower_case" not in json.loads((classifier / "tokenizer_config.json").read_text())
-    assert read_huggingface_config(str(classifier)).do_lower_case is None
+    assert read_tokenizer_files(str(classifier)).do_lower_case is None
 
 
 def test_half_precision_is_converted_exactly(tmp_path: pathlib.Path) -> None:
@@ -392,8 +394,14 @@ def test_damaged_safetensors(tmp_path: pathlib.Path) -> None:
         ({"is_decoder": True}, "is_decoder is true"),
         ({"position_embedding_type": "relative_key"}, 'position_embedding_type is "relative_key"'),
         ({"tie_word_embeddings": False}, "tie_word_embeddings is false"),
-        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05, .* here has 1e-12"),
-        ({"layer_norm_eps": "small"}, "layer_norm_eps is small"),
+        ({"layer_norm_eps": "small"}, '"layer_norm_eps" must be a number'),
+        ({"classifier_dropout": 1.5}, '"classifier_dropout" must be at least 0 and below 1'),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads is .* models here have {}"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config is .* models here have none"),
+        ({"adapters": {"adapters": {"a": {}}}}, 'adapters is {"a"'),
+        ({"auto_map": {"AutoModel": "custom.Model"}}, "auto_map is"),
+        ({"is_encoder_decoder": True}, "is_encoder_decoder is true"),
+        ({"embedding_size": 16}, "embedding_size is 16, models here have 32"),
         ({"hidden_act": "silu"}, 'hidden_act is "silu", expected one of gelu_new'),
         ({"hidden_act": None}, "hidden_act is null"),
         ({"hidden_size": 30}, "hidden_size 30 is not a multiple"),
@@ -401,6 +409,14 @@ def test_damaged_safetensors(tmp_path: pathlib.Path) -> None:
         ({"id2label": {"0": "no", "2": "yes"}}, "id2label must give a label to each number"),
         ({"id2label": ["no", "yes"]}, "id2label must give a label to each number"),
         ({"id2label": {"0": "no", "1": "yes"}}, r"id2label has 2 labels, .* has shape \[4\]"),
+        (
+            {"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 1, "yes": 0}},
+            "id2label says .*, label2id .* contradict each other",
+        ),
+        (
+            {"id2label": {"0": "no", "1": "yes"}, "num_labels": 3},
+            "num_labels is 3, but id2label has 2",
+        ),
     ],
 )
 def test_refused_configurations(
@@ -413,9 +429,6 @@ def test_refused_configurations(
 
 def test_refused_files(tmp_path: pathlib.Path) -> None:
     folder = write_folder(tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": "yes"}')
-    with pytest.raises(UserError, match='tokenizer_config.json: do_lower_case is "yes"'):
-        read_huggingface_config(folder)
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(UserError, match="config.json: expected a JSON object"):
         read_huggingface_config(folder)
@@ -426,23 +439,73 @@ def test_refused_files(tmp_path: pathlib.Path) -> None:
 
 def test_configuration(tmp_path: pathlib.Path) -> None:
     folder = write_folder(
-        tmp_path, layer_norm_eps=1e-11, directionality="bidi", finetuning_task="mnli", top_k=50
+        tmp_path, layer_norm_eps=1e-5, directionality="bidi", finetuning_task="mnli", top_k=50
     )
-    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
     found = read_huggingface_config(folder)
     # What only concerns the library is not carried along.
     assert found.config.extra == {"directionality": "bidi"}
     assert found.config.hidden_act == "gelu_erf"
     assert found.config.intermediate_size == 37
-    assert found.do_lower_case is True
+    assert found.config.layer_norm_eps == 1e-5
     # What this project does not read must not speak to the library either.
     extra = {"layer_norm_eps": 0.1, "is_decoder": True, "problem_type": "regression", "a": 1}
-    config = dataclasses.replace(ODD, extra=extra)
+    config = dataclasses.replace(ODD, extra=extra, layer_norm_eps=1e-6, classifier_dropout=0.3)
     written = tmp_path / "written"
     write_huggingface(str(written), random_weights(config), config, None, None, None)
     values = config_values(written)
-    assert (values["layer_norm_eps"], values["is_decoder"], values["a"]) == (1e-12, False, 1)
+    assert (values["layer_norm_eps"], values["is_decoder"], values["a"]) == (1e-6, False, 1)
+    assert values["classifier_dropout"] == 0.3
     assert "problem_type" not in values
+
+
+@pytest.mark.parametrize(
+    ("given", "rate"),
+    [({}, 0.1), ({"hidden_dropout_prob": 0.3}, 0.3), ({"classifier_dropout": 0.2}, 0.2)],
+)
+def test_dropout_of_the_classifier(
+    tmp_path: pathlib.Path, given: dict[str, Any], rate: float
+) -> None:
+    """null stands for that of the layers."""
+    config = read_huggingface_config(write_folder(tmp_path, **given)).config
+    assert config.classifier_dropout == rate
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "other_head"),
+    [
+        (
+            {"id2label": {"0": "no", "1": "yes"}, "label2id": {"yes": 1, "no": 0}},
+            ["no", "yes"],
+            None,
+        ),
+        ({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, None, None),
+        ({"num_labels": 3}, None, None),
+        ({"num_labels": 1}, [], None),
+        ({"id2label": {"0": "LABEL_0"}}, [], None),
+        # The library trains one output as a score whatever its name.
+        ({"id2label": {"0": "similarity"}}, [], None),
+        ({"problem_type": "regression"}, [], None),
+        (
+            {"id2label": {"0": "a", "1": "b"}, "problem_type": "single_label_classification"},
+            ["a", "b"],
+            None,
+        ),
+        ({"problem_type": "multi_label_classification"}, None, 'problem_type "multi_label'),
+        ({"num_labels": 2, "problem_type": "regression"}, None, "regression with 2 scores"),
+        (
+            {"num_labels": 1, "problem_type": "single_label_classification"},
+            None,
+            "classification with a single class",
+        ),
+    ],
+)
+def test_kinds_of_classifiers(
+    tmp_path: pathlib.Path, values: dict[str, Any], labels: list[str] | None, other_head: str | None
+) -> None:
+    found = read_huggingface_config(write_folder(tmp_path, **values))
+    assert found.labels == labels
+    assert (found.other_head or "").startswith(other_head or "")
+    assert (found.other_head is None) is (other_head is None)
 
 
 @pytest.mark.parametrize("word", ACTIVATION_FUNCTIONS)
@@ -480,7 +543,9 @@ def test_labels(
     assert values["label2id"] == {name: i for i, name in enumerate(names)}
     assert values.get("problem_type") == problem_type
     assert HuggingFaceReader(str(folder)).shapes["output_bias"] == (num_labels,)
-    assert read_huggingface_config(str(folder)).labels == labels
+    # A single output is a score to the library, whatever its name.
+    expected = [] if num_labels == 1 else labels
+    assert read_huggingface_config(str(folder)).labels == expected
 
 
 def test_labels_belong_to_a_classifier(tmp_path: pathlib.Path) -> None:

@@ -11,8 +11,13 @@ from models import ODD_CONFIG, random_weights
 
 from common.errors import UserError
 from modeling.checkpoints import CheckpointReader, load_weights, variable_name, write_checkpoint
-from modeling.heads import PretrainingModel
-from modeling.initialization import select_weights
+from modeling.heads import ClassifierModel, PretrainingModel
+from modeling.initialization import (
+    HEAD_CHOICES,
+    WeightSelection,
+    select_head,
+    select_weights,
+)
 
 WEIGHTS = random_weights(PretrainingModel(ODD_CONFIG))  # 5 layers
 PART = "intermediate/dense/kernel"
@@ -94,3 +99,69 @@ def test_what_cannot_be_taken(
 ) -> None:
     with pytest.raises(UserError, match=message):
         select_weights(reader, dataclasses.replace(ODD_CONFIG, **changes), strategy, layers)
+
+
+@pytest.fixture(scope="module")
+def classifiers(tmp_path_factory: pytest.TempPathFactory) -> dict[int, CheckpointReader]:
+    """Models with classifiers of this number of outputs; 0 for none."""
+    readers = {}
+    for outputs in (0, 1, 2):
+        prefix = str(tmp_path_factory.mktemp("classifier") / "bert_model.ckpt")
+        weights = random_weights(ClassifierModel(ODD_CONFIG, outputs)) if outputs else WEIGHTS
+        write_checkpoint(prefix, weights)
+        readers[outputs] = CheckpointReader(prefix)
+    return readers
+
+
+@pytest.mark.parametrize(
+    ("outputs", "recorded", "labels", "difference"),
+    [
+        (2, ["no", "yes"], ["no", "yes"], None),
+        (
+            2,
+            ["no", "yes"],
+            ["yes", "no"],
+            "for the labels no, yes, this run for the labels yes, no",
+        ),
+        (2, ["no", "yes"], ["a", "b", "c"], "for the labels no, yes, this run for the labels a, b"),
+        (2, ["no", "yes"], [], "is for the labels no, yes, this run for a regression"),
+        (1, [], ["no", "yes"], "is for a regression .*, this run for the labels no, yes"),
+        (1, [], [], None),
+        # Not recorded: the number has to do.
+        (2, None, ["no", "yes"], None),
+        (2, None, ["a", "b", "c"], "has 2 outputs, this run needs 3"),
+        (2, None, [], "has 2 outputs, this run needs 1"),
+        (1, None, [], None),
+        (0, None, ["no", "yes"], "there is no classifier in it"),
+    ],
+)
+@pytest.mark.parametrize("choice", HEAD_CHOICES)
+def test_classifier_for_other_labels(
+    classifiers: dict[int, CheckpointReader],
+    caplog: pytest.LogCaptureFixture,
+    choice: str,
+    outputs: int,
+    recorded: list[str] | None,
+    labels: list[str],
+    difference: str | None,
+) -> None:
+    caplog.set_level("INFO")
+    reader = classifiers[outputs]
+    if choice == "keep" and difference:
+        with pytest.raises(UserError, match=f"--init_head=keep, but of .*{difference}"):
+            select_head(reader, choice, recorded, labels)
+        return
+    selected = select_head(reader, choice, recorded, labels)
+    kept = choice != "new" and not difference
+    head = {"output_weights", "output_bias"}
+    assert set(selected.shapes) == set(reader.shapes) - (set() if kept else head)
+    said = " ".join(caplog.messages)
+    assert len(caplog.messages) <= 1
+    assert ("A new classifier" in said) is (outputs > 0 and not kept)
+    assert ("assumed to be no, yes" in said) is (kept and recorded is None and bool(labels))
+
+
+def test_a_new_pooler_is_said(reader: CheckpointReader, caplog: pytest.LogCaptureFixture) -> None:
+    without = WeightSelection(reader, {n: n for n in reader.shapes if "pooler" not in n})
+    select_head(without, "auto", None, ["no", "yes"])
+    assert "has no pooler" in caplog.text

@@ -9,7 +9,13 @@ import pytest
 
 from common.errors import UserError
 from modeling import tokenization
-from modeling.tokenization import FullTokenizer, basic_tokenize
+from modeling.tokenization import (
+    FullTokenizer,
+    basic_tokenize,
+    open_tokenizer,
+    vocabulary_casing,
+)
+from modeling.vocabulary import read_vocabulary
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 VOCAB = [
@@ -172,6 +178,49 @@ def test_of_repeated_entries_the_last_counts(original, tmp_path, caplog, token):
     (line,) = caplog.messages
     assert line.startswith(f"{path}: 1 entries stand there more than once, the first is ")
     assert "in the lines 8, " in line or "in the lines 11, " in line
+
+
+SPECIAL = VOCAB[:5]
+SMALL, CAPITALS = list(LETTERS), list(LETTERS.upper())
+
+
+@pytest.mark.parametrize(
+    ("words", "casing"),
+    [
+        ([*SMALL, "the", "[unused0]"], True),
+        ([*SMALL, *CAPITALS, "The", "the"], False),
+        # Of another alphabet.
+        (["Москва", "дом", "##а"], False),
+        (["дом", "##а", *SMALL], True),
+        # A few capitals in a large vocabulary, as Chinese ones have them; no letters at all.
+        ([*(chr(0x4E00 + i) for i in range(3000)), *SMALL, *CAPITALS], None),
+        (["漢", "字", "1"], None),
+    ],
+)
+@pytest.mark.parametrize("given", [None, True, False])
+@pytest.mark.parametrize("recorded", [None, True, False])
+def test_casing_is_given_recorded_or_that_of_the_vocabulary(
+    tmp_path, caplog, words, casing, given, recorded
+):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*SPECIAL, *words]), encoding="utf-8")
+    assert vocabulary_casing(read_vocabulary(str(path))) is casing
+    caplog.set_level("INFO")
+    wanted = recorded if given is None else given
+    if casing is not None and wanted == (not casing) and recorded != wanted:
+        message = f"do_lower_case={wanted}, but .*so pass --do_lower_case={casing}"
+        with pytest.raises(UserError, match=message):
+            open_tokenizer(str(path), given, recorded)
+        return
+    tokenizer = open_tokenizer(str(path), given, recorded)
+    if wanted is None:
+        wanted = casing is not False
+    assert tokenizer.do_lower_case is wanted
+    is_assumed = (given, recorded, casing) == (None, None, False)
+    is_odd = casing == (not wanted)
+    assert len(caplog.messages) == is_assumed + is_odd
+    if is_odd:
+        assert "recorded with do_lower_case=" in caplog.text
 
 
 def test_missing_special_tokens(tmp_path):

@@ -1,0 +1,293 @@
+"""What the files of a model say about its tokenizer: ours, and those of the Hugging Face library.
+
+    model_info.json                                                              ours
+    tokenizer_config.json  tokenizer.json  special_tokens_map.json  added_tokens.json    theirs
+
+Every key that changes ids is taken over into `TokenizerSettings` or refused by name. Keys that are
+not named here say nothing about the ids of a text (names, decoding, how tensors are returned).
+
+Sources: `BertTokenizer` and `BertTokenizerFast` in transformers 4 and 5; `BertNormalizer`,
+`BertPreTokenizer` and `WordPiece` in tokenizers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from common.errors import UserError
+from common.files import exists, read_json
+from modeling.tokenization import (
+    ORIGINAL_SETTINGS,
+    SPECIAL_TOKENS,
+    FullTokenizer,
+    TokenizerSettings,
+    open_tokenizer,
+)
+from modeling.vocabulary import TOKENIZER_JSON, VOCAB_FILE, check_same_tokens, read_vocabulary
+
+INFO_FILE = "model_info.json"
+_CONFIG, _SPECIAL, _ADDED = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+# The library's names of our SPECIAL_TOKENS, in their order.
+_SPECIAL_KEYS = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+# Its classes that do what BertTokenizer does. The last ones do what tokenizer.json says.
+_CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer")
+_GENERIC_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
+# Keys of tokenizer_config.json that must have one of these values, if they are there.
+_CONFIG_FIXED: dict[str, tuple[Any, ...]] = {
+    "do_basic_tokenize": (True,),
+    "never_split": ([],),
+    "wordpieces_prefix": ("##",),
+    "padding_side": ("right",),
+    "truncation_side": ("right",),
+    "auto_map": ({},),
+}
+# The library's stand-in for "no limit" is 1e30.
+_NO_LENGTH = 1 << 31
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerFiles:
+    """What is recorded of a tokenizer.
+
+    Attributes:
+      do_lower_case: The casing, None where it is not recorded.
+      settings: Everything else that decides about ids.
+      model_max_length: The longest input that the library's tokenizer makes, None for no limit.
+    """
+
+    do_lower_case: bool | None = None
+    settings: TokenizerSettings = ORIGINAL_SETTINGS
+    model_max_length: int | None = None
+
+
+def find_vocabulary(folder: str) -> str | None:
+    """The `vocab.txt` of a folder, else its `tokenizer.json`, else None."""
+    paths = (os.path.join(folder, name) for name in (VOCAB_FILE, TOKENIZER_JSON))
+    return next((path for path in paths if exists(path)), None)
+
+
+def open_tokenizer_of_file(vocab_file: str, do_lower_case: bool | None) -> FullTokenizer:
+    """The tokenizer of a vocabulary, with what the files beside it say.
+
+    Args:
+      vocab_file: A `vocab.txt` or `tokenizer.json`, alone or in the folder of a model.
+      do_lower_case: What the user says, None for nothing.
+
+    Raises:
+      UserError: As `modeling.tokenization.open_tokenizer` and `read_tokenizer_files`, or the casing
+        is not that of the files.
+    """
+    folder = os.path.dirname(vocab_file)
+    files = read_tokenizer_files(folder)
+    if None not in (do_lower_case, files.do_lower_case) and do_lower_case != files.do_lower_case:
+        raise UserError(
+            f"--do_lower_case={do_lower_case}, but {folder or '.'} says do_lower_case="
+            f"{files.do_lower_case}; use the same casing, or the vocabulary alone in another folder."
+        )
+    return open_tokenizer(vocab_file, do_lower_case, files.do_lower_case, files.settings)
+
+
+def read_tokenizer_files(folder: str) -> TokenizerFiles:
+    """Reads what lies in a folder; nothing is recorded where nothing lies there.
+
+    Raises:
+      UserError: A file is damaged, or the tokenizer does something that is not done here.
+    """
+    if exists(os.path.join(folder, INFO_FILE)):
+        return _read_ours(os.path.join(folder, INFO_FILE))
+    return _read_librarys(folder)
+
+
+def library_settings(settings: TokenizerSettings) -> dict[str, Any]:
+    """The keys of `tokenizer_config.json` for settings that are not the library's defaults."""
+    values: dict[str, Any] = {}
+    if settings.strip_accents is not None:
+        values["strip_accents"] = settings.strip_accents
+    if not settings.tokenize_chinese_chars:
+        values["tokenize_chinese_chars"] = False
+    if settings.special_tokens != SPECIAL_TOKENS:
+        values.update(zip(_SPECIAL_KEYS, settings.special_tokens, strict=True))
+    return values
+
+
+def _read_ours(path: str) -> TokenizerFiles:
+    info = _read_object(path)
+    casing = info.get("do_lower_case")
+    if not isinstance(casing, bool | None):
+        raise UserError(f"{path}: do_lower_case is {casing!r}, expected true or false.")
+    settings = TokenizerSettings.from_dict(info.get("tokenizer_settings") or {}, path)
+    return TokenizerFiles(casing, settings)
+
+
+def _read_librarys(folder: str) -> TokenizerFiles:
+    config_path, json_path, special_path, added_path = (
+        os.path.join(folder, name) for name in (_CONFIG, TOKENIZER_JSON, _SPECIAL, _ADDED)
+    )
+    config, whole, special_map, added = (
+        _read_object(path) if exists(path) else {}
+        for path in (config_path, json_path, special_path, added_path)
+    )
+    _check_class(config, config_path, has_whole=bool(whole))
+    _check_fixed(config, _CONFIG_FIXED, config_path)
+    of_whole = _read_whole(whole, json_path) if whole else {}
+    # The library's class takes its arguments from tokenizer_config.json, whatever tokenizer.json
+    # says; a contradiction is said.
+    heard = {}
+    for key in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
+        value = config.get(key, of_whole.get(key))
+        if not isinstance(value, bool | None):
+            raise UserError(f"{config_path}: {key} is {json.dumps(value)}, expected true or false.")
+        if key in of_whole and None not in (value, of_whole[key]) and value != of_whole[key]:
+            logging.warning(
+                "%s says %s=%s, %s beside it %s; the first is used, as by the library.",
+                config_path,
+                key,
+                value,
+                TOKENIZER_JSON,
+                of_whole[key],
+            )
+        heard[key] = value
+    special = tuple(
+        _content(config.get(key) or special_map.get(key) or default)
+        for key, default in zip(_SPECIAL_KEYS, SPECIAL_TOKENS, strict=True)
+    )
+    settings = TokenizerSettings(
+        strip_accents=heard["strip_accents"],
+        tokenize_chinese_chars=heard["tokenize_chinese_chars"] is not False,
+        max_chars_per_word=of_whole.get("max_chars_per_word", TokenizerSettings.max_chars_per_word),
+        special_tokens=special,
+    )
+    decoder = config.get("added_tokens_decoder")
+    for path, tokens in (
+        (added_path, added),
+        (config_path, map(_content, decoder.values() if isinstance(decoder, dict) else ())),
+        (config_path, map(_content, config.get("additional_special_tokens") or ())),
+        (special_path, map(_content, special_map.get("additional_special_tokens") or ())),
+        (json_path, map(_content, whole.get("added_tokens") or ())),
+    ):
+        _check_added(tokens, settings, path)
+    if of_whole.get("unk_token") not in (None, settings.special_tokens[1]):
+        raise UserError(
+            f"{json_path}: unk_token is {of_whole['unk_token']}, {config_path} says "
+            f"{settings.special_tokens[1]}; correct one of the two."
+        )
+    vocab_path = os.path.join(folder, VOCAB_FILE)
+    if whole and exists(vocab_path):
+        check_same_tokens(
+            read_vocabulary(vocab_path), vocab_path, read_vocabulary(json_path), json_path
+        )
+    length = config.get("model_max_length")
+    limit = None
+    if isinstance(length, int | float) and 0 < length < _NO_LENGTH:
+        limit = int(length)
+    return TokenizerFiles(heard["do_lower_case"], settings, limit)
+
+
+def _check_class(config: Mapping[str, Any], path: str, has_whole: bool) -> None:
+    name = config.get("tokenizer_class")
+    if name is None:
+        return
+    base = str(name).removesuffix("Fast")
+    if base in _CLASSES or (has_whole and base in _GENERIC_CLASSES):
+        return
+    raise UserError(
+        f"{path}: tokenizer_class is {json.dumps(name)}, which splits text in another way than BERT; "
+        f"expected {', '.join(_CLASSES)}."
+    )
+
+
+def _read_whole(values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The settings in a `tokenizer.json`, by the names of the library's arguments."""
+    model = _part(values, "model", path, "WordPiece", may_lack_type=True)
+    _check_fixed(model, {"continuing_subword_prefix": ("##",)}, path)
+    normalizer = _part(values, "normalizer", path, "BertNormalizer")
+    _check_fixed(normalizer, {"clean_text": (True,)}, path)
+    _part(values, "pre_tokenizer", path, "BertPreTokenizer")
+    _check_template(values.get("post_processor"), path)
+    longest = model.get("max_input_chars_per_word", 100)
+    if type(longest) is not int or longest < 1:
+        raise UserError(
+            f"{path}: max_input_chars_per_word is {longest!r}, expected a number from 1."
+        )
+    lowercase = normalizer.get("lowercase", True)
+    return {
+        "do_lower_case": lowercase,
+        "strip_accents": normalizer.get("strip_accents"),
+        "tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True),
+        "max_chars_per_word": longest,
+        "unk_token": model.get("unk_token"),
+    }
+
+
+def _part(
+    values: Mapping[str, Any], key: str, path: str, wanted: str, may_lack_type: bool = False
+) -> dict[str, Any]:
+    part = values.get(key)
+    found = part.get("type") if isinstance(part, dict) else part
+    if isinstance(part, dict) and (found == wanted or (may_lack_type and found is None)):
+        return part
+    raise UserError(
+        f"{path}: {key} is {json.dumps(found):.60}, expected {wanted}; this is another tokenizer "
+        "than BERT's, whose ids cannot be made here."
+    )
+
+
+def _check_template(processor: Any, path: str) -> None:
+    """[CLS] a [SEP], and with a pair b [SEP] of segment 1."""
+    if not isinstance(processor, dict) or processor.get("type") != "TemplateProcessing":
+        return  # BertProcessing does nothing else; without one, the library's class adds its own.
+    expected = {"single": "s0 A0 s0", "pair": "s0 A0 s0 B1 s1"}
+    for key, wanted in expected.items():
+        found = []
+        for piece in processor.get(key) or ():
+            kind, value = next(iter(piece.items()))
+            name = value["id"] if kind == "Sequence" else "s"
+            found.append(f"{name}{value['type_id']}")
+        if " ".join(found) != wanted:
+            raise UserError(
+                f"{path}: post_processor.{key} does not make [CLS] a [SEP] (b [SEP]) with segments 0 "
+                "(and 1), as BERT's input is; such a model cannot be used here."
+            )
+
+
+def _check_fixed(
+    values: Mapping[str, Any], fixed: Mapping[str, tuple[Any, ...]], path: str
+) -> None:
+    for key, expected in fixed.items():
+        if values.get(key) is not None and values[key] not in expected:
+            raise UserError(
+                f"{path}: {key} is {json.dumps(values[key]):.60}, here it is always "
+                f"{json.dumps(expected[0])}; this tokenizer makes other ids, so the model cannot be "
+                "used."
+            )
+
+
+def _check_added(tokens: Iterable[str], settings: TokenizerSettings, path: str) -> None:
+    others = [token for token in tokens if token not in settings.special_tokens]
+    if others:
+        raise UserError(
+            f"{path}: {json.dumps(others[0], ensure_ascii=False)} is an added token (one of "
+            f"{len(others)}), which the library finds in a text before it splits it; that is not "
+            "done here, so the ids of texts with it would differ. Put words of your own in places "
+            "of [unusedN] of vocab.txt instead."
+        )
+
+
+def _content(token: Any) -> str:
+    return str(token.get("content")) if isinstance(token, dict) else str(token)
+
+
+def _read_object(path: str) -> dict[str, Any]:
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object, found {json.dumps(values):.50}.")
+    return values
