@@ -83,7 +83,7 @@ def main(_: Sequence[str]) -> None:
     import os
 
     from common.files import new_folder
-    from common.outputs import Input, check_folder_apart
+    from common.outputs import Input, check_folder_apart, checkpoint_file
     from modeling.conversion import (
         label_order,
         read_training_state,
@@ -105,7 +105,7 @@ def main(_: Sequence[str]) -> None:
         raise UserError(
             f"--input_format={FLAGS.input_format}, but {stored.path} has the form {stored.form}."
         )
-    inputs = [Input("input_path", stored.folder or ".")]
+    inputs = [Input("input_path", checkpoint_file(FLAGS.input_path))]
     check_folder_apart("output_dir", FLAGS.output_dir, inputs)
     sources = resolve_model(
         FLAGS.bert_config_file, FLAGS.vocab_file, stored.path, FLAGS.do_lower_case

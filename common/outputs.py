@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from common.errors import UserError
-from common.files import is_folder, is_remote, make_folder
+from common.files import exists, is_folder, is_remote, make_folder
 
 # A file system without locks answers with one of these.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -69,6 +69,11 @@ def check_folder_apart(flag: str, folder: str, inputs: Iterable[Input]) -> None:
         )
 
 
+def checkpoint_file(path: str) -> str:
+    """One of the files of a TensorFlow checkpoint, given its prefix; other paths are returned."""
+    return f"{path}.index" if exists(f"{path}.index") else path
+
+
 def check_files_apart(flag: str, files: Sequence[str], inputs: Iterable[str]) -> None:
     """Refuses output files that are inputs, are named twice, or are folders.
 
@@ -80,13 +85,12 @@ def check_files_apart(flag: str, files: Sequence[str], inputs: Iterable[str]) ->
     Raises:
       UserError: One of the inputs would be written to, or one output over another.
     """
-    taken = set(map(_real_path, inputs))
+    read = set(map(_real_path, inputs))
+    taken: set[str] = set()
     for path in files:
-        if _real_path(path) in taken:
-            raise UserError(
-                f'--{flag}: "{path}" is named twice, or is an input file as well; give every output '
-                "a name of its own."
-            )
+        if _real_path(path) in read | taken:
+            what = "is an input file as well" if _real_path(path) in read else "is named twice"
+            raise UserError(f'--{flag}: "{path}" {what}; give every output a name of its own.')
         if is_folder(path):
             raise UserError(f'--{flag}: "{path}" is a folder; name a file in it.')
         taken.add(_real_path(path))

@@ -56,7 +56,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (
         "run_classifier",
         {**FINE_TUNING, "init_checkpoint": "model/bert_model.ckpt", "output_dir": "model"},
-        "is the same folder as --init_checkpoint",
+        "contains --init_checkpoint=model/bert_model.ckpt",
     ),
     (
         "run_classifier",

@@ -7,7 +7,6 @@ stand for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from absl import flags
 
 from common.errors import UserError
 from common.files import is_folder
-from common.outputs import Input, check_folder_apart, lock_folder
+from common.outputs import Input, check_folder_apart, checkpoint_file, lock_folder
 
 if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
     import tensorflow as tf
@@ -408,16 +407,9 @@ def claim_output_dir(
 
 
 def input_folders(values: flags.FlagValues, names: Sequence[str]) -> list[Input]:
-    """The folders that flags of these names stand for, where a script has them.
-
-    The prefix of a checkpoint, or a file of a model, stands for its folder.
-    """
+    """The folders or checkpoints that flags of these names stand for, where a script has them."""
     given = [(name, values[name].value) for name in names if name in values]
-    return [
-        Input(name, path if is_folder(path) else os.path.dirname(path) or ".")
-        for name, path in given
-        if path
-    ]
+    return [Input(name, checkpoint_file(path)) for name, path in given if path]
 
 
 def _layer_numbers(texts: Sequence[str] | None) -> tuple[int, ...] | None:
