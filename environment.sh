@@ -22,16 +22,20 @@ if [ -z "${PYTHON:-}" ]; then
   locks=(requirements.lock)
   if [ -n "${PARITY:-}" ]; then locks+=(requirements-parity.lock); fi
   if [ -n "${TPU:-}" ]; then locks+=(requirements-tpu.lock); fi
+  unhashed=()
+  if [ -n "${PARITY:-}" ]; then unhashed+=(requirements-torch.txt); fi
   # The stamp is written last, so an installation that was cut off is repeated.
-  if ! cat "${locks[@]}" | cmp -s - .venv/installed.lock; then
+  if ! cat "${locks[@]}" "${unhashed[@]}" | cmp -s - .venv/installed.lock; then
     echo "Installing the locked packages into .venv (about 2 GB, some minutes) ..." >&2
+    # --require-hashes: a package that is not the one that was tested is refused (lock.sh).
     # --use-pep517: the pip that comes with Python 3.10 builds two packages in a way that fails.
-    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 \
-      "${locks[@]/#/-r}"; then
+    pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+    if ! "${pip[@]}" --require-hashes --use-pep517 "${locks[@]/#/-r}" ||
+      { [ ${#unhashed[@]} -gt 0 ] && ! "${pip[@]}" "${unhashed[@]/#/-r}"; }; then
       echo "ERROR: the locked packages could not be installed; see the message of pip above." >&2
       exit 1
     fi
-    cat "${locks[@]}" >.venv/installed.lock
+    cat "${locks[@]}" "${unhashed[@]}" >.venv/installed.lock
   fi
   PYTHON="$PWD/.venv/bin/python"
 fi
