@@ -590,7 +590,7 @@ def _decompressed(path: str, raw: IO[bytes]) -> IO[bytes]:
         return cast(IO[bytes], zstd.open(raw))
     if kind:
         raise UserError(f"{path} is a {kind} archive, which is not read; unpack it first.")
-    if head and path.endswith(COMPRESSIONS[1:]):
+    if path.endswith(COMPRESSIONS[1:]):
         raise UserError(
             f"{path} is damaged or incomplete, or not compressed as its name says; get or create it "
             "again, or correct its name."

@@ -154,6 +154,7 @@ def zip_of(path):
             lambda path: path.write_text("BZh is text"),
             "is damaged or incomplete",
         ),
+        ("a.txt.xz", pathlib.Path.touch, "is damaged or incomplete"),
     ],
 )
 def test_archives_and_wrong_names(tmp_path, name, write, message):
