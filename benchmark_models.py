@@ -17,22 +17,28 @@ from absl import flags
 
 from training import cli
 from training.flags import define_device_flags, device_options
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## What to measure
+group("What to measure")
 flags.DEFINE_list(
-    "models", None, "Models by name (tiny) or L/H (6/512). Default: the 24 students of the paper."
+    "models",
+    None,
+    "Models to measure, by name (tiny) or number of layers and width (6/512). Default: the 24 "
+    "students of the paper.",
 )
 flags.DEFINE_integer("batch_size", 1, "Inputs per forward pass.", lower_bound=1)
-flags.DEFINE_integer("seq_length", 512, "Tokens per input.", lower_bound=1, upper_bound=512)
-flags.DEFINE_integer("repetitions", 5, "Timed passes of each model.", lower_bound=1)
-flags.DEFINE_bool("measure", True, "Measure; without it only the sizes are written.")
+flags.DEFINE_integer("seq_length", 512, "WordPieces per input.", lower_bound=1, upper_bound=512)
+flags.DEFINE_integer(
+    "repetitions", 5, "Number of timed forward passes of each model.", lower_bound=1
+)
+flags.DEFINE_bool("measure", True, "Measure speeds. --nomeasure writes the sizes alone, at once.")
 
-## The output
-flags.DEFINE_string("output_dir", None, "Folder for table1.md and table1.json.")
+group("The output")
+flags.DEFINE_string("output_dir", None, "Folder for the results, table1.md and table1.json.")
 
-## Devices
+group("Devices")
 define_device_flags()
 
 

@@ -17,58 +17,86 @@ from absl import flags
 
 from common.errors import UserError
 from training import cli
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## What to read
+group("What to read")
 flags.DEFINE_string(
     "input_path",
     None,
-    "Model folder, prefix of a checkpoint, folder of a run, or Hugging Face folder.",
+    "Model to read: model folder, prefix of a checkpoint, output folder of a run, Hugging Face "
+    "folder or Model Garden checkpoint.",
 )
 flags.DEFINE_enum(
     "input_format",
     "auto",
     ["auto", "tf1", "hf", "model_garden", "run"],
-    "Form of --input_path; auto recognises it.",
+    "Format of --input_path: auto recognises it; tf1, google-research/bert; hf, Hugging Face; "
+    "model_garden; run, saved states of a training run here.",
 )
 
-## What the files do not say
+group("What the files do not say")
 flags.DEFINE_string(
-    "bert_config_file", None, "Architecture, where no configuration lies beside the checkpoint."
+    "bert_config_file",
+    None,
+    "Architecture of the model, a bert_config.json or a size by name, where no configuration lies "
+    "beside the checkpoint.",
 )
-flags.DEFINE_string("vocab_file", None, "Vocabulary, where none lies beside the checkpoint.")
+flags.DEFINE_string(
+    "vocab_file", None, "WordPiece vocabulary of the model, where none lies beside the checkpoint."
+)
 flags.DEFINE_bool(
-    "do_lower_case", None, "Casing the model was trained with, where it is not recorded."
+    "do_lower_case",
+    None,
+    "Casing that the model was trained with, where the checkpoint does not record it: lower-cased, "
+    "or cased (--nodo_lower_case).",
 )
 flags.DEFINE_list(
     "labels",
     None,
-    "Labels of the classifier in the order to write; a recorded list is put in this order.",
+    "Labels of the classifier in the order of its outputs. Where the checkpoint records labels, "
+    "the outputs are put in this order.",
 )
 
-## What to write
-flags.DEFINE_string("output_dir", None, "Folder to write; must be new or empty.")
+group("What to write")
+flags.DEFINE_string("output_dir", None, "Folder for the converted model; must be new or empty.")
 flags.DEFINE_enum(
-    "output_format", "tf1", ["tf1", "hf", "model_garden", "saved_model"], "Form to write."
+    "output_format",
+    "tf1",
+    ["tf1", "hf", "model_garden", "saved_model"],
+    "Format of the converted model: tf1, a model folder for google-research/bert and every script "
+    "here; hf, Hugging Face; model_garden; saved_model, a program for TensorFlow.",
 )
 flags.DEFINE_bool(
     "include_optimizer",
     False,
-    "Also write adam_m, adam_v and global_step, so that training can go on (tf1).",
+    "Also write the optimizer's moments and the step (adam_m, adam_v, global_step), so that "
+    "training can go on. Only with --output_format=tf1.",
 )
 flags.DEFINE_bool(
-    "include_tokenizer", True, "Let the classifier take raw strings besides ids (saved_model)."
+    "include_tokenizer",
+    True,
+    "Let the classifier take raw strings as well as ids. Only with --output_format=saved_model.",
 )
-flags.DEFINE_bool("pairs", False, "The classifier takes pairs of texts (saved_model).")
+flags.DEFINE_bool(
+    "pairs",
+    False,
+    "Let the classifier take pairs of texts instead of single ones. Only with "
+    "--output_format=saved_model.",
+)
 flags.DEFINE_integer(
-    "max_seq_length", 128, "Longest input of the tokenizer (saved_model).", lower_bound=4
+    "max_seq_length",
+    128,
+    "Longest input of the classifier's tokenizer in WordPieces, [CLS] and [SEP] included. Only "
+    "with --output_format=saved_model.",
+    lower_bound=4,
 )
 flags.DEFINE_bool(
     "verify",
     True,
-    "Compare outputs with the library of the other form where it is installed, and read back what "
-    "was written, before it gets its name.",
+    "Before the converted model gets its name, read back what was written, and compare its outputs "
+    "with those of the other format's library where that is installed.",
 )
 
 

@@ -46,67 +46,87 @@ from common.files import expand_globs, scratch_folder, sha256_file
 from common.outputs import check_files_apart, lock_files
 from training import cli
 from training.flags import beam_options, define_beam_flags, define_start_over_flag
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-# Files.
+group("Files")
 flags.DEFINE_string(
     "input_file",
     None,
-    "Text: files, globs and folders, separated by commas. Plain or compressed; one sentence per "
+    "Text: files, globs and folders, separated by commas, plain or compressed. One sentence per "
     "line, blank lines between documents.",
 )
 flags.DEFINE_string(
-    "output_file", None, "TFRecord files, separated by commas; examples go to them in turn."
+    "output_file",
+    None,
+    "TFRecord files to write, separated by commas; examples go to them in turn.",
 )
-flags.DEFINE_bool("gzip_compress", False, "Write GZIP-compressed TFRecords, about 3 times smaller.")
+flags.DEFINE_bool(
+    "gzip_compress", False, "Compress the TFRecords with gzip, about 3 times smaller."
+)
 define_start_over_flag(
-    "Replace records of the same names that were made from other text or with other settings. "
-    "Without it, such a command is refused."
+    "Replace records of the same names that were made from other text or with other settings. By "
+    "default such a command is refused."
 )
 
-# Text.
+group("Text")
 flags.DEFINE_enum(
     "input_format",
     "text",
     ["text", "transfer_set"],
-    "transfer_set: files of create_transfer_set.py. Each line is a document; a pair of texts (.tsv) "
-    "is its two sentences, a single text is split into sentences.",
+    "Format of --input_file: text, sentences in documents; transfer_set, files of "
+    "create_transfer_set.py, where each line is a document: a pair of texts (.tsv) is its two "
+    "sentences, a single text is split into sentences.",
 )
-flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary the model is trained with.")
+flags.DEFINE_string(
+    "vocab_file", None, "WordPiece vocabulary of the model to be trained, one entry per line."
+)
 flags.DEFINE_bool(
     "do_lower_case",
     None,
-    "Lower-case and strip accents; False for cased models. Default: False for a cased vocabulary, "
-    "True for others.",
+    "Lower-case the text and strip accents before it is cut into WordPieces; False for cased "
+    "models. Default: False for a cased vocabulary, True for others.",
 )
 flags.DEFINE_bool(
-    "do_sentence_split", False, "Lines are paragraphs of English; split them into sentences."
+    "do_sentence_split",
+    False,
+    "Split each line of --input_file, a paragraph of English, Chinese or Japanese, into sentences.",
 )
 
-# Examples.
-flags.DEFINE_integer("max_seq_length", 128, "Length of the sequences; shorter ones are padded.")
+group("Sequences")
+flags.DEFINE_integer(
+    "max_seq_length",
+    128,
+    "Length of the sequences in WordPieces, [CLS] and [SEP] included; shorter ones are padded.",
+)
 flags.DEFINE_float(
-    "short_seq_prob", 0.1, "Share of documents that are packed to a random shorter length."
+    "short_seq_prob",
+    0.1,
+    "Probability that sentences are packed to a random length shorter than --max_seq_length.",
 )
 flags.DEFINE_integer(
     "dupe_factor",
     10,
-    "Passes over the text. Every pass pairs and masks it anew, so a model sees each sentence in "
-    "this many ways; the records grow as much.",
+    "Number of passes over the text. Each pairs and masks the sentences anew, so that a model sees "
+    "them in this many ways; the records grow as much.",
 )
-flags.DEFINE_integer("random_seed", 12345, "Seed of all random choices.")
+flags.DEFINE_integer("random_seed", 12345, "Seed of pairing, masking and order.")
 
-# Masking.
-flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the tokens of a sequence to predict.")
-flags.DEFINE_integer("max_predictions_per_seq", 20, "Most tokens to predict in a sequence.")
-flags.DEFINE_bool("do_whole_word_mask", False, "Mask all WordPieces of a word or none.")
+group("Masking")
+flags.DEFINE_float("masked_lm_prob", 0.15, "Fraction of the WordPieces of a sequence to mask.")
+flags.DEFINE_integer(
+    "max_predictions_per_seq", 20, "Largest number of masked WordPieces in a sequence."
+)
+flags.DEFINE_bool(
+    "do_whole_word_mask", False, "Mask all WordPieces of a word together, or none of them."
+)
 
-# Speed.
+group("Speed")
 flags.DEFINE_integer(
     "num_processes",
     None,
-    "Processes to use, by default one per CPU. The output does not depend on it.",
+    "Number of processes. Default: one per CPU. The output does not depend on it.",
     lower_bound=1,
 )
 define_beam_flags()

@@ -1,16 +1,16 @@
 """Lets a fine-tuned teacher label a transfer set, for `run_distill.py`.
 
 Unlabelled text, one text per line (.txt) or single/pair columns (.tsv), maybe compressed:
-  python create_soft_labels.py --init_checkpoint=teacher --input_file='reviews*.txt.xz' \
+  python create_soft_labels.py --init_checkpoint=teacher --input_file='reviews*.txt.xz' \\
     --output_dir=soft_labels
 Pairs from a table with a header:
-  python create_soft_labels.py --init_checkpoint=teacher --input_file=pairs.tsv \
+  python create_soft_labels.py --init_checkpoint=teacher --input_file=pairs.tsv \\
     --text_a=premise --text_b=hypothesis --output_dir=soft_labels
 The labelled training set itself (its labels are kept for --hard_label_weight), with more text:
-  python create_soft_labels.py --init_checkpoint=teacher --task_name=SST-2 --data_dir=glue/SST-2 \
+  python create_soft_labels.py --init_checkpoint=teacher --task_name=SST-2 --data_dir=glue/SST-2 \\
     --input_file=reviews.txt --output_dir=soft_labels
 On four machines that share a file system, this is the first; whichever ends last completes the set:
-  python create_soft_labels.py --init_checkpoint=teacher --input_file=reviews.txt \
+  python create_soft_labels.py --init_checkpoint=teacher --input_file=reviews.txt \\
     --output_dir=soft_labels --num_shards=4 --shard_index=0
 """
 
@@ -31,44 +31,56 @@ from training.flags import (
     flag_values,
     input_folders,
 )
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## The teacher
+group("The teacher")
 define_model_flags()
 
-## The transfer set
+group("The transfer set")
 flags.DEFINE_string(
     "input_file",
     None,
-    "Unlabelled text: files, globs and folders, separated by commas. .txt or .tsv, plain or "
-    "compressed.",
+    "Unlabelled text: files, globs and folders, separated by commas. One text per line (.txt), "
+    "tables (.tsv) or JSON Lines (.jsonl), plain or compressed.",
 )
 define_task_flags()
 define_text_flags()
 
-## The output
-flags.DEFINE_integer("examples_per_shard", 10000, "Examples per output file.", lower_bound=1)
+group("The output")
+flags.DEFINE_integer(
+    "examples_per_shard",
+    10000,
+    "Examples per output file. Labelling that was interrupted goes on with the first unfinished "
+    "file.",
+    lower_bound=1,
+)
 define_start_over_flag(
-    "Replace a set in --output_dir that was made from other text, by another teacher or with other "
-    "settings. Without it, such a command is refused."
+    "Replace soft labels in --output_dir that were made from other text, by another teacher or "
+    "with other settings. By default such a command is refused."
 )
 flags.DEFINE_list(
     "hidden_state_layers",
     None,
-    "Teacher layers, counted from 1, whose [CLS] states are stored too, for --patience_weight of "
-    "run_distill.py; 2,4,6,8,10 for a teacher of 12 layers and a student of 6.",
+    "Layers of the teacher, counted from 1, whose [CLS] hidden states are stored as well, for "
+    "--patience_weight of run_distill.py: 2,4,6,8,10 for a teacher of 12 layers and a student of "
+    "6.",
 )
-flags.DEFINE_integer("predict_batch_size", 32, "Examples per teacher batch.", lower_bound=1)
+flags.DEFINE_integer("predict_batch_size", 32, "Examples per batch of the teacher.", lower_bound=1)
 
-## Devices
+group("Devices")
 flags.DEFINE_integer(
-    "num_shards", 1, "Processes that share the work, on one machine or on many.", lower_bound=1
+    "num_shards",
+    1,
+    "Number of processes that share the labelling, on one machine or on several.",
+    lower_bound=1,
 )
 flags.DEFINE_integer(
     "shard_index",
     None,
-    "Which of --num_shards this one is, from 0. It labels every --num_shards-th output file.",
+    "Number of this process among --num_shards, counted from 0. It labels every --num_shards-th "
+    "output file.",
 )
 define_device_flags()
 

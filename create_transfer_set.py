@@ -34,6 +34,7 @@ from common.errors import MissingFileError, UserError
 from common.outputs import check_files_apart, lock_files
 from training import cli
 from training.flags import beam_options, define_beam_flags, flag_values
+from training.help import group
 
 if TYPE_CHECKING:
     from classification.task_files import TaskFile
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-## Sources
+group("Sources")
 flags.DEFINE_string(
     "input_file",
     None,
@@ -50,43 +51,69 @@ flags.DEFINE_string(
     "column, or two for pairs) or .jsonl, plain or compressed.",
 )
 flags.DEFINE_list(
-    "input_task", [], "Training sets without their labels, as TASK:FOLDER: mnli:glue/MNLI,..."
+    "input_task",
+    [],
+    "Tasks whose training sets are taken, without their labels, each as TASK:FOLDER such as "
+    "mnli:glue/MNLI.",
 )
 flags.DEFINE_string(
     "text_a",
     None,
-    "The (first) text: its column, for .tsv with a header, or its key in .jsonl. For "
-    "--input_file and --exclude_file.",
+    "Column (.tsv with a header line) or key (.jsonl) of the text, or of the first text of pairs, "
+    "in --input_file and --exclude_file.",
 )
-flags.DEFINE_string("text_b", None, "Column or key of the second text, for pairs.")
+flags.DEFINE_string(
+    "text_b",
+    None,
+    "Column (.tsv with a header line) or key (.jsonl) of the second text of pairs, in --input_file "
+    "and --exclude_file.",
+)
 flags.DEFINE_enum(
     "split",
     "lines",
     ["lines", "documents"],
-    "What is a text in .txt of --input_file: a line, or the lines between blank lines.",
+    "Extent of a text in .txt files of --input_file: lines, each line is one; documents, the lines "
+    "between two blank lines are one.",
 )
 
-## Dev and test sets, none of which may stand in the transfer set
-flags.DEFINE_string("exclude_file", None, "Their texts, in the formats of --input_file.")
-flags.DEFINE_list("exclude_task", [], "All dev and test sets of tasks, as TASK:FOLDER.")
-flags.DEFINE_bool("drop_leaks", False, "Leave out the texts that hold a dev or test example.")
-flags.DEFINE_bool("allow_leaks", False, "Keep them.")
+group("Development and test sets to keep apart")
+flags.DEFINE_string(
+    "exclude_file",
+    None,
+    "Development and test examples that no text may contain: files, globs and folders in the "
+    "formats of --input_file, separated by commas.",
+)
+flags.DEFINE_list(
+    "exclude_task",
+    [],
+    "Tasks whose development and test examples no text may contain, each as TASK:FOLDER such as "
+    "rte:glue/RTE.",
+)
+flags.DEFINE_bool(
+    "drop_leaks", False, "Leave out texts that contain a development or test example."
+)
+flags.DEFINE_bool(
+    "allow_leaks", False, "Keep texts that contain a development or test example; they are counted."
+)
 
-## The transfer set
+group("The transfer set")
 flags.DEFINE_string(
     "output_file",
     None,
-    "A .txt or .tsv file, pairs in .tsv only; written compressed if .gz, .xz, .bz2 or .zst follows.",
+    "File to write: .txt or .tsv, pairs in .tsv only; compressed if .gz, .xz, .bz2 or .zst "
+    "follows.",
 )
 flags.DEFINE_list(
     "sizes",
     [],
-    "Numbers of texts, such as 100k,1M: writes one file of each size, named like --output_file "
-    "with the size added, each the beginning of the next.",
+    "Numbers of texts, such as 100k,1M. Writes one file of each size, named like --output_file "
+    "with the size added; each is the beginning of the next larger one.",
 )
-flags.DEFINE_integer("random_seed", 12345, "Seed of the order, and so of what smaller sets hold.")
+flags.DEFINE_integer(
+    "random_seed", 12345, "Seed of the order of texts, and so of the smaller sets."
+)
 
-## Speed
+group("Speed")
 define_beam_flags()
 
 # What decides the content of the files.

@@ -9,7 +9,7 @@ Two models on a TPU v2, in a minute or two:
 The 24 students and Large, as in benchmarks/results:
   python estimate_tpu.py --output_dir=estimate --generations=v2,v3,v4,v5e,v5p,v6e
 Whether a training step fits: one's own batch and length, on one core of a TPU v3:
-  python estimate_tpu.py --output_dir=mine --models=base --generations=v3 --precision=bfloat16 \
+  python estimate_tpu.py --output_dir=mine --models=base --generations=v3 --precision=bfloat16 \\
     --training_batch_size=64 --training_seq_length=512 --max_predictions_per_seq=80
 """
 
@@ -20,40 +20,56 @@ from absl import flags
 from benchmarks.tpu_compiler import GENERATIONS, check_installed
 from common.errors import UserError
 from training import cli
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## What to compile
+group("What to compile")
 flags.DEFINE_list(
-    "models", None, "Models by name (tiny) or L/H (6/512). Default: the 24 students of the paper."
+    "models",
+    None,
+    "Models to compile, by name (tiny) or number of layers and width (6/512). Default: the 24 "
+    "students of the paper.",
 )
-flags.DEFINE_list("generations", ["v2"], f"TPU generations, of {', '.join(GENERATIONS)}.")
+flags.DEFINE_list(
+    "generations", ["v2"], f"TPU generations to compile for, of {', '.join(GENERATIONS)}."
+)
 flags.DEFINE_enum(
     "precision",
     "float32",
     ["float32", "bfloat16"],
-    "Precision of the matrix products as the program has it; a TPU multiplies in bfloat16 in either "
-    "case.",
+    "Precision of matrix products in the program; a TPU multiplies in bfloat16 in either case.",
 )
 
-## Inference
-flags.DEFINE_integer("batch_size", 1, "Inputs per forward pass.", lower_bound=1)
-flags.DEFINE_integer("seq_length", 512, "Tokens per input.", lower_bound=1, upper_bound=512)
+group("Inference")
+flags.DEFINE_integer("batch_size", 1, "Inputs per forward pass in inference.", lower_bound=1)
+flags.DEFINE_integer(
+    "seq_length", 512, "WordPieces per input in inference.", lower_bound=1, upper_bound=512
+)
 
-## Training
+group("Training")
 flags.DEFINE_integer(
     "training_batch_size",
     32,
-    "Records per pre-training step and core; 0 leaves training out.",
+    "Records per pre-training step and TPU core; 0 leaves training out.",
     lower_bound=0,
 )
 flags.DEFINE_integer(
-    "training_seq_length", 128, "Tokens per record.", lower_bound=4, upper_bound=512
+    "training_seq_length",
+    128,
+    "WordPieces per record of the pre-training step.",
+    lower_bound=4,
+    upper_bound=512,
 )
-flags.DEFINE_integer("max_predictions_per_seq", 20, "Masked words per record.", lower_bound=1)
+flags.DEFINE_integer(
+    "max_predictions_per_seq",
+    20,
+    "Masked WordPieces per record of the pre-training step.",
+    lower_bound=1,
+)
 
-## The output
-flags.DEFINE_string("output_dir", None, "Folder for tpu_estimate.md and tpu_estimate.json.")
+group("The output")
+flags.DEFINE_string("output_dir", None, "Folder for the results, tpu_estimate.md and .json.")
 
 
 def main(_: Sequence[str]) -> None:

@@ -25,49 +25,61 @@ from absl import flags
 
 from common.outputs import check_files_apart, lock_files
 from training import cli
+from training.help import group
 
 if TYPE_CHECKING:
     from distillation.corpus_similarity import Corpus, Similarity
 
 FLAGS = flags.FLAGS
 
-## Corpora
+group("Corpora")
 flags.DEFINE_string(
     "corpus_a",
     None,
-    "Texts: files, globs and folders, separated by commas. .txt, .tsv (one column or two) or .jsonl, "
-    "plain or compressed.",
+    "First corpus: files, globs and folders, separated by commas. .txt, .tsv (one column or two) "
+    "or .jsonl, plain or compressed.",
 )
-flags.DEFINE_string("corpus_b", None, "The texts to compare with, in the same formats.")
+flags.DEFINE_string(
+    "corpus_b", None, "Second corpus, to compare with the first, in the formats of --corpus_a."
+)
 flags.DEFINE_string(
     "text_a",
     None,
-    "The (first) text: its column, for .tsv with a header, or its key in .jsonl, in both corpora.",
+    "Column (.tsv with a header line) or key (.jsonl) of the text, or of the first text of pairs, "
+    "in both corpora.",
 )
-flags.DEFINE_string("text_b", None, "Column or key of the second text, for pairs.")
+flags.DEFINE_string(
+    "text_b",
+    None,
+    "Column (.tsv with a header line) or key (.jsonl) of the second text of pairs, in both "
+    "corpora.",
+)
 
-## Method
-flags.DEFINE_integer("num_words", 100, "How many words are ranked.", lower_bound=2)
+group("Method")
+flags.DEFINE_integer("num_words", 100, "Number of words that are ranked.", lower_bound=2)
 flags.DEFINE_enum(
     "vocabulary",
     "joint",
     ["joint", "a", "b"],
-    "Whose most common words are listed: of both corpora, each weighing the same, or of one. The "
-    "similarities by all three are printed.",
+    "Corpus whose most common words are listed: joint, both with equal weight; a or b, one of "
+    "them. The similarities by all three are printed.",
 )
 flags.DEFINE_integer(
-    "bootstrap_samples", 1000, "Samples for the intervals; 0 for none.", lower_bound=0
+    "bootstrap_samples",
+    1000,
+    "Number of bootstrap samples for the 95 % intervals; 0 for no intervals.",
+    lower_bound=0,
 )
-flags.DEFINE_integer("random_seed", 12345, "Seed of the samples.")
+flags.DEFINE_integer("random_seed", 12345, "Seed of the bootstrap samples.")
 
-## Output
-flags.DEFINE_string("output_file", None, "JSON file with all that is printed and more.")
+group("Output")
+flags.DEFINE_string("output_file", None, "JSON file to write, with all that is printed and more.")
 
-## Speed
+group("Speed")
 flags.DEFINE_integer(
     "num_processes",
     None,
-    "Processes to use, by default one per CPU. The output does not depend on it.",
+    "Number of processes. Default: one per CPU. The output does not depend on it.",
     lower_bound=1,
 )
 

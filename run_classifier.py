@@ -1,15 +1,15 @@
 """Fine-tunes and evaluates a BERT classifier or regression model, and predicts with it.
 
 A GLUE task from its folder, starting from a pre-trained model folder:
-  python run_classifier.py --task_name=SST-2 --data_dir=glue/SST-2 --init_checkpoint=tiny \
-    --output_dir=sst2_tiny --do_train --do_eval --train_batch_size=32 --learning_rate=3e-4 \
+  python run_classifier.py --task_name=SST-2 --data_dir=glue/SST-2 --init_checkpoint=tiny \\
+    --output_dir=sst2_tiny --do_train --do_eval --train_batch_size=32 --learning_rate=3e-4 \\
     --num_train_epochs=4
 Any table with a header, from random weights:
-  python run_classifier.py --task_name=tsv --text_a=sentence --label=topic --data_dir=my_task \
+  python run_classifier.py --task_name=tsv --text_a=sentence --label=topic --data_dir=my_task \\
     --bert_config_file=mini --vocab_file=vocab.txt --output_dir=my_model --do_train --do_eval
 Predictions of a trained model (test_results.tsv; its columns are named in labels.txt), and their part
 of a GLUE submission; here those of the model for MNLI on the diagnostic set:
-  python run_classifier.py --task_name=AX --data_dir=glue/diagnostic --init_checkpoint=mnli_tiny \
+  python run_classifier.py --task_name=AX --data_dir=glue/diagnostic --init_checkpoint=mnli_tiny \\
     --output_dir=ax_predictions --do_predict --make_glue_submission --submission_dir=submission
 """
 
@@ -40,35 +40,44 @@ from training.flags import (
     input_folders,
     run_options,
 )
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## The task and its text
+group("The task and its text")
 define_task_flags()
 define_text_flags()
 
-## The model
+group("The model")
 define_model_flags()
 define_initialization_flags()
 define_head_flag()
 
-## What to do
-flags.DEFINE_bool("do_train", False, "Train on the task's training set.")
-flags.DEFINE_bool("do_eval", False, "Evaluate on the development set; writes eval_results.txt.")
-flags.DEFINE_bool("do_predict", False, "Predict the test set; writes test_results.tsv.")
+group("What to do")
+flags.DEFINE_bool("do_train", False, "Fine-tune the model on the training set of the task.")
+flags.DEFINE_bool(
+    "do_eval", False, "Evaluate the model on the development set; writes eval_results.txt."
+)
+flags.DEFINE_bool(
+    "do_predict", False, "Predict the labels of the test set; writes test_results.tsv."
+)
 flags.DEFINE_bool(
     "make_glue_submission",
     False,
-    "With --do_predict: also write the task's file for the GLUE server to --submission_dir, and "
-    "glue_submission.zip once the files of all tasks are there.",
+    "With --do_predict, also write the predictions in the format of the GLUE server to "
+    "--submission_dir, and glue_submission.zip once the files of all tasks are there.",
 )
-flags.DEFINE_string("submission_dir", None, "Folder that the files of all tasks are gathered in.")
+flags.DEFINE_string(
+    "submission_dir",
+    None,
+    "Folder that gathers the files of all GLUE tasks, with --make_glue_submission.",
+)
 
-## Training
+group("Training")
 define_optimization_flags()
 define_epoch_flags()
 
-## Devices
+group("Devices")
 define_device_flags()
 
 # What the model folder records.

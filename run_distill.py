@@ -3,14 +3,14 @@
 The records come from `create_soft_labels.py`. A labelled task is only needed to evaluate or predict.
 
 Pre-trained Distillation, evaluated on the task every 500 updates:
-  python run_distill.py --input_file='soft_labels/*.tfrecord' --init_checkpoint=tiny \
-    --output_dir=tiny_pd --do_train --do_eval --task_name=SST-2 --data_dir=glue/SST-2 \
+  python run_distill.py --input_file='soft_labels/*.tfrecord' --init_checkpoint=tiny \\
+    --output_dir=tiny_pd --do_train --do_eval --task_name=SST-2 --data_dir=glue/SST-2 \\
     --learning_rate=3e-4 --num_train_epochs=3 --evaluate_steps=500
 Distillation into random weights, at another temperature and with a share of true labels:
-  python run_distill.py --input_file='soft_labels/*.tfrecord' --bert_config_file=6/512 \
+  python run_distill.py --input_file='soft_labels/*.tfrecord' --bert_config_file=6/512 \\
     --vocab_file=vocab.txt --output_dir=kd --do_train --temperature=2 --hard_label_weight=0.3
 Predictions of the student:
-  python run_distill.py --input_file='soft_labels/*.tfrecord' --init_checkpoint=tiny_pd \
+  python run_distill.py --input_file='soft_labels/*.tfrecord' --init_checkpoint=tiny_pd \\
     --output_dir=predictions --do_predict --task_name=SST-2 --data_dir=glue/SST-2
 """
 
@@ -39,10 +39,11 @@ from training.flags import (
     initial_classifier_weights,
     run_options,
 )
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## The soft labels
+group("The soft labels")
 flags.DEFINE_string(
     "input_file",
     None,
@@ -51,13 +52,19 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "eval_file",
     None,
-    "Held-out soft-label TFRecords: --do_eval also measures agreement with the teacher on them.",
+    "Held-out soft-label TFRecords, on which --do_eval also measures the student's agreement with "
+    "the teacher: files, globs and folders, separated by commas.",
 )
-flags.DEFINE_float("temperature", 1.0, "Temperature of both distributions; the paper uses 1.")
+flags.DEFINE_float(
+    "temperature",
+    1.0,
+    "Temperature of the softmax over the logits of teacher and student; the paper uses 1.",
+)
 flags.DEFINE_float(
     "hard_label_weight",
     0.0,
-    "Share of the loss that true labels have, where the records hold them; the paper uses none.",
+    "Weight of the cross entropy with true labels, between 0 and 1, where the records hold labels; "
+    "the soft labels have the rest. The paper uses 0.",
     lower_bound=0.0,
     upper_bound=1.0,
 )
@@ -65,36 +72,45 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     "patience_weight",
     0.0,
-    "Weight of the distance between the [CLS] states of teacher and student (Patient Knowledge "
-    "Distillation); the records must hold the teacher's. 0 leaves it out, as the paper does.",
+    "Weight of the distance between the [CLS] hidden states of teacher and student (Patient "
+    "Knowledge Distillation). The records must hold the teacher's states (--hidden_state_layers of "
+    "create_soft_labels.py). 0 leaves the distance out, as the paper does.",
     lower_bound=0.0,
 )
 flags.DEFINE_enum(
     "patience_layers",
     "skip",
     ["skip", "last"],
-    "Which layers of the teacher the student follows: every k-th, or those below the last.",
+    "Layers of the teacher whose hidden states the student follows with --patience_weight: skip, "
+    "every k-th; last, the topmost ones below the last.",
 )
 
-## The student
+group("The student")
 define_model_flags()
 define_initialization_flags()
 define_head_flag()
 define_text_flags()
 
-## The task the student is evaluated on
+group("The task the student is evaluated on")
 define_task_flags()
 
-## What to do
-flags.DEFINE_bool("do_train", False, "Train on the soft labels.")
-flags.DEFINE_bool("do_eval", False, "Evaluate on the development set; writes eval_results.txt.")
-flags.DEFINE_bool("do_predict", False, "Predict the test set; writes test_results.tsv.")
+group("What to do")
+flags.DEFINE_bool("do_train", False, "Train the student on the soft labels.")
+flags.DEFINE_bool(
+    "do_eval",
+    False,
+    "Evaluate the student on the development set of the task, and on --eval_file; writes "
+    "eval_results.txt.",
+)
+flags.DEFINE_bool(
+    "do_predict", False, "Predict the labels of the task's test set; writes test_results.tsv."
+)
 
-## Training
+group("Training")
 define_optimization_flags()
 define_epoch_flags()
 
-## Devices
+group("Devices")
 define_device_flags()
 
 # What decides the weights of a run, with its data and model.

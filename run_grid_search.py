@@ -5,15 +5,15 @@ grid is the one published with the 24 models: 4 epochs, batch sizes 8 to 128, le
 3e-5. Run the same command again to continue; results are results.md and results.json.
 
 Fine-tuning over the published grid, then five seeds of the best setting:
-  python run_grid_search.py --script=run_classifier.py --output_dir=rte_grid -- \
+  python run_grid_search.py --script=run_classifier.py --output_dir=rte_grid -- \\
     --task_name=RTE --data_dir=glue/RTE --init_checkpoint=tiny
 A smaller grid, two runs at a time, and predictions of the test set by the chosen setting alone:
-  python run_grid_search.py --script=run_classifier.py --output_dir=mrpc_grid --jobs=2 \
-    --train_batch_sizes=16,32 --learning_rates=3e-4,1e-4 --seeds=1,2,3 -- \
+  python run_grid_search.py --script=run_classifier.py --output_dir=mrpc_grid --jobs=2 \\
+    --train_batch_sizes=16,32 --learning_rates=3e-4,1e-4 --seeds=1,2,3 -- \\
     --task_name=MRPC --data_dir=glue/MRPC --init_checkpoint=tiny --do_predict
 Distillation, each run until five evaluations in a row bring nothing:
-  python run_grid_search.py --script=run_distill.py --output_dir=pd_grid --num_train_epochs=20 -- \
-    --input_file='soft_labels/*.tfrecord' --init_checkpoint=tiny --task_name=SST-2 \
+  python run_grid_search.py --script=run_distill.py --output_dir=pd_grid --num_train_epochs=20 -- \\
+    --input_file='soft_labels/*.tfrecord' --init_checkpoint=tiny --task_name=SST-2 \\
     --data_dir=glue/SST-2 --evaluate_steps=500 --early_stopping_patience=5
 """
 
@@ -23,31 +23,37 @@ from absl import flags
 
 from training import cli
 from training.flags import define_start_over_flag
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## What to run
+group("What to run")
 flags.DEFINE_enum(
-    "script", "run_classifier.py", ["run_classifier.py", "run_distill.py"], "Script of the runs."
+    "script",
+    "run_classifier.py",
+    ["run_classifier.py", "run_distill.py"],
+    "Script that every run of the grid calls, with the flags after the --.",
 )
 flags.DEFINE_string("output_dir", None, "Folder for all runs, their logs and the results.")
 
-## The grid
-flags.DEFINE_list("train_batch_sizes", ["8", "16", "32", "64", "128"], "Batch sizes to try.")
-flags.DEFINE_list("learning_rates", ["3e-4", "1e-4", "5e-5", "3e-5"], "Learning rates to try.")
-flags.DEFINE_float("num_train_epochs", 4.0, "Passes over the training set in every run.")
+group("The grid")
+flags.DEFINE_list("train_batch_sizes", ["8", "16", "32", "64", "128"], "Batch sizes of the grid.")
+flags.DEFINE_list("learning_rates", ["3e-4", "1e-4", "5e-5", "3e-5"], "Learning rates of the grid.")
+flags.DEFINE_float("num_train_epochs", 4.0, "Length of every run in passes over the training set.")
 
-## The runs
+group("The runs")
 flags.DEFINE_list(
     "seeds",
     ["1", "2", "3", "4", "5"],
-    "Seeds of the runs with the best setting; the whole grid is run with the first.",
+    "Random seeds. The whole grid runs with the first, the best setting with all of them.",
 )
 define_start_over_flag(
-    "Do runs again whose flags, or the content of whose files, are others than when they were "
-    "finished. Without it, such a change is refused."
+    "Repeat finished runs whose flags, or the content of whose files, have changed since. By "
+    "default such a change is refused."
 )
-flags.DEFINE_integer("jobs", 1, "Runs at a time; they share the cores.", lower_bound=1)
+flags.DEFINE_integer(
+    "jobs", 1, "Number of runs at a time; they share the processor's cores.", lower_bound=1
+)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -3,19 +3,20 @@
 Records come from `create_pretraining_data.py`, or from the original's script of that name.
 
 A minute on a CPU:
-  python run_pretraining.py --bert_config_file=tiny --vocab_file=vocab.txt \
-    --input_file=records.tfrecord --output_dir=tiny --do_train --do_eval \
+  python run_pretraining.py --bert_config_file=tiny --vocab_file=vocab.txt \\
+    --input_file=records.tfrecord --output_dir=tiny --do_train --do_eval \\
     --num_train_steps=100 --num_warmup_steps=10 --precision=bfloat16
 Continue pre-training a released model on text of your own:
-  python run_pretraining.py --init_checkpoint=uncased_L-4_H-256_A-4 --input_file='records*' \
+  python run_pretraining.py --init_checkpoint=uncased_L-4_H-256_A-4 --input_file='records*' \\
     --output_dir=adapted --do_train --learning_rate=2e-5 --num_train_steps=10000
 The setting of Devlin et al. (2018), on a TPU:
-  python run_pretraining.py --bert_config_file=small --vocab_file=vocab.txt \
-    --input_file='gs://bucket/records*' --output_dir=gs://bucket/small --do_train \
+  python run_pretraining.py --bert_config_file=small --vocab_file=vocab.txt \\
+    --input_file='gs://bucket/records*' --output_dir=gs://bucket/small --do_train \\
     --train_batch_size=256 --learning_rate=1e-4 --num_train_steps=1000000 --use_tpu --tpu_name=NAME
 DistilBERT (Sanh et al. 2019), every other layer of the teacher as a start:
-  python run_pretraining.py --teacher=bert_base --init_checkpoint=bert_base --bert_config_file=6/768 \
-    --init_strategy=truncate_every_other --input_file='records*' --output_dir=distilbert --do_train
+  python run_pretraining.py --teacher=bert_base --init_checkpoint=bert_base \\
+    --bert_config_file=6/768 --init_strategy=truncate_every_other --input_file='records*' \\
+    --output_dir=distilbert --do_train
 """
 
 from collections.abc import Sequence
@@ -38,10 +39,11 @@ from training.flags import (
     initial_weights,
     run_options,
 )
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## The model and the data
+group("The model and the data")
 define_model_flags()
 define_initialization_flags()
 flags.DEFINE_string(
@@ -50,61 +52,86 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "eval_file",
     None,
-    "Held-out TFRecords for --do_eval (comma-separated globs). Default: --input_file, as in the "
-    "original.",
+    "Held-out pre-training TFRecords for --do_eval: files, globs and folders, separated by commas. "
+    "Default: --input_file, as in the original.",
 )
 flags.DEFINE_string(
     "vocab_file",
     None,
-    "Vocabulary of the records: checked against them and copied into the model folder.",
+    "WordPiece vocabulary of the records; it is compared with theirs and copied into the model "
+    "folder. Default: that of --init_checkpoint.",
 )
 define_casing_flag()
 flags.DEFINE_integer(
-    "max_seq_length", 128, "Length of the records. Must match data generation.", lower_bound=4
+    "max_seq_length",
+    128,
+    "Length of the records' sequences in WordPieces. Must be that of create_pretraining_data.py.",
+    lower_bound=4,
 )
 flags.DEFINE_integer(
     "max_predictions_per_seq",
     20,
-    "Masked positions per record. Must match data generation.",
+    "Masked positions per record. Must be that of create_pretraining_data.py.",
     lower_bound=1,
 )
 
-## A teacher (DistilBERT; the paper pre-trains without one)
+group("A teacher, as in DistilBERT")
 flags.DEFINE_string(
     "teacher",
     None,
-    "Pre-trained model to distil while pre-training: the loss becomes DistilBERT's.",
+    "Pre-trained model to distil during pre-training, in any form that --init_checkpoint takes; "
+    "the loss becomes DistilBERT's.",
 )
 flags.DEFINE_float(
     "teacher_temperature",
     2.0,
-    "Temperature of teacher and student in the soft masked LM loss.",
+    "Temperature of the softmax of teacher and student in the soft masked LM loss. Only with "
+    "--teacher.",
     lower_bound=1e-3,
 )
-flags.DEFINE_float("soft_masked_lm_weight", 5.0, "Weight of that loss.", lower_bound=0.0)
 flags.DEFINE_float(
-    "masked_lm_weight", 2.0, "Weight of the masked LM loss beside it.", lower_bound=0.0
+    "soft_masked_lm_weight",
+    5.0,
+    "Weight of the soft masked LM loss, the cross entropy with the teacher's predictions of masked "
+    "words. Only with --teacher.",
+    lower_bound=0.0,
+)
+flags.DEFINE_float(
+    "masked_lm_weight",
+    2.0,
+    "Weight of the masked LM loss, the cross entropy with the true masked words. Only with "
+    "--teacher; without one it is the loss, beside next-sentence prediction.",
+    lower_bound=0.0,
 )
 flags.DEFINE_float(
     "cosine_weight",
     1.0,
-    "Weight of the angle between the last hidden states; above 0 the student must have the teacher's "
-    "width.",
+    "Weight of the cosine distance between the last hidden states of teacher and student. Only "
+    "with --teacher; above 0 the student must have the teacher's width.",
     lower_bound=0.0,
 )
 
-## What to do
-flags.DEFINE_bool("do_train", False, "Train.")
-flags.DEFINE_bool("do_eval", False, "Evaluate, and write eval_results.txt.")
+group("What to do")
+flags.DEFINE_bool("do_train", False, "Pre-train the model on --input_file.")
+flags.DEFINE_bool("do_eval", False, "Evaluate the model on --eval_file; writes eval_results.txt.")
 
-## Training
+group("Training")
 define_optimization_flags()
-flags.DEFINE_integer("num_train_steps", 100000, "Updates.", lower_bound=1)
-flags.DEFINE_integer("num_warmup_steps", 10000, "Updates of warm-up.", lower_bound=0)
-flags.DEFINE_integer("eval_batch_size", 8, "Records per evaluation batch.", lower_bound=1)
-flags.DEFINE_integer("max_eval_steps", 100, "Batches to evaluate at most.", lower_bound=1)
+flags.DEFINE_integer("num_train_steps", 100000, "Length of training in updates.", lower_bound=1)
+flags.DEFINE_integer(
+    "num_warmup_steps",
+    10000,
+    "Number of updates during which the learning rate rises from 0 to --learning_rate.",
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    "eval_batch_size", 8, "Records per batch in evaluation (--do_eval).", lower_bound=1
+)
+flags.DEFINE_integer(
+    "max_eval_steps", 100, "Largest number of batches in one evaluation.", lower_bound=1
+)
 
-## Devices
+group("Devices")
 define_device_flags()
 
 TEACHER_FLAGS = [

@@ -27,6 +27,7 @@ from absl import flags
 
 from common.errors import UserError
 from training import cli
+from training.help import group
 
 FLAGS = flags.FLAGS
 
@@ -41,34 +42,50 @@ ALL_LOOPS = [
     "growth",
 ]
 
-## What to measure
+group("What to measure")
 flags.DEFINE_list("loops", ALL_LOOPS, "Loops to measure.")
-flags.DEFINE_list("sizes", ["tiny", "mini", "small", "medium"], "Models of pre-training.")
-flags.DEFINE_list("classifier_sizes", ["tiny", "small", "base"], "Models of fine-tuning.")
-flags.DEFINE_list("teacher_sizes", ["base", "large"], "Models that label.")
-flags.DEFINE_list("precisions", ["bfloat16", "float32"], "Precisions of the matrix products.")
-flags.DEFINE_bool("torch_compile", True, "Also measure Hugging Face under torch.compile.")
-flags.DEFINE_list("dupe_factors", ["1", "5"], "Passes of data creation.")
+flags.DEFINE_list(
+    "sizes", ["tiny", "mini", "small", "medium"], "Models whose pre-training is measured."
+)
+flags.DEFINE_list(
+    "classifier_sizes",
+    ["tiny", "small", "base"],
+    "Models whose fine-tuning and distillation are measured.",
+)
+flags.DEFINE_list("teacher_sizes", ["base", "large"], "Models whose labelling is measured.")
+flags.DEFINE_list(
+    "precisions", ["bfloat16", "float32"], "Precisions of matrix products to measure."
+)
+flags.DEFINE_bool("torch_compile", True, "Measure Hugging Face under torch.compile as well.")
+flags.DEFINE_list("dupe_factors", ["1", "5"], "Numbers of passes of data creation to measure.")
 
-## Input
-flags.DEFINE_string("text_file", None, "Text: blank lines between documents.")
-flags.DEFINE_float("text_megabytes", 6.0, "How much of it.", lower_bound=0.1)
-flags.DEFINE_string("vocab_file", None, "Uncased vocabulary of 30,522 entries.")
-flags.DEFINE_string("sst2_dir", None, "Folder of SST-2, for fine-tuning and labelling.")
-flags.DEFINE_string("reviews_file", None, "Long texts to label, one a line.")
-flags.DEFINE_integer("batch_size", 32, "Rows of a batch.", lower_bound=1)
+group("Input")
+flags.DEFINE_string("text_file", None, "Text for pre-training, blank lines between documents.")
+flags.DEFINE_float("text_megabytes", 6.0, "Megabytes of --text_file to use.", lower_bound=0.1)
+flags.DEFINE_string("vocab_file", None, "Uncased WordPiece vocabulary of 30,522 entries.")
+flags.DEFINE_string(
+    "sst2_dir", None, "Folder of the task SST-2, for fine-tuning, distillation and labelling."
+)
+flags.DEFINE_string("reviews_file", None, "Long texts to label, one per line.")
+flags.DEFINE_integer("batch_size", 32, "Rows per batch.", lower_bound=1)
 
-## Peers
-flags.DEFINE_string("model_garden_python", sys.executable, "Python that has tf-models-official.")
-flags.DEFINE_string("hugging_face_python", "", "Python that has transformers and torch.")
-flags.DEFINE_string("original_python", "", "Python that has TensorFlow 1.15.")
-flags.DEFINE_string("original_dir", "", "A clone of google-research/bert.")
+group("Peers")
+flags.DEFINE_string("model_garden_python", sys.executable, "Interpreter with tf-models-official.")
+flags.DEFINE_string("hugging_face_python", "", "Interpreter with transformers and torch.")
+flags.DEFINE_string("original_python", "", "Interpreter with TensorFlow 1.15.")
+flags.DEFINE_string("original_dir", "", "Folder with a clone of google-research/bert.")
 
-## How
-flags.DEFINE_string("output_dir", None, "Results, logs and input.")
-flags.DEFINE_integer("rounds", 5, "Measurements of each contestant.", lower_bound=1)
-flags.DEFINE_float("timeout_seconds", 240.0, "For a warm-up, and for one measurement.")
-flags.DEFINE_float("group_seconds", 60.0, "No round of a group begins so long after its first.")
+group("Measuring")
+flags.DEFINE_string("output_dir", None, "Folder for results, logs and the input of the peers.")
+flags.DEFINE_integer("rounds", 5, "Number of measurements of each contestant.", lower_bound=1)
+flags.DEFINE_float(
+    "timeout_seconds", 240.0, "Longest time in seconds of a warm-up, and of one measurement."
+)
+flags.DEFINE_float(
+    "group_seconds",
+    60.0,
+    "Seconds after the beginning of a group of contestants from which on no new round begins.",
+)
 
 
 def main(_: Sequence[str]) -> None:

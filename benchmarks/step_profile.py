@@ -14,15 +14,24 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("input", None, "npz of `benchmarks.compare`.")
-flags.DEFINE_enum("loop", "pretraining", ["pretraining", "finetuning", "distillation"], "Step.")
-flags.DEFINE_string("size", "tiny", "Model.")
-flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "Of the matrix products.")
-flags.DEFINE_integer("batch_size", 32, "Rows of a batch.", lower_bound=1)
-flags.DEFINE_integer("steps", 20, "Steps to take the mean of.", lower_bound=1)
+group("What to profile")
+flags.DEFINE_string(
+    "input", None, "Rows to train on, a file .npz that benchmarks.compare has written."
+)
+flags.DEFINE_enum(
+    "loop",
+    "pretraining",
+    ["pretraining", "finetuning", "distillation"],
+    "Training step to profile.",
+)
+flags.DEFINE_string("size", "tiny", "Model, by name or number of layers and width (6/512).")
+flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "Precision of matrix products.")
+flags.DEFINE_integer("batch_size", 32, "Rows per batch.", lower_bound=1)
+flags.DEFINE_integer("steps", 20, "Number of steps whose mean is printed.", lower_bound=1)
 
 
 def main(_: Sequence[str]) -> None:

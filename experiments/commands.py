@@ -10,38 +10,70 @@ from absl import flags
 
 from common.stages import Stage
 from training.flags import define_start_over_flag, define_task_flags, task_arguments
-
-# Flags that are defined here belong to the script that asks for them.
-flags.disclaim_key_flags()
+from training.help import group
 
 # The command that labels a transfer set; every distillation waits for it.
 SOFT_LABELS = "soft_labels"
 
 
 def define_task_training_flags() -> None:
-    """A task, its transfer set, and how models are trained on them."""
+    """A task, its transfer set, and how models are trained on them, in groups."""
+    group("The task and its transfer set")
     define_task_flags()
-    flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary.")
-    flags.DEFINE_string("transfer_file", None, "Unlabelled task text (comma-separated globs).")
-    flags.DEFINE_string("student", "tiny", "Size of the student: a name or a bert_config.json.")
-    flags.DEFINE_string("student_checkpoint", None, "Pre-trained student.")
-    flags.DEFINE_string("teacher_checkpoint", None, "Pre-trained teacher.")
-    flags.DEFINE_integer("max_seq_length", 128, "Length of task and transfer inputs.")
+    flags.DEFINE_string(
+        "transfer_file",
+        None,
+        "Unlabelled text of the task, for the teacher to label: files and globs, separated by "
+        "commas.",
+    )
+    flags.DEFINE_integer(
+        "max_seq_length", 128, "Length of inputs of the task and the transfer set in WordPieces."
+    )
+
+    group("The models")
+    flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of teacher and student.")
+    flags.DEFINE_string(
+        "student",
+        "tiny",
+        "Architecture of the student: a size by name, number of layers and width (6/512), or a "
+        "bert_config.json.",
+    )
+    flags.DEFINE_string("student_checkpoint", None, "Pre-trained student, in any form.")
+    flags.DEFINE_string("teacher_checkpoint", None, "Pre-trained teacher, in any form.")
+
+    group("Training on the task")
+    flags.DEFINE_list("seeds", ["1", "2", "3"], "Random seeds; each student is trained with all.")
     flags.DEFINE_integer("batch_size", 32, "Examples per update, in fine-tuning and distillation.")
-    flags.DEFINE_float("teacher_learning_rate", 5e-5, "Fine-tuning of the teacher.")
-    flags.DEFINE_float("teacher_epochs", 3.0, "Fine-tuning of the teacher.")
-    flags.DEFINE_float("label_learning_rate", 3e-4, "Basic and PF.")
-    flags.DEFINE_float("label_epochs", 4.0, "Basic and PF.")
-    flags.DEFINE_float("distill_learning_rate", 3e-4, "KD and PD.")
-    flags.DEFINE_float("distill_epochs", 3.0, "KD and PD.")
+    flags.DEFINE_float("teacher_learning_rate", 5e-5, "Peak learning rate of the teacher.")
+    flags.DEFINE_float("teacher_epochs", 3.0, "Passes of the teacher over the training set.")
+    flags.DEFINE_float(
+        "label_learning_rate",
+        3e-4,
+        "Peak learning rate of students that learn from labels, Basic, PF.",
+    )
+    flags.DEFINE_float(
+        "label_epochs", 4.0, "Passes of Basic and PF students over the training set."
+    )
+    flags.DEFINE_float(
+        "distill_learning_rate",
+        3e-4,
+        "Peak learning rate of students that are distilled, KD and PD.",
+    )
+    flags.DEFINE_float("distill_epochs", 3.0, "Passes of KD and PD students over the soft labels.")
+
+
+def define_run_flags() -> None:
+    """How a comparison is run, in a group."""
+    group("Running")
     flags.DEFINE_string("output_dir", None, "Folder for all models, logs and results.")
     define_start_over_flag(
-        "Run stages again whose command, or the content of whose files, is another than when they "
-        "were finished, and those that need them. Without it, such a change is refused."
+        "Repeat finished stages whose command, or the content of whose files, has changed since, "
+        "and the stages that need them. By default such a change is refused."
     )
-    flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds of the student runs on the task.")
-    flags.DEFINE_integer("jobs", 2, "Commands to run at a time.", lower_bound=1)
-    flags.DEFINE_string("precision", "bfloat16", "Precision of all runs (training.flags).")
+    flags.DEFINE_integer("jobs", 2, "Number of commands to run at a time.", lower_bound=1)
+    flags.DEFINE_string(
+        "precision", "bfloat16", "Precision of matrix products in all runs: float32 or bfloat16."
+    )
 
 
 def script(name: str, *arguments: str) -> tuple[str, ...]:

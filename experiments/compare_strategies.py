@@ -5,16 +5,16 @@ PF (pre-training, then labels), PD (pre-training, then distillation), PD-F (PD, 
 stage is a call of a top-level script; the results are `results.json`, `results.md`, `results.png`.
 
 A teacher that exists already (`recipes/sst2.sh`):
-  python -m experiments.compare_strategies --task_name=SST-2 --data_dir=glue/SST-2 \
-    --lm_file='wiki*.txt' --transfer_file='reviews*.txt' --vocab_file=vocab.txt --student=tiny \
+  python -m experiments.compare_strategies --task_name=SST-2 --data_dir=glue/SST-2 \\
+    --lm_file='wiki*.txt' --transfer_file='reviews*.txt' --vocab_file=vocab.txt --student=tiny \\
     --teacher_checkpoint=bert_base --output_dir=sst2_output
 With a student that is pre-trained already, such as one of the authors' 24 (`recipes/rte.sh`):
-  python -m experiments.compare_strategies --task_name=RTE --data_dir=glue/RTE --student=tiny \
-    --student_checkpoint=bert_tiny --teacher_checkpoint=bert_base --transfer_file='nli*.tsv' \
+  python -m experiments.compare_strategies --task_name=RTE --data_dir=glue/RTE --student=tiny \\
+    --student_checkpoint=bert_tiny --teacher_checkpoint=bert_base --transfer_file='nli*.tsv' \\
     --vocab_file=bert_base/vocab.txt --output_dir=rte_output
 Everything from text (`quickstart.sh`):
-  python -m experiments.compare_strategies --task_name=tsv --text_a=sentence --label=label \
-    --data_dir=task --lm_file=lm.txt --transfer_file=transfer.txt --vocab_file=vocab.txt \
+  python -m experiments.compare_strategies --task_name=tsv --text_a=sentence --label=label \\
+    --data_dir=task --lm_file=lm.txt --transfer_file=transfer.txt --vocab_file=vocab.txt \\
     --student=tiny --teacher_config=mini --output_dir=quickstart_output
 Run the same command again to continue or to print the table again.
 """
@@ -31,30 +31,58 @@ from absl import flags
 
 from common.errors import UserError
 from common.stages import Stage, run_stages
-from experiments.commands import SOFT_LABELS, TaskCommands, define_task_training_flags, script
+from experiments.commands import (
+    SOFT_LABELS,
+    TaskCommands,
+    define_run_flags,
+    define_task_training_flags,
+    script,
+)
 from training import cli
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## The task, and training on it
 define_task_training_flags()
 flags.DEFINE_bool(
-    "transfer_labelled_set", True, "Also distil on the labelled training set, labels discarded."
+    "transfer_labelled_set",
+    True,
+    "Distil on the texts of the training set as well, their labels discarded.",
 )
-flags.DEFINE_float("final_learning_rate", 5e-5, "Fine-tuning after distillation (PD-F).")
-flags.DEFINE_float("final_epochs", 3.0, "Fine-tuning after distillation (PD-F).")
+flags.DEFINE_float(
+    "final_learning_rate", 5e-5, "Peak learning rate of fine-tuning after distillation, PD-F."
+)
+flags.DEFINE_float(
+    "final_epochs", 3.0, "Passes over the training set in fine-tuning after distillation, PD-F."
+)
 
-## Pre-training, in place of --student_checkpoint and, of a --teacher_config, --teacher_checkpoint
-flags.DEFINE_string("lm_file", None, "Text for pre-training (comma-separated globs).")
-flags.DEFINE_bool("lm_sentence_split", False, "Split the lines of --lm_file into sentences.")
-flags.DEFINE_integer("lm_dupe_factor", 1, "Passes over --lm_file with other masks.")
-flags.DEFINE_string("teacher_config", None, "Size of a teacher to pre-train here.")
-flags.DEFINE_integer("lm_max_seq_length", 128, "Length of pre-training records.")
-flags.DEFINE_integer("lm_batch_size", 32, "Records per update.")
+group("Pre-training in this comparison, in place of given checkpoints")
+flags.DEFINE_string(
+    "lm_file",
+    None,
+    "Text for pre-training, one sentence per line, blank lines between documents: files and globs, "
+    "separated by commas. In place of --student_checkpoint.",
+)
+flags.DEFINE_bool(
+    "lm_sentence_split", False, "Split each line of --lm_file, a paragraph, into sentences."
+)
+flags.DEFINE_integer("lm_dupe_factor", 1, "Number of passes over --lm_file, each with other masks.")
+flags.DEFINE_string(
+    "teacher_config",
+    None,
+    "Architecture of a teacher to pre-train on --lm_file, a size by name or a bert_config.json. In "
+    "place of --teacher_checkpoint.",
+)
+flags.DEFINE_integer("lm_max_seq_length", 128, "Length of pre-training records in WordPieces.")
+flags.DEFINE_integer("lm_batch_size", 32, "Pre-training records per update.")
 flags.DEFINE_float("lm_learning_rate", 1e-3, "Peak learning rate of the student's pre-training.")
-flags.DEFINE_float("lm_teacher_learning_rate", 5e-4, "Peak learning rate of the teacher's.")
+flags.DEFINE_float(
+    "lm_teacher_learning_rate", 5e-4, "Peak learning rate of the teacher's pre-training."
+)
 flags.DEFINE_integer("lm_student_steps", 10000, "Updates of the student's pre-training.")
 flags.DEFINE_integer("lm_teacher_steps", 10000, "Updates of the teacher's pre-training.")
+
+define_run_flags()
 
 STRATEGIES = ("Basic", "KD", "PF", "PD", "PD-F")
 

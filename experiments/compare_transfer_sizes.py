@@ -4,9 +4,9 @@ Source: Turc et al. 2019, Figure 8. One transfer set without duplicates or devel
 and labelled once; every smaller set is the beginning of the largest. KD and PD students see the same
 number of examples whatever the size, so that only what they see differs.
 
-  python -m experiments.compare_transfer_sizes --task_name=book-reviews --data_dir=book_reviews \
-    --transfer_file=unlabelled_reviews.txt.xz --sizes=1000,4000,16000 --vocab_file=vocab.txt \
-    --student=tiny --student_checkpoint=bert_tiny --teacher_checkpoint=bert_base \
+  python -m experiments.compare_transfer_sizes --task_name=book-reviews --data_dir=book_reviews \\
+    --transfer_file=unlabelled_reviews.txt.xz --sizes=1000,4000,16000 --vocab_file=vocab.txt \\
+    --student=tiny --student_checkpoint=bert_tiny --teacher_checkpoint=bert_base \\
     --output_dir=book_reviews_output
 Run the same command again to continue or to print the table again.
 """
@@ -24,8 +24,15 @@ from absl import flags
 
 from common.errors import MissingFileError, UserError
 from common.stages import Stage, run_stages
-from experiments.commands import SOFT_LABELS, TaskCommands, define_task_training_flags, script
+from experiments.commands import (
+    SOFT_LABELS,
+    TaskCommands,
+    define_run_flags,
+    define_task_training_flags,
+    script,
+)
 from training import cli
+from training.help import group
 
 if TYPE_CHECKING:
     from experiments.results import Score
@@ -33,10 +40,18 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 define_task_training_flags()
-flags.DEFINE_list("sizes", None, "Texts in each transfer set, all multiples of the smallest.")
-flags.DEFINE_integer(
-    "distill_examples", 32000, "Examples that KD and PD students see, repeated as often as needed."
+
+group("The comparison")
+flags.DEFINE_list(
+    "sizes", None, "Numbers of texts of the transfer sets, all multiples of the smallest."
 )
+flags.DEFINE_integer(
+    "distill_examples",
+    32000,
+    "Number of examples that each KD and PD student sees, repeated as often as needed.",
+)
+
+define_run_flags()
 
 TRANSFER_SET = "transfer_set"
 DISTILLED = ("KD", "PD")

@@ -43,20 +43,29 @@ from experiments.library_task import (
 )
 from modeling.tokenization import SPECIAL_TOKENS, basic_tokenize
 from training import cli
+from training.help import group
 
 FLAGS = flags.FLAGS
 
-## Files
-flags.DEFINE_string("output_dir", None, "Folder for all files.")
-flags.DEFINE_list("site_packages", None, "Folders of packages; those of this Python by default.")
+group("Files")
+flags.DEFINE_string("output_dir", None, "Folder for the corpus, the task and the vocabulary.")
+flags.DEFINE_list(
+    "site_packages",
+    None,
+    "Folders of installed packages whose docstrings are read. Default: those of this Python.",
+)
 
-## Sizes
-flags.DEFINE_integer("train_size", 1000, "Labelled examples for training.", lower_bound=8)
-flags.DEFINE_integer("dev_size", 2000, "Labelled examples for choosing models.", lower_bound=8)
-flags.DEFINE_integer("test_size", 2000, "Labelled examples for the results.", lower_bound=8)
-flags.DEFINE_integer("max_lm_words", None, "Words of pre-training text; all by default.", 1)
-flags.DEFINE_integer("vocab_size", 8000, "WordPieces to aim at; 95 to 100 % come out.", 200)
-flags.DEFINE_integer("random_seed", 12345, "Seed of the split and of the order.")
+group("Sizes")
+flags.DEFINE_integer("train_size", 1000, "Number of training examples of the task.", lower_bound=8)
+flags.DEFINE_integer("dev_size", 2000, "Number of development examples of the task.", lower_bound=8)
+flags.DEFINE_integer("test_size", 2000, "Number of test examples of the task.", lower_bound=8)
+flags.DEFINE_integer(
+    "max_lm_words", None, "Largest number of words of pre-training text. Default: all.", 1
+)
+flags.DEFINE_integer(
+    "vocab_size", 8000, "Size of the vocabulary to aim at; 95 to 100 % come out.", 200
+)
+flags.DEFINE_integer("random_seed", 12345, "Seed of the split into sets and of their order.")
 
 OUTPUTS = (
     "lm.txt",

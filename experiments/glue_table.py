@@ -20,11 +20,18 @@ from common.errors import UserError
 from common.files import exists
 from common.markdown import table
 from training import cli
+from training.help import group
 from training.metrics_log import read_results
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_list("runs", None, "Evaluated runs, as TASK:FOLDER.")
+group("Input")
+flags.DEFINE_list(
+    "runs",
+    None,
+    "Evaluated runs, each as TASK:FOLDER such as sst-2:my_sst2, the output folder of "
+    "run_classifier.py or run_distill.py.",
+)
 
 
 def read_figures(task: Task, folder: str) -> list[float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 from scripts import ROOT
@@ -64,3 +66,67 @@ def test_site_has_every_page() -> None:
 
 def test_readme_is_one_page() -> None:
     assert (ROOT / "README.md").read_text().count("\n") <= 200
+
+
+def test_reference_of_flags_is_up_to_date() -> None:
+    """Made by a command, in a process of its own because scripts define flags of the same names."""
+    command = [sys.executable, str(ROOT / "docs" / "generate_flags.py"), "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def known_flags() -> dict[str, set[str]]:
+    """Script or module -> its flags, by the reference of flags."""
+    known: dict[str, set[str]] = {}
+    for line in (ROOT / "docs" / "reference" / "flags.md").read_text().splitlines():
+        if line.startswith("## "):
+            names = known.setdefault(line[3:].removeprefix("python -m "), {"help"})
+        elif match := re.match(r"\| `--(\[no\])?(\w+)", line):
+            names.add(match[2])
+            if match[1]:
+                names.add("no" + match[2])
+    return known
+
+
+def unknown_flags(text: str) -> list[str]:
+    """The flags in commands of a text that their script does not have."""
+    known = known_flags()
+    text = re.sub(r"\\\n\s*", " ", text)  # Commands of several lines.
+    unknown = []
+    for line in re.findall(r"^.*?(?:python|`\w+\.py) .*$|`\w+\.py [^`]*`", text, re.MULTILINE):
+        for command in re.split(r"`|;|&&|\bthen\b", line):
+            called = re.search(r"(?:python3? (?:-m )?|^)([\w.]+)((?: .*)?)$", command.strip())
+            if not called or called[1] not in known:
+                continue
+            own, _, of_runs = called[2].partition(" -- ")
+            parts = [(called[1], own.partition("#")[0])]
+            if of_runs:
+                script = re.search(r"--script=(\S+)", own)
+                parts.append((script[1] if script else "run_classifier.py", of_runs))
+            for script_name, arguments in parts:
+                unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", arguments)
+                names = re.findall(r"(?<=\s)--(\w+)", " " + unquoted)
+                unknown += [f"{script_name} --{n}" for n in names if n not in known[script_name]]
+    return unknown
+
+
+COMMAND_SOURCES = [*PAGES, *sorted(ROOT.glob("*.py")), *sorted((ROOT / "recipes").glob("*.sh"))]
+
+
+@pytest.mark.parametrize("source", COMMAND_SOURCES, ids=page_name)
+def test_commands_have_flags_of_their_scripts(source: pathlib.Path) -> None:
+    # In a docstring, a backslash at the end of a line is written twice.
+    assert unknown_flags(source.read_text().replace("\\\\\n", "\\\n")) == []
+
+
+def test_unknown_flags_are_found() -> None:
+    text = (
+        "`run_classifier.py --wrong` and `run_distill.py --temperature=2`\n"
+        "A=1 python run_pretraining.py --do_train --nodo_eval \\\n    --steps=3   # --not_this\n"
+        "  python run_grid_search.py --jobs=2 --script=run_distill.py -- --eval_file=a --jobs=1\n"
+    )
+    assert unknown_flags(text) == [
+        "run_classifier.py --wrong",
+        "run_pretraining.py --steps",
+        "run_distill.py --jobs",
+    ]

@@ -13,6 +13,7 @@ from absl import app, flags
 from common.errors import UserError
 from common.files import readable_again
 from common.outputs import release_locks
+from training.help import define_help_flags
 from training.termination import EXIT_TERMINATED
 
 
@@ -53,6 +54,7 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
         finally:
             release_locks()
 
+    define_help_flags()
     app.run(guarded)
 
 

@@ -29,67 +29,111 @@ if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
 
 def define_device_flags() -> None:
     """Where to run. The TPU group is the original's."""
-    flags.DEFINE_bool("use_tpu", False, "Run on a Cloud TPU; otherwise on all GPUs, or the CPU.")
-    flags.DEFINE_string(
-        "tpu_name", None, "Name or grpc:// address of the TPU. Only with --use_tpu."
+    flags.DEFINE_bool(
+        "use_tpu",
+        False,
+        "Run on a Cloud TPU. Without it, on the workers of TF_CONFIG, on all GPUs of this machine, "
+        "or on its CPU.",
     )
-    flags.DEFINE_string("tpu_zone", None, "GCE zone of the TPU; detected when not given.")
-    flags.DEFINE_string("gcp_project", None, "Project of the TPU; detected when not given.")
-    flags.DEFINE_string("master", None, "TensorFlow master address, an alternative to --tpu_name.")
+    flags.DEFINE_string(
+        "tpu_name", None, "Name or grpc:// address of the Cloud TPU. Only with --use_tpu."
+    )
+    flags.DEFINE_string(
+        "tpu_zone",
+        None,
+        "Google Cloud zone of the Cloud TPU; detected when not given. Only with --use_tpu.",
+    )
+    flags.DEFINE_string(
+        "gcp_project",
+        None,
+        "Google Cloud project of the Cloud TPU; detected when not given. Only with --use_tpu.",
+    )
+    flags.DEFINE_string(
+        "master",
+        None,
+        "Address of the TensorFlow master of the Cloud TPU, in place of --tpu_name. Only with "
+        "--use_tpu.",
+    )
     flags.DEFINE_integer(
         "num_tpu_cores",
         8,
-        "TPU cores the job expects; checked against the TPU found.",
+        "Number of TPU cores the job is meant for; a TPU with another number is refused. Only with "
+        "--use_tpu.",
         lower_bound=1,
     )
     flags.DEFINE_integer(
         "iterations_per_loop",
         1000,
-        "Training steps per call of the TPU, and the longest it goes without reporting. Only with "
-        "--use_tpu; elsewhere a call is as many steps as take half a second, or one with TF_CONFIG.",
+        "Updates per call of the compiled training function, and the longest that training goes "
+        "without reporting. Only with --use_tpu; elsewhere a call makes as many updates as take "
+        "half a second, or one with TF_CONFIG.",
         lower_bound=1,
     )
     flags.DEFINE_enum(
         "precision",
         "float32",
         ["float32", "bfloat16"],
-        "Precision of the matrix products. bfloat16 is about twice as fast on recent CPUs and the "
-        "native precision of TPUs; weights and the optimizer stay float32.",
+        "Precision of matrix products. bfloat16 is about twice as fast on processors that multiply "
+        "it, and the native precision of TPUs; weights and the optimizer's moments stay float32.",
     )
 
 
 def define_optimization_flags() -> None:
     """Training, beyond the number of steps, which scripts count differently."""
     flags.DEFINE_integer(
-        "train_batch_size", 32, "Examples per update, over all devices.", lower_bound=1
+        "train_batch_size",
+        32,
+        "Training examples per update, over all devices and hosts together.",
+        lower_bound=1,
     )
     flags.DEFINE_float(
-        "learning_rate", 5e-5, "Peak learning rate of AdamWeightDecay.", lower_bound=0.0
+        "learning_rate",
+        5e-5,
+        "Peak learning rate of Adam with weight decay, reached at the end of the warm-up; from "
+        "there it falls to 0 in a straight line.",
+        lower_bound=0.0,
     )
     flags.DEFINE_integer(
         "gradient_accumulation_steps",
         1,
-        "Parts a batch is computed in, to save memory. The batch, and so the result, stays the same.",
+        "Number of parts in which the gradient of a batch is computed, to save memory. "
+        "--train_batch_size stays the batch of an update.",
         lower_bound=1,
     )
-    flags.DEFINE_integer("random_seed", 12345, "Seed of initial weights, data order and dropout.")
     flags.DEFINE_integer(
-        "save_checkpoints_steps", 1000, "Updates between saved states of the run.", lower_bound=1
+        "random_seed", 12345, "Seed of initial weights, order of training data and dropout."
     )
-    flags.DEFINE_integer("keep_checkpoint_max", 2, "Saved states to keep.", lower_bound=1)
+    flags.DEFINE_integer(
+        "save_checkpoints_steps",
+        1000,
+        "Number of updates between saved states, from which an interrupted run goes on.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "keep_checkpoint_max",
+        2,
+        "Number of saved states to keep in --output_dir, the newest.",
+        lower_bound=1,
+    )
     flags.DEFINE_integer(
         "evaluate_steps",
         0,
-        "Updates between evaluations while training (with --do_eval); the best is kept in "
-        "output_dir/best. 0 evaluates at the end only.",
+        "Number of updates between evaluations during training (with --do_eval); the model with "
+        "the best evaluation is kept in the folder best of --output_dir. 0 evaluates at the end "
+        "only.",
         lower_bound=0,
     )
     define_start_over_flag(
-        "Where --output_dir holds another run than this command asks for (other data, weights or "
-        "settings), discard it and begin anew. Without it, such a command is refused. The same run "
-        "is continued in any case."
+        "If --output_dir holds a run with other data, initial weights or settings, discard that "
+        "run and begin anew. By default such a command is refused. A run of the same data, weights "
+        "and settings is continued in any case."
     )
-    flags.DEFINE_integer("log_steps", 100, "Updates between lines of metrics.jsonl.", lower_bound=1)
+    flags.DEFINE_integer(
+        "log_steps",
+        100,
+        "Number of updates between lines of metrics.jsonl, the log of losses in --output_dir.",
+        lower_bound=1,
+    )
 
 
 def define_start_over_flag(meaning: str) -> None:
@@ -99,20 +143,29 @@ def define_start_over_flag(meaning: str) -> None:
 
 def define_epoch_flags() -> None:
     """Length of fine-tuning and distillation, and the batches of the other modes."""
-    flags.DEFINE_integer("eval_batch_size", 8, "Examples per evaluation batch.", lower_bound=1)
-    flags.DEFINE_integer("predict_batch_size", 8, "Examples per prediction batch.", lower_bound=1)
-    flags.DEFINE_float("num_train_epochs", 3.0, "Passes over the training set.", lower_bound=0.0)
+    flags.DEFINE_integer(
+        "eval_batch_size", 8, "Examples per batch in evaluation (--do_eval).", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "predict_batch_size", 8, "Examples per batch in prediction (--do_predict).", lower_bound=1
+    )
+    flags.DEFINE_float(
+        "num_train_epochs",
+        3.0,
+        "Length of training in passes over the training set; fractions are allowed.",
+        lower_bound=0.0,
+    )
     flags.DEFINE_integer(
         "early_stopping_patience",
         0,
-        "Stop after so many evaluations in a row without a new best (with --do_eval and "
-        "--evaluate_steps). 0 trains to the end.",
+        "Stop training after this number of evaluations in a row without a new best (with "
+        "--do_eval and --evaluate_steps). 0 trains to the end.",
         lower_bound=0,
     )
     flags.DEFINE_float(
         "warmup_proportion",
         0.1,
-        "Share of the updates in which the learning rate warms up.",
+        "Fraction of all updates during which the learning rate rises from 0 to --learning_rate.",
         lower_bound=0.0,
         upper_bound=1.0,
     )
@@ -123,15 +176,20 @@ def define_model_flags() -> None:
     flags.DEFINE_string(
         "bert_config_file",
         None,
-        "bert_config.json of the model, or a size by name: tiny, mini, small, medium, base, large, "
-        "or L/H as in the paper (6/512).",
+        "Architecture of the model: a bert_config.json, a size by name (tiny, mini, small, medium, "
+        "base, large), or number of layers and width as in the paper (6/512). Default: that of "
+        "--init_checkpoint.",
     )
     flags.DEFINE_string(
         "init_checkpoint",
         None,
-        "Model folder, checkpoint prefix or run folder to start from; random weights without it.",
+        "Model to start from, in any form that convert_checkpoint.py reads: model folder, prefix "
+        "of a checkpoint, output folder of a run, Hugging Face or Model Garden checkpoint. "
+        "Default: random weights.",
     )
-    flags.DEFINE_string("output_dir", None, "Folder for the model, run states and results.")
+    flags.DEFINE_string(
+        "output_dir", None, "Folder for all output: model, saved states, logs, results or records."
+    )
 
 
 def define_initialization_flags() -> None:
@@ -140,14 +198,15 @@ def define_initialization_flags() -> None:
         "init_strategy",
         "full",
         ["full", "random", "embeddings_only", "truncate_bottom", "truncate_every_other"],
-        "What to take of --init_checkpoint: everything; nothing but its configuration; the "
-        "embeddings; the bottom layers or every other layer of a deeper model.",
+        "Weights to take from --init_checkpoint: full, all of them; random, none, only its "
+        "configuration; embeddings_only; truncate_bottom, the bottom layers of a deeper model; "
+        "truncate_every_other, every other layer of a deeper model.",
     )
     flags.DEFINE_list(
         "init_layers",
         None,
-        "Layers of --init_checkpoint for the model's layers, counted from 0, such as "
-        "0,2,4,7,9,11; in place of --init_strategy.",
+        "Layers of --init_checkpoint that the layers of the model start from, bottom to top, "
+        "counted from 0, such as 0,2,4,7,9,11. In place of --init_strategy.",
     )
 
 
@@ -157,9 +216,9 @@ def define_head_flag() -> None:
         "init_head",
         "auto",
         ["auto", "keep", "new"],
-        "The classifier of --init_checkpoint in training: auto keeps it where its labels are those "
-        "of this run in the same order, and starts a new one where they are not; keep refuses "
-        "others; new always starts a new one.",
+        "Classifier to start training from: auto, that of --init_checkpoint where its labels are "
+        "those of this run in the same order, and else a new one; keep, that of --init_checkpoint, "
+        "or the run is refused; new, always a new one.",
     )
 
 
@@ -168,19 +227,26 @@ def define_casing_flag() -> None:
     flags.DEFINE_bool(
         "do_lower_case",
         None,
-        "Lower-case and strip accents; False for cased models. Default: what is recorded of the "
-        "model or its records; else False for a cased vocabulary and True for others.",
+        "Lower-case the text and strip accents before it is cut into WordPieces; False for cased "
+        "models. Default: what is recorded of the model or its records; else False for a cased "
+        "vocabulary and True for others.",
     )
 
 
 def define_text_flags() -> None:
     """How text becomes ids. Must be what the model was pre-trained with."""
-    flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of the model.")
+    flags.DEFINE_string(
+        "vocab_file",
+        None,
+        "WordPiece vocabulary of the model, one entry per line. Default: that of "
+        "--init_checkpoint.",
+    )
     define_casing_flag()
     flags.DEFINE_integer(
         "max_seq_length",
         128,
-        "Longest input in WordPieces; longer is cut, shorter padded.",
+        "Length of the model's input in WordPieces, [CLS] and [SEP] included. Longer texts are "
+        "cut.",
         lower_bound=4,
     )
 
@@ -190,38 +256,54 @@ def define_task_flags() -> None:
     flags.DEFINE_string(
         "task_name",
         None,
-        "cola, sst-2, mrpc, sts-b, qqp, mnli, qnli, rte, wnli, ax (predictions only), snli, "
-        "book-reviews; or tsv (tables with a header) or jsonl (one object per line).",
+        "Labelled task, by name: cola, sst-2, mrpc, sts-b, qqp, mnli, qnli, rte, wnli, ax "
+        "(predictions only), snli, book-reviews; or tsv (tables of your own with a header line) or "
+        "jsonl (files of your own with one JSON object per line).",
     )
     flags.DEFINE_enum(
         "data_source",
         "files",
         ["files", "tfds"],
-        "What --data_dir holds: the task's own files, or data sets of tensorflow-datasets, which are "
-        "downloaded to it as needed.",
+        "Source of the task's examples in --data_dir: files, the task's own files as they are "
+        "distributed; tfds, data sets of tensorflow-datasets, which are downloaded to it as "
+        "needed.",
     )
     flags.DEFINE_string(
-        "data_dir", None, "Folder of the task: train.tsv, dev.tsv and test.tsv, maybe compressed."
+        "data_dir",
+        None,
+        "Folder of the task's training, development and test sets (train.tsv, dev.tsv, test.tsv), "
+        "plain or compressed.",
     )
     flags.DEFINE_string(
-        "text_a", None, "Header name or key of the text. Only with --task_name=tsv and jsonl."
+        "text_a",
+        None,
+        "Column (.tsv) or key (.jsonl) of the text, or of the first text of pairs. For files of "
+        "your own; tasks with a name of their own have fixed columns.",
     )
     flags.DEFINE_string(
-        "text_b", None, "That of the second text of pairs. Only with tsv and jsonl."
+        "text_b",
+        None,
+        "Column (.tsv) or key (.jsonl) of the second text of pairs. For files of your own.",
     )
-    flags.DEFINE_string("label", None, "That of the label. Only with tsv and jsonl.")
+    flags.DEFINE_string(
+        "label",
+        None,
+        "Column (.tsv) or key (.jsonl) of the label. For files of your own (--task_name=tsv or "
+        "jsonl).",
+    )
     flags.DEFINE_list(
         "labels",
         None,
-        "Labels in the order of the outputs. Only with tsv and jsonl. Default: those of the training "
-        "set, sorted.",
+        "All labels, in the order of the classifier's outputs. For files of your own. Default: the "
+        "labels of the training set, sorted; where there is none, those recorded with the teacher "
+        "(create_soft_labels.py).",
     )
     flags.DEFINE_bool(
         "regression",
         None,
-        "Labels are scores to predict, not classes. Only with tsv and jsonl. --noregression: they "
-        "are classes, even if they are numbers or hundreds. Default: classes, but labels that look "
-        "like scores or like no classes are refused.",
+        "Treat labels as scores to predict instead of classes. For files of your own. "
+        "--noregression: they are classes, even if they are numbers or hundreds. Default: classes, "
+        "but labels that look like scores or like no classes are refused.",
     )
 
 
@@ -230,15 +312,15 @@ def define_beam_flags() -> None:
     flags.DEFINE_string(
         "beam_runner",
         None,
-        "Run on Apache Beam: DirectRunner (this machine), DataflowRunner, FlinkRunner, SparkRunner "
-        "or another runner of Beam. Workers must reach all files by the names given here. The output "
-        "is the same as without.",
+        "Run on Apache Beam by this runner: DirectRunner (this machine), DataflowRunner, "
+        "FlinkRunner, SparkRunner or another one. Workers must reach all files by the names given "
+        "on the command line. The output is the same as without Beam.",
     )
     flags.DEFINE_string(
         "beam_options",
         "",
-        "Options of Beam and of the runner, as on a command line: '--project=name --region=here "
-        "--temp_location=gs://bucket/tmp'. Only with --beam_runner.",
+        "Options of Apache Beam and its runner, as on a command line: '--project=name "
+        "--region=here --temp_location=gs://bucket/tmp'. Only with --beam_runner.",
     )
 
 
