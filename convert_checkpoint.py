@@ -189,6 +189,12 @@ def main(_: Sequence[str]) -> None:
                 folder, weights, config, tokenizer, labels, FLAGS.max_seq_length, FLAGS.pairs
             )
         else:
+            if sources.tokenizer and (other := sources.tokenizer.settings.to_dict()):
+                logging.warning(
+                    "The SavedModel of an encoder holds the vocabulary and the casing, but not these "
+                    "settings of the tokenizer, which whoever makes its ids has to know: %s.",
+                    other,
+                )
             write_encoder_saved_model(folder, weights, config, vocab_file, sources.do_lower_case)
         if FLAGS.verify:
             for finding in check_written(folder, config, weights):

@@ -18,6 +18,7 @@ from modeling.checkpoints import CheckpointReader, write_checkpoint
 from modeling.config import BertConfig, named_config
 from modeling.forms import find_weights, open_weights
 from modeling.heads import ClassifierModel, PretrainingModel
+from modeling.huggingface import write_huggingface
 from modeling.model_folder import write_model_folder
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from modeling.tokenization import FullTokenizer
@@ -285,3 +286,68 @@ def test_bad_input_writes_nothing(tmp_path: pathlib.Path, odd_vocab_file: str) -
     with pytest.raises(UserError, match="full exists already and is not empty"):
         run_script("convert_checkpoint", input_path=good, output_dir=tmp_path / "full")
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_settings_of_an_imported_model_are_kept(
+    tmp_path: pathlib.Path, odd_vocab_file: str
+) -> None:
+    """From a folder with tokenizer.json alone, to our form and back to the library's."""
+    config = dataclasses.replace(
+        ODD_CONFIG, hidden_act="gelu_erf", layer_norm_eps=1e-5, classifier_dropout=0.3
+    )
+    folder = tmp_path / "hf"
+    labels = ["no", "maybe", "yes"]
+    write_huggingface(str(folder), classifier_weights(config), config, odd_vocab_file, True, labels)
+    (folder / "vocab.txt").unlink()
+    (folder / "tokenizer_config.json").write_text("{}")
+    tokens = pathlib.Path(odd_vocab_file).read_text().split()
+    whole = {
+        "normalizer": {"type": "BertNormalizer", "lowercase": True, "strip_accents": False},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "model": {"type": "WordPiece", "vocab": {token: i for i, token in enumerate(tokens)}},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(whole))
+    target = tmp_path / "tf1"
+    run_script("convert_checkpoint", input_path=folder, output_dir=target)
+    info = json.loads((target / "model_info.json").read_text())
+    assert info["do_lower_case"] is True
+    assert info["tokenizer_settings"] == {"strip_accents": False, "max_chars_per_word": 100}
+    assert (target / "vocab.txt").read_text().split() == tokens
+    written = json.loads((target / "bert_config.json").read_text())
+    assert (written["layer_norm_eps"], written["classifier_dropout"]) == (1e-5, 0.3)
+    back = tmp_path / "back"
+    run_script("convert_checkpoint", input_path=target, output_format="hf", output_dir=back)
+    said = json.loads((back / "tokenizer_config.json").read_text())
+    assert (said["do_lower_case"], said["strip_accents"]) == (True, False)
+    values = json.loads((back / "config.json").read_text())
+    assert (values["layer_norm_eps"], values["classifier_dropout"]) == (1e-5, 0.3)
+    with pytest.raises(UserError, match="layer_norm_eps is 1e-05, but Model Garden's encoder"):
+        run_script(
+            "convert_checkpoint",
+            input_path=target,
+            output_format="model_garden",
+            output_dir=tmp_path / "garden",
+        )
+    served = tmp_path / "served"
+    run_script(
+        "convert_checkpoint",
+        input_path=target,
+        output_format="saved_model",
+        output_dir=served,
+        max_seq_length=16,
+    )
+    info = json.loads((served / "assets.extra" / "model_info.json").read_text())
+    assert info["tokenizer_settings"]["strip_accents"] is False
+
+
+def test_a_multi_label_classifier_is_not_converted(
+    tmp_path: pathlib.Path, odd_vocab_file: str
+) -> None:
+    config = dataclasses.replace(ODD_CONFIG, hidden_act="gelu_erf")
+    folder = tmp_path / "hf"
+    write_huggingface(str(folder), classifier_weights(config), config, odd_vocab_file, True, None)
+    values = json.loads((folder / "config.json").read_text())
+    values["problem_type"] = "multi_label_classification"
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match='is for problem_type "multi_label_classification", which'):
+        run_script("convert_checkpoint", input_path=folder, output_dir=tmp_path / "tf1")

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from common.errors import UserError
 from modeling.graph_tokenization import GraphTokenizer, _in_canonical_order
-from modeling.tokenization import FullTokenizer, basic_tokenize
+from modeling.tokenization import FullTokenizer, TokenizerSettings, basic_tokenize
 from training.classifier_records import encode_rows
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -155,3 +155,30 @@ def test_blank_and_repeated_entries(tmp_path: pathlib.Path) -> None:
     tokenizer = FullTokenizer(str(path))
     found = GraphTokenizer(tokenizer).tokenize(tf.constant(TRICKY))
     assert found.to_list() == [tokenizer.encode(text) for text in TRICKY]
+
+
+@pytest.mark.parametrize("do_lower_case", [True, False])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TokenizerSettings(strip_accents=True),
+        TokenizerSettings(strip_accents=False),
+        TokenizerSettings(tokenize_chinese_chars=False),
+        TokenizerSettings(max_chars_per_word=3),
+        TokenizerSettings(special_tokens=("[PAD]", "a", "[CLS]", "[SEP]", "[MASK]")),
+    ],
+)
+def test_settings_of_an_imported_tokenizer(
+    tmp_path: pathlib.Path, settings: TokenizerSettings, do_lower_case: bool
+) -> None:
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(VOCAB) + "\n", encoding="utf-8")
+    tokenizer = FullTokenizer(str(path), do_lower_case, settings)
+    in_graph = GraphTokenizer(tokenizer)
+    texts = [*TRICKY, " ".join(TRICKY)]
+    lines = tf.strings.reduce_join(in_graph.split(tf.constant(texts)), axis=1, separator="\n")
+    for text, line, ids in zip(
+        texts, lines.numpy(), in_graph.tokenize(tf.constant(texts)).to_list(), strict=True
+    ):
+        assert line.decode() == "\n".join(tokenizer.split(text)), ascii(text)
+        assert ids == tokenizer.encode(text), ascii(text)

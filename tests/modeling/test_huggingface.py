@@ -607,3 +607,29 @@ def test_file_systems_of_tensorflow(tmp_path: pathlib.Path, vocab_file: str) -> 
     reader = HuggingFaceReader(folder)
     for name, value in weights.items():
         np.testing.assert_array_equal(reader.read(name), value)
+
+
+def test_pytorch_files_in_shards(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = library_tensors()
+    expected = HuggingFaceReader(write_folder(tmp_path / "whole", tensors))
+    folder = write_folder(tmp_path / "shards", tensors)
+    (tmp_path / "shards" / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"pytorch_model-1-of-2.bin": names[:9], "pytorch_model-2-of-2.bin": names[9:]}
+    monkeypatch.setattr(
+        huggingface,
+        "read_torch_file",
+        lambda path: {name: tensors[name] for name in parts[pathlib.Path(path).name]},
+    )
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    index_file = tmp_path / "shards" / "pytorch_model.bin.index.json"
+    index_file.write_text(json.dumps(index))
+    assert is_huggingface_folder(folder)
+    reader = HuggingFaceReader(folder)
+    assert reader.shapes == expected.shapes
+    for name in reader.shapes:
+        np.testing.assert_array_equal(reader.read(name), expected.read(name))
+    index["weight_map"][names[0]] = "model.safetensors"
+    index_file.write_text(json.dumps(index))
+    with pytest.raises(UserError, match="must give the name of a .bin file for each tensor"):
+        HuggingFaceReader(folder)

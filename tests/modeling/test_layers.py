@@ -72,3 +72,15 @@ def test_norm_of_sum_is_its_parts_in_turn(precision: str, rate: float) -> None:
     for ours, theirs in zip([y, *actual], [plain, *expected], strict=True):
         np.testing.assert_allclose(tf.cast(ours, tf.float32), theirs, rtol=relative, atol=absolute)
     np.testing.assert_array_equal(norm.of_sum(x, residual, rate, None), norm(x + residual))
+
+
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-5, 0.1])
+def test_epsilon_is_that_of_the_configuration(epsilon: float) -> None:
+    norm = LayerNorm("norm", 37, Build(0.02), epsilon)
+    (key,) = mask_keys(tf.constant([5, 6]), 1)
+    x = 0.01 * tf.random.stateless_normal([4, 37], [1, 2])
+    full = x.numpy().astype(np.float64)
+    centered = full - full.mean(axis=1, keepdims=True)
+    expected = centered / np.sqrt(full.var(axis=1, keepdims=True) + epsilon)
+    for found in (norm(x), norm.of_sum(x, tf.zeros_like(x), 0.0, key)):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
