@@ -90,12 +90,14 @@ def _row(flag: flags.Flag) -> str:
     default = default_text(flag)
     if default and default != "required":
         default = f"`{default}`"
-    name = usage(flag).removesuffix("=...")
-    return f"| `{_cell(name)}` | {_cell(default)} | {_cell(meaning(flag))} |"
+    name, _, values = usage(flag).partition("=")
+    # A bar would end the cell, and inside of code it can be escaped for GitHub or for MkDocs.
+    one_of = f"One of `{'`, `'.join(values.split('|'))}`. " if "|" in values else ""
+    return f"| `{name}` | {_cell(default)} | {one_of}{_cell(meaning(flag))} |"
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+    return text.replace("*", "\\*").replace("<", "&lt;")
 
 
 def main() -> None:
