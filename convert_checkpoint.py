@@ -17,6 +17,7 @@ from absl import flags
 
 from common.errors import UserError
 from training import cli
+from training.flag_checks import refuse_flags
 from training.help import group
 
 FLAGS = flags.FLAGS
@@ -101,12 +102,6 @@ flags.DEFINE_bool(
 
 
 def main(_: Sequence[str]) -> None:
-    if FLAGS.include_optimizer and FLAGS.output_format != "tf1":
-        raise UserError(
-            f"--include_optimizer is for --output_format=tf1, not {FLAGS.output_format}; no other "
-            "form holds optimizer state."
-        )
-
     import logging
     import os
 
@@ -152,6 +147,8 @@ def main(_: Sequence[str]) -> None:
             stored.path,
             FLAGS.output_dir,
         )
+    if CLASSIFIER_WEIGHTS not in weights:
+        refuse_flags(FLAGS, ("pairs", "max_seq_length"), f"{stored.path} holds no classifier")
     if FLAGS.labels:
         order = label_order(weights, labels, FLAGS.labels)
         weights = reorder_outputs(weights, order)

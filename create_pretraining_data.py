@@ -136,7 +136,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     # NumPy and all that needs it are imported here so that --help answers at once.
     from modeling.tokenizer_files import open_tokenizer_of_file
-    from pretraining.corpus import TEXT, TRANSFER_SET, build_token_store
+    from pretraining.corpus import TRANSFER_SET, build_token_store
     from pretraining.records import InstanceOptions, write_records
     from training.records import (
         RecordWriter,
@@ -148,11 +148,6 @@ def main(argv: Sequence[str]) -> None:
     from training.tables import is_transfer_name, read_transfer_texts
 
     beam = beam_options(FLAGS)
-    if beam and FLAGS.num_processes:
-        raise UserError(
-            f"--num_processes={FLAGS.num_processes} is for this machine alone; with --beam_runner, "
-            "--beam_options says how many workers there are."
-        )
     options = InstanceOptions(
         max_seq_length=FLAGS.max_seq_length,
         max_predictions_per_seq=FLAGS.max_predictions_per_seq,
@@ -166,11 +161,6 @@ def main(argv: Sequence[str]) -> None:
     fits = is_transfer_name if is_transfer_set else is_record_name
     input_files = expand_globs(FLAGS.input_file, "input_file", fits)
     if is_transfer_set:
-        if FLAGS.do_sentence_split:
-            raise UserError(
-                f"--do_sentence_split goes with --input_format={TEXT} only; single texts of a "
-                "transfer set are always split, pairs never."
-            )
         read_transfer_texts(input_files)  # Says at once if a name is not that of a transfer set.
     output_files = parse_output_files(FLAGS.output_file, [*input_files, FLAGS.vocab_file])
     lock_files("output_file", output_files)

@@ -153,7 +153,7 @@ def main(_: Sequence[str]) -> None:
         write_json,
     )
     from distillation.leaks import LeakIndex
-    from distillation.text_sources import file_sources, is_source_name
+    from distillation.text_sources import check_columns, file_sources, is_source_name
     from distillation.transfer_set import (
         TextShuffler,
         add_sources,
@@ -177,6 +177,7 @@ def main(_: Sequence[str]) -> None:
         *file_sources(exclude_files, FLAGS.text_a, FLAGS.text_b),
         *task_sources(FLAGS.exclude_task, "exclude_task", ("dev", "test"), some_are_enough=True),
     ]
+    check_columns([*input_files, *exclude_files], FLAGS.text_a)
     are_pairs = all_pairs(sources)
     paths = subset_paths(FLAGS.output_file, FLAGS.sizes, are_pairs)
     check_files_apart("output_file", list(paths), [source.name for source in [*sources, *excluded]])

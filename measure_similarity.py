@@ -93,13 +93,19 @@ def main(_: Sequence[str]) -> None:
 
     from common.files import expand_globs, write_json
     from distillation.corpus_similarity import Corpus, measure, read_blocks, text_size, word_counter
-    from distillation.text_sources import file_sources, first_text, is_source_name
+    from distillation.text_sources import (
+        check_columns,
+        file_sources,
+        first_text,
+        is_source_name,
+    )
     from pretraining.parallel import ordered_map
     from training.flags import flag_values
 
     names = ("corpus_a", "corpus_b")
     paths = {name: expand_globs(FLAGS[name].value, name, is_source_name) for name in names}
     sources = {name: file_sources(paths[name], FLAGS.text_a, FLAGS.text_b) for name in paths}
+    check_columns([*paths["corpus_a"], *paths["corpus_b"]], FLAGS.text_a)
     for source in [*sources["corpus_a"], *sources["corpus_b"]]:
         first_text(source)
     if FLAGS.output_file:

@@ -24,7 +24,6 @@ from training.flags import (
     FINE_TUNING_FLAGS,
     MODEL_SOURCE_FLAGS,
     TASK_FLAGS,
-    check_early_stopping,
     claim_output_dir,
     define_device_flags,
     define_epoch_flags,
@@ -87,12 +86,6 @@ RECORDED_FLAGS = [*TASK_FLAGS, *MODEL_SOURCE_FLAGS, *FINE_TUNING_FLAGS]
 def main(_: Sequence[str]) -> None:
     if not (FLAGS.do_train or FLAGS.do_eval or FLAGS.do_predict):
         raise UserError("nothing to do: pass --do_train, --do_eval or --do_predict.")
-    if FLAGS.make_glue_submission and not (FLAGS.do_predict and FLAGS.submission_dir):
-        raise UserError(
-            "--make_glue_submission needs --do_predict, and --submission_dir for the files of all "
-            "tasks."
-        )
-    check_early_stopping(FLAGS)
 
     import functools
 

@@ -24,7 +24,6 @@ from training.flags import (
     FINE_TUNING_FLAGS,
     MODEL_SOURCE_FLAGS,
     TASK_FLAGS,
-    check_early_stopping,
     claim_output_dir,
     define_device_flags,
     define_epoch_flags,
@@ -130,7 +129,6 @@ def main(_: Sequence[str]) -> None:
         raise UserError("--do_eval needs --task_name with --data_dir, or --eval_file.")
     if FLAGS.task_name and not FLAGS.data_dir:
         raise UserError(f"--task_name={FLAGS.task_name} needs --data_dir.")
-    check_early_stopping(FLAGS)
 
     import functools
     import os

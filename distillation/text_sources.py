@@ -63,6 +63,15 @@ def is_source_name(path: str) -> bool:
     return any(_has_suffix(path, suffix) for suffix in (".txt", ".tsv", ".jsonl"))
 
 
+def check_columns(paths: Sequence[str], text_a: str | None) -> None:
+    """Raises a UserError if a column is named, but all files are text files, which have none."""
+    if text_a and paths and all(_has_suffix(path, ".txt") for path in paths):
+        raise UserError(
+            f"--text_a={text_a} names a column, but all files are text files, {paths[0]} the first; "
+            "leave it out."
+        )
+
+
 def first_text(source: TextSource) -> Text:
     """What a source begins with; finds what is wrong with all of it before long work.
 

@@ -9,6 +9,7 @@ import sys
 from absl import flags
 
 from common.outputs import release_locks
+from training.flag_checks import check_flags
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -16,13 +17,24 @@ _script_flags: set[str] = set()
 
 
 def run_script(name: str, **values: object) -> None:
-    """Calls the `main` of a script, its path without `.py`; TensorFlow is imported once for all.
+    """Runs a script, its path without `.py`, as `cli.run` does; TensorFlow is imported once."""
+    check_flags(load_script(name, **values), pathlib.PurePath(name).name)
+    try:
+        sys.modules[name].main([name])
+    finally:
+        release_locks()
+
+
+def load_script(name: str, **values: object) -> flags.FlagValues:
+    """The flags of a script, with these values on its command line.
 
     Scripts define flags of the same names, so those of the script before are taken away first.
     """
     for flag in _script_flags:
         delattr(flags.FLAGS, flag)
     _script_flags.clear()
+    if not (ROOT / f"{name}.py").exists():
+        name = f"experiments/{name}"
     before = set(flags.FLAGS)
     spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
     assert spec and spec.loader
@@ -32,7 +44,9 @@ def run_script(name: str, **values: object) -> None:
     finally:
         _script_flags.update(set(flags.FLAGS) - before)
     flags.FLAGS([name, *(f"--{key}={value}" for key, value in values.items())])
-    try:
-        module.main([name])
-    finally:
-        release_locks()
+    return flags.FLAGS
+
+
+def script_flags() -> set[str]:
+    """Names of the flags of the script that was loaded last."""
+    return set(_script_flags)

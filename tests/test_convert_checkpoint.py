@@ -256,7 +256,12 @@ def test_bad_input_writes_nothing(tmp_path: pathlib.Path, odd_vocab_file: str) -
         ("good", "holds no optimizer state", {"include_optimizer": True}),
         (
             "good",
-            "--include_optimizer is for --output_format=tf1, not hf",
+            "--pairs has no effect: .*good.* holds no classifier",
+            {"pairs": True, "output_format": "saved_model", "include_tokenizer": True},
+        ),
+        (
+            "good",
+            "--include_optimizer has no effect without --output_format=tf1; .* optimizer state",
             {"include_optimizer": True, "output_format": "hf"},
         ),
         (

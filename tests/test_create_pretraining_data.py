@@ -241,7 +241,7 @@ def test_very_long_line(folder):
         ({"input_format": "transfer_set", "input_file": "vocab"}, "vocab: cannot tell its format"),
         (
             {"input_format": "transfer_set", "do_sentence_split": True},
-            "--do_sentence_split goes with",
+            "--do_sentence_split has no effect without --input_format=text",
         ),
         ({"masked_lm_prob": 1.5}, "--masked_lm_prob is 1.5"),
         ({"short_seq_prob": -1}, "--short_seq_prob is -1.0"),

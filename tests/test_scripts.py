@@ -67,3 +67,14 @@ def test_errors_are_one_line_and_exit_status_1(tmp_path: pathlib.Path) -> None:
     assert failed.stderr.startswith("ERROR: --input_file: no file matches")
     assert failed.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_without_effect_are_refused_before_anything_else(tmp_path: pathlib.Path) -> None:
+    files = ("--input_file=missing", f"--output_dir={tmp_path}/out")
+    failed = run("run_pretraining", *files, "--do_train", "--evaluate_steps=5")
+    assert failed.returncode == 1
+    assert failed.stdout == "LIGHT\n"
+    assert failed.stderr == (
+        "ERROR: --evaluate_steps=5 has no effect without --do_eval; pass that as well, or leave it "
+        "out.\n"
+    )

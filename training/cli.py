@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pathlib
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -13,12 +14,13 @@ from absl import app, flags
 from common.errors import UserError
 from common.files import readable_again
 from common.outputs import release_locks
+from training.flag_checks import check_flags
 from training.help import define_help_flags
 from training.termination import EXIT_TERMINATED
 
 
 def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) -> None:
-    """Runs `main` under absl; a UserError becomes one line on stderr and exit status 1.
+    """Checks the flags and runs `main`; a UserError becomes one line on stderr and exit status 1.
 
     Args:
       main: Called with the name of the script and, if it takes them, its arguments.
@@ -39,6 +41,7 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
         try:
             settle_paths(flags.FLAGS)
+            check_flags(flags.FLAGS, pathlib.PurePath(argv[0]).stem)
             main([argv[0], *map(_settled_argument, argv[1:])])
         except UserError as error:
             print(f"ERROR: {error}", file=sys.stderr)

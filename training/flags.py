@@ -61,14 +61,6 @@ def define_device_flags() -> None:
         "--use_tpu.",
         lower_bound=1,
     )
-    flags.DEFINE_integer(
-        "iterations_per_loop",
-        1000,
-        "Updates per call of the compiled training function, and the longest that training goes "
-        "without reporting. Only with --use_tpu; elsewhere a call makes as many updates as take "
-        "half a second, or one with TF_CONFIG.",
-        lower_bound=1,
-    )
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -132,6 +124,14 @@ def define_optimization_flags() -> None:
         "log_steps",
         100,
         "Number of updates between lines of metrics.jsonl, the log of losses in --output_dir.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "iterations_per_loop",
+        1000,
+        "Updates per call of the compiled training function, and the longest that training goes "
+        "without reporting. Only with --use_tpu; elsewhere a call makes as many updates as take "
+        "half a second, or one with TF_CONFIG.",
         lower_bound=1,
     )
 
@@ -363,8 +363,6 @@ def beam_options(values: flags.FlagValues) -> BeamOptions | None:
 
     if values.beam_runner:
         return parse_options(values.beam_runner, values.beam_options)
-    if values.beam_options:
-        raise UserError(f"--beam_options={values.beam_options} needs --beam_runner.")
     return None
 
 
@@ -380,17 +378,6 @@ def device_options(values: flags.FlagValues) -> DeviceOptions:
         master=values.master,
         num_tpu_cores=values.num_tpu_cores,
     )
-
-
-def check_early_stopping(values: flags.FlagValues) -> None:
-    """Raises a UserError when early stopping has no evaluations to go by."""
-    patience = values.early_stopping_patience
-    if patience and values.do_train and not (values.do_eval and values.evaluate_steps):
-        raise UserError(
-            f"--early_stopping_patience={patience} counts evaluations while training, but this run "
-            f"has --do_eval={values.do_eval} and --evaluate_steps={values.evaluate_steps}; pass "
-            "--do_eval and --evaluate_steps with the updates between evaluations."
-        )
 
 
 def run_options(
@@ -426,8 +413,6 @@ def initial_weights(values: flags.FlagValues, config: BertConfig) -> WeightReade
     """What the --init flags say, for a model of this architecture (`select_initial_weights`)."""
     from training.run import select_initial_weights
 
-    if values.init_strategy != "full" and not values.init_checkpoint:
-        raise UserError(f"--init_strategy={values.init_strategy} needs --init_checkpoint.")
     return select_initial_weights(
         config,
         values.init_checkpoint,

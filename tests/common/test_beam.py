@@ -39,7 +39,9 @@ def test_what_to_install(
 
 def test_options_without_a_runner(tmp_path: pathlib.Path) -> None:
     flags = {"input_file": tmp_path / "a.txt", "output_file": tmp_path / "b.txt"}
-    with pytest.raises(UserError, match="--beam_options=--project=x needs --beam_runner"):
+    with pytest.raises(
+        UserError, match="--beam_options=--project=x has no effect without --beam_runner"
+    ):
         run_script("create_transfer_set", **flags, beam_options="--project=x")
 
 

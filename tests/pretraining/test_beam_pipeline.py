@@ -155,7 +155,7 @@ def test_an_error_of_a_worker_is_one_line_and_changes_nothing(folder: pathlib.Pa
 
 
 def test_num_processes_is_for_the_local_path(folder: pathlib.Path) -> None:
-    with pytest.raises(UserError, match="--num_processes=2 is for this machine alone"):
+    with pytest.raises(UserError, match="--num_processes=2 has no effect with --beam_runner"):
         create(folder, "out", beam_runner="DirectRunner", num_processes=2)
 
 

@@ -1,0 +1,269 @@
+"""When a flag has an effect, in one table for all scripts, and the check of a command line by it.
+
+A flag that was given another value than its default, but says nothing in this run, is refused where
+the run would not be the one that was asked for, and else named in one line: whoever passes the flags
+of training to a prediction, as with the original scripts, gets what they want.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+from absl import flags
+
+from common.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """What some flags need to have an effect.
+
+    Attributes:
+      names: Of the flags, between spaces.
+      needs: What one of must be so, between spaces: `name` (given, not empty, not 0), `name=value`
+        (whatever the case), or `!name` (not given, empty or 0).
+      refused: Whether the flags are refused without it; else they are named as without effect.
+      because: Why, where that is not plain.
+    """
+
+    names: str
+    needs: str
+    refused: bool = False
+    because: str = ""
+
+    def holds(self, values: flags.FlagValues) -> bool:
+        return any(_is_so(values, need) for need in self.needs.split())
+
+    def reason(self) -> str:
+        """Such as "without --do_train", or "with --beam_runner"."""
+        needs = self.needs.split()
+        wanted = [f"--{need}" for need in needs if not need.startswith("!")]
+        if wanted:
+            return f"without {' or '.join(wanted)}"
+        return f"with {' and '.join(f'--{need[1:]}' for need in needs)}"
+
+    def way_out(self, is_one: bool) -> str:
+        it = "it" if is_one else "them"
+        if all(need.startswith("!") for need in self.needs.split()):
+            return f"pass one or the other{self.because}"
+        return f"pass that as well, or leave {it} out{self.because}"
+
+
+def _is_so(values: flags.FlagValues, need: str) -> bool:
+    if need.startswith("!"):
+        return not values[need[1:]].value
+    name, _, value = need.partition("=")
+    return str(values[name].value).lower() == value if value else bool(values[name].value)
+
+
+# A task on tables of one's own.
+_OWN = "task_name=tsv task_name=jsonl"
+
+_DEVICES = (
+    Condition("tpu_name tpu_zone gcp_project master num_tpu_cores", "use_tpu"),
+    Condition("master", "!tpu_name", refused=True),
+)
+_TRAINING = (
+    Condition(
+        "train_batch_size learning_rate gradient_accumulation_steps random_seed log_steps "
+        "save_checkpoints_steps keep_checkpoint_max evaluate_steps init_strategy init_layers "
+        "iterations_per_loop",
+        "do_train",
+    ),
+    Condition("iterations_per_loop", "use_tpu"),
+    Condition("evaluate_steps", "do_eval !do_train", refused=True),
+    Condition("init_strategy init_layers", "init_checkpoint", refused=True),
+    Condition("init_strategy", "!init_layers", refused=True),
+    Condition("eval_batch_size", "do_eval"),
+    *_DEVICES,
+)
+_FINE_TUNING = (
+    Condition("num_train_epochs warmup_proportion early_stopping_patience", "do_train"),
+    Condition("early_stopping_patience", "do_eval !do_train", refused=True),
+    Condition("early_stopping_patience", "evaluate_steps !do_train", refused=True),
+    Condition("predict_batch_size", "do_predict"),
+    Condition("text_a text_b label labels regression", _OWN, refused=True),
+    Condition("text_b", "text_a", refused=True),
+    *_TRAINING,
+)
+_BEAM = (Condition("beam_options", "beam_runner", refused=True),)
+_COMPARISON = (
+    Condition("text_a text_b label labels regression", _OWN, refused=True),
+    Condition("text_b", "text_a", refused=True),
+)
+
+# Script -> what its flags need; flags that stand nowhere here have an effect in every run.
+CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
+    "create_pretraining_data": (
+        Condition(
+            "num_processes",
+            "!beam_runner",
+            refused=True,
+            because="; --beam_options says how many workers there are",
+        ),
+        Condition(
+            "do_sentence_split",
+            "input_format=text",
+            refused=True,
+            because="; single texts of a transfer set are always split, pairs never",
+        ),
+        *_BEAM,
+    ),
+    "run_pretraining": (
+        Condition(
+            "num_train_steps num_warmup_steps teacher teacher_temperature soft_masked_lm_weight "
+            "masked_lm_weight cosine_weight",
+            "do_train",
+        ),
+        Condition(
+            "teacher_temperature soft_masked_lm_weight masked_lm_weight cosine_weight",
+            "teacher",
+            refused=True,
+        ),
+        Condition("eval_file max_eval_steps", "do_eval"),
+        *_TRAINING,
+    ),
+    "run_classifier": (
+        Condition("make_glue_submission", "do_predict", refused=True),
+        Condition("make_glue_submission", "submission_dir", refused=True),
+        Condition("submission_dir", "make_glue_submission", refused=True),
+        *_FINE_TUNING,
+    ),
+    "create_transfer_set": (
+        Condition("text_a text_b", "input_file exclude_file", refused=True),
+        Condition("text_b", "text_a", refused=True),
+        Condition("split", "input_file", refused=True),
+        Condition("drop_leaks allow_leaks", "exclude_file exclude_task", refused=True),
+        *_BEAM,
+    ),
+    "create_soft_labels": (
+        Condition("data_source data_dir label", "task_name", refused=True),
+        Condition("text_a text_b labels regression", f"{_OWN} !task_name", refused=True),
+        Condition("label", _OWN, refused=True),
+        Condition("text_b", "text_a", refused=True),
+        *_DEVICES,
+    ),
+    "run_distill": (
+        Condition("data_source data_dir", "task_name", refused=True),
+        Condition("temperature hard_label_weight patience_weight patience_layers", "do_train"),
+        Condition("patience_layers", "patience_weight", refused=True),
+        Condition("eval_file", "do_eval"),
+        *_FINE_TUNING,
+    ),
+    "convert_checkpoint": (
+        Condition(
+            "include_optimizer",
+            "output_format=tf1",
+            refused=True,
+            because="; no other form holds optimizer state",
+        ),
+        Condition(
+            "include_tokenizer pairs max_seq_length", "output_format=saved_model", refused=True
+        ),
+        Condition("pairs max_seq_length", "include_tokenizer"),
+    ),
+    "measure_similarity": (
+        Condition("text_b", "text_a", refused=True),
+        Condition("random_seed", "bootstrap_samples"),
+    ),
+    "run_grid_search": (),
+    "benchmark_models": (
+        Condition("batch_size seq_length repetitions precision use_tpu", "measure", refused=True),
+        *_DEVICES,
+    ),
+    "estimate_tpu": (
+        Condition("training_seq_length max_predictions_per_seq", "training_batch_size"),
+    ),
+    "compare_strategies": (
+        Condition("lm_file", "teacher_config !student_checkpoint", refused=True),
+        Condition(
+            "lm_sentence_split lm_dupe_factor lm_max_seq_length lm_batch_size",
+            "lm_file",
+            refused=True,
+        ),
+        Condition("lm_student_steps lm_learning_rate", "!student_checkpoint", refused=True),
+        Condition("lm_teacher_steps lm_teacher_learning_rate", "teacher_config", refused=True),
+        *_COMPARISON,
+    ),
+    "compare_transfer_sizes": _COMPARISON,
+}
+
+
+def without_effect(values: flags.FlagValues, script: str) -> Iterator[tuple[Condition, str]]:
+    """The flags of a script, given or not, that say nothing in a run with these values.
+
+    Args:
+      values: Of all flags.
+      script: Its name, a key of `CONDITIONS`; others have no conditions.
+
+    Yields:
+      (What the flag needs, its name).
+    """
+    for condition in CONDITIONS.get(script, ()):
+        if not condition.holds(values):
+            for name in condition.names.split():
+                yield condition, name
+
+
+def check_flags(values: flags.FlagValues, script: str) -> None:
+    """Says before a run which of the given flags have no effect in it.
+
+    Args:
+      values: Of all flags, as the command line has set them.
+      script: Name of the script.
+
+    Raises:
+      UserError: The run would not be the one that was asked for.
+    """
+    silent: dict[str, list[str]] = {}
+    refused: dict[Condition, list[str]] = {}
+    for condition, name in without_effect(values, script):
+        if not _was_asked(values[name]):
+            continue
+        if condition.refused:
+            refused.setdefault(condition, []).append(values[name].serialize())
+        else:
+            silent.setdefault(name, []).append(condition.reason())
+    for condition, given in refused.items():
+        raise UserError(
+            f"{_have_no_effect(given)} {condition.reason()}; {condition.way_out(len(given) == 1)}."
+        )
+    if silent:
+        named = [f"--{name} ({reasons[0]})" for name, reasons in silent.items()]
+        logging.warning("Without effect here: %s.", ", ".join(named))
+    if script == "run_pretraining" and values.do_train:
+        _check_warmup(values)
+
+
+def refuse_flags(values: flags.FlagValues, names: Sequence[str], reason: str) -> None:
+    """Raises a UserError if one of the flags was given; for what only the input files say."""
+    if given := [values[name].serialize() for name in names if _was_asked(values[name])]:
+        raise UserError(
+            f"{_have_no_effect(given)}: {reason}; leave {'it' if len(given) == 1 else 'them'} out."
+        )
+
+
+def _have_no_effect(given: Sequence[str]) -> str:
+    return f"{' and '.join(given)} {'has' if len(given) == 1 else 'have'} no effect"
+
+
+def _was_asked(flag: flags.Flag) -> bool:
+    return bool(flag.present) and flag.value != flag.default
+
+
+def _check_warmup(values: flags.FlagValues) -> None:
+    """Warm-up that outlasts the run: a UserError if it was asked for, a line if it was not."""
+    steps, warmup = values.num_train_steps, values.num_warmup_steps
+    if warmup < steps:
+        return
+    is_given = values["num_warmup_steps"].present
+    message = (
+        f"--num_warmup_steps={warmup}{'' if is_given else ' (the default)'} but "
+        f"--num_train_steps={steps}: the learning rate only rises, to {100 * steps / warmup:.3g} % "
+        f"of --learning_rate at the end; pass fewer, such as --num_warmup_steps={steps // 10}"
+    )
+    if is_given and warmup > steps:
+        raise UserError(f"{message}.")
+    logging.warning("WARNING: %s.", message)
