@@ -153,6 +153,11 @@ def main(_: Sequence[str]) -> None:
     task = None
     if FLAGS.task_name:
         task = get_task(**flag_values(FLAGS, TASK_FLAGS))
+        if not task.train:
+            raise UserError(
+                f"--task_name={FLAGS.task_name}: the task has no training set to label; pass its "
+                "texts with --input_file alone."
+            )
         check_labels(sources.labels, task.labels, f"--init_checkpoint={FLAGS.init_checkpoint}")
     sources.check_head(f"--init_checkpoint={FLAGS.init_checkpoint}")
     labels: Sequence[str] | None = sources.labels

@@ -116,5 +116,5 @@ def find_file(data_dir: str, names: Sequence[str], task_name: str) -> str:
     alternatives = [first + compression for compression in COMPRESSIONS[1:]] + others
     raise MissingFileError(
         f"{os.path.join(data_dir, first)} (or {', '.join(alternatives)}) is missing; task "
-        f"{task_name} needs it, set --data_dir to the folder that holds it."
+        f"{task_name} needs it, give the folder that holds it."
     )

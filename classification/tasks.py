@@ -314,7 +314,7 @@ def _known_task(task_name: str) -> Task:
         if _spelling(task_name) == _spelling(task.name):
             return task
     known = ", ".join([*(task.name for task in TASKS), *OWN_TABLES])
-    raise UserError(f"--task_name={task_name} is unknown; expected one of {known}.")
+    raise UserError(f"task {task_name} is unknown; expected one of {known}.")
 
 
 def _spelling(name: str) -> str:

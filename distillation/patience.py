@@ -102,7 +102,7 @@ def make_patience(
         raise UserError(
             f"--patience_weight needs the teacher's layers {_listed(wanted)}, the soft labels hold "
             f"{_listed(stored) or 'none'}, so {_listed(missing)} is missing; create them with "
-            f"--hidden_state_layers={_listed(wanted)}."
+            f"create_soft_labels.py --hidden_state_layers={_listed(wanted)}."
         )
     if teacher["hidden_size"] != student.hidden_size:
         raise UserError(

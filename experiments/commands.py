@@ -59,7 +59,6 @@ def define_task_training_flags() -> None:
         3e-4,
         "Peak learning rate of students that are distilled, KD and PD.",
     )
-    flags.DEFINE_float("distill_epochs", 3.0, "Passes of KD and PD students over the soft labels.")
 
 
 def define_run_flags() -> None:

@@ -63,14 +63,13 @@ def select_weights(
         depth.
     """
     check_heads(reader, config)
-    width = reader.shapes.get(_WIDTH_VARIABLE, (0, config.hidden_size))[1]
+    width = _width(reader, config)
     if width != config.hidden_size:
         raise UserError(
             f"{reader.source} has hidden_size {width}, the student {config.hidden_size}; start from "
             "a model of the student's width."
         )
-    numbers = [int(match[0]) for name in reader.shapes if (match := _LAYER.search(name))]
-    depth, wanted = max(numbers, default=-1) + 1, config.num_hidden_layers
+    depth, wanted = _depth(reader), config.num_hidden_layers
     if strategy == EMBEDDINGS_ONLY and not layers:
         logging.info("The student takes the embeddings of %s.", reader.source)
         names = {name: name for name in reader.shapes if name.startswith("bert/embeddings/")}
@@ -121,7 +120,7 @@ def select_head(
     Raises:
       UserError: The classifier is to be kept, and there is none or one for other labels.
     """
-    if POOLER not in reader.shapes and _has_layers(reader):
+    if POOLER not in reader.shapes and _depth(reader):
         logging.warning(
             "%s has no pooler, the layer between [CLS] and a classifier; it starts from random "
             "weights.",
@@ -172,8 +171,32 @@ def _task(labels: Sequence[str]) -> str:
     return f"the labels {', '.join(labels)}" if labels else "a regression (a score, no labels)"
 
 
-def _has_layers(reader: WeightReader) -> bool:
-    return any(_LAYER.search(name) for name in reader.shapes)
+def check_whole(reader: WeightReader, config: BertConfig) -> None:
+    """Compares stored weights with the configuration of a model that takes all of them.
+
+    Raises:
+      UserError: They have another width or depth, or other numbers of attention heads.
+    """
+    check_heads(reader, config)
+    for name, stored, wanted in (
+        ("hidden_size", _width(reader, config), config.hidden_size),
+        ("num_hidden_layers", _depth(reader) or config.num_hidden_layers, config.num_hidden_layers),
+    ):
+        if stored != wanted:
+            raise UserError(
+                f"{reader.source} has {name} {stored}, the configuration says {wanted}; give the "
+                "model its own configuration."
+            )
+
+
+def _width(reader: WeightReader, config: BertConfig) -> int:
+    return reader.shapes.get(_WIDTH_VARIABLE, (0, config.hidden_size))[1]
+
+
+def _depth(reader: WeightReader) -> int:
+    """Number of layers, 0 of another kind of model."""
+    numbers = [int(match[0]) for name in reader.shapes if (match := _LAYER.search(name))]
+    return max(numbers, default=-1) + 1
 
 
 def check_heads(reader: WeightReader, config: BertConfig) -> None:

@@ -377,7 +377,7 @@ def resolve_text_model(
 
 def _absent(name: str, init_checkpoint: str | None) -> str:
     if init_checkpoint:
-        return f"there is no {name} beside the weights of --init_checkpoint={init_checkpoint}"
+        return f"there is no {name} beside the weights of {init_checkpoint}"
     return "there is no --init_checkpoint to take it from"
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import pathlib
 import sys
 
+import absl.app  # noqa: F401, it defines flags that are not a script's
 from absl import flags
 
 from common.outputs import release_locks

@@ -66,7 +66,7 @@ def best_evaluation(output_dir: str) -> dict[str, Any]:
     evaluations = [r for r in read_metrics(output_dir) if r["kind"] == "eval" and "score" in r]
     if not evaluations:
         raise UserError(
-            f"{os.path.join(output_dir, METRICS_FILE)} has no evaluation; run with --do_eval, in "
-            "another --output_dir."
+            f"{os.path.join(output_dir, METRICS_FILE)} has no evaluation; have the run "
+            "evaluated, in another --output_dir."
         )
     return max(evaluations, key=lambda record: record["score"])

@@ -31,7 +31,7 @@ from modeling.checkpoints import (
 )
 from modeling.config import BertConfig
 from modeling.forms import find_weights, open_weights, weights_exist
-from modeling.initialization import FULL, RANDOM, select_weights
+from modeling.initialization import RANDOM, check_whole, select_weights
 from modeling.model_folder import ModelSources, read_model_folder, write_model_folder
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.identity import BEST_FOLDER, Content, Identity, Part
@@ -328,8 +328,8 @@ def load_trained_weights(
     """
     stored = find_weights(path)
     reader = open_weights(stored)
-    selected = select_weights(reader, model.encoder.config, FULL, None)
-    report = load_weights(model.trainable_variables, selected)
+    check_whole(reader, model.encoder.config)
+    report = load_weights(model.trainable_variables, reader)
     report.log()
     if report.new:
         raise UserError(

@@ -171,9 +171,8 @@ class RunState:
         if steps > num_train_steps:
             raise UserError(
                 f"--output_dir={self._output_dir} holds a run of num_train_steps={steps}, this "
-                f"command has num_train_steps={num_train_steps} (--num_train_steps, or "
-                "--num_train_epochs over the training examples); a run can be made longer, not "
-                "shorter, so use another folder."
+                f"command has num_train_steps={num_train_steps} in all; a run can be made longer, "
+                "not shorter, so use another folder."
             )
         if 0 < steps < num_train_steps:
             logging.warning(

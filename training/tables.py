@@ -261,6 +261,7 @@ def _transfer_rows(
             if len(cells) > 2:
                 raise UserError(
                     f"{path}, line {line}: found {len(cells)} columns, expected one (a text) or "
-                    f"two (a pair); if the table has a header, pass --text_a and --text_b."
+                    "two (a pair); of a table with a header, create_transfer_set.py reads the "
+                    "columns --text_a and --text_b."
                 )
             yield line, cells[0], cells[1] if len(cells) == 2 else None

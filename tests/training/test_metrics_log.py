@@ -29,5 +29,7 @@ def test_no_evaluation(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match=r"Cannot read .*metrics\.jsonl"):
         best_evaluation(str(tmp_path))
     write(tmp_path, {"step": 9, "kind": "train", "loss": 1.0})
-    with pytest.raises(UserError, match=r"metrics\.jsonl has no evaluation; run with --do_eval"):
+    with pytest.raises(
+        UserError, match=r"metrics\.jsonl has no evaluation; have the run evaluated"
+    ):
         best_evaluation(str(tmp_path))

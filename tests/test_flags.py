@@ -1,0 +1,317 @@
+"""All flags of all scripts: each has an effect or is said to have none, and none is named in vain."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from absl import flags
+from call_graph import Node, reached, texts
+from scripts import ROOT, load_script, run_script, script_flags
+
+import training.flags
+from training.flag_checks import CONDITIONS, check_flags, without_effect
+from training.flags import TASK_FLAGS
+
+SCRIPTS = sorted(CONDITIONS)
+LENGTH = 16
+
+
+def module_of(script: str) -> str:
+    return script if (ROOT / f"{script}.py").exists() else f"experiments.{script}"
+
+
+def test_all_scripts_are_walked() -> None:
+    comparisons = {path.stem for path in (ROOT / "experiments").glob("compare_*.py")}
+    assert {path.stem for path in ROOT.glob("*.py")} | comparisons == set(SCRIPTS)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The flags that are read from here on, not counting those that are only put on record.
+
+    Those are `flag_values` of other flags than a task's, which `get_task` hears.
+    """
+    names: set[str] = set()
+    by_attribute, by_name = flags.FlagValues.__getattr__, flags.FlagValues.__getitem__
+    flag_values = training.flags.flag_values
+
+    def getattr_(values: flags.FlagValues, name: str) -> Any:
+        names.add(name)
+        return by_attribute(values, name)
+
+    def getitem(values: flags.FlagValues, name: str) -> flags.Flag:
+        names.add(name)
+        return by_name(values, name)
+
+    def recorded(values: flags.FlagValues, wanted: Sequence[str]) -> dict[str, Any]:
+        before = set(names)
+        found = flag_values(values, wanted)
+        if wanted is not TASK_FLAGS:
+            names.intersection_update(before)
+        return found
+
+    monkeypatch.setattr(flags.FlagValues, "__getattr__", getattr_)
+    monkeypatch.setattr(flags.FlagValues, "__getitem__", getitem)
+    monkeypatch.setattr(training.flags, "flag_values", recorded)
+    return names
+
+
+class Done(Exception):
+    """Ends a script where others would begin their work."""
+
+
+def done(*_: Any, **__: Any) -> None:
+    raise Done
+
+
+@pytest.fixture(scope="module")
+def files(
+    tmp_path_factory: pytest.TempPathFactory,
+    task_dir: str,
+    vocab_file: str,
+    write_config: Callable[..., str],
+    transfer_file: str,
+    corpus_file: str,
+    records_file: str,
+    pretraining_flags: dict[str, Any],
+) -> dict[str, Any]:
+    """Names in braces in `MODES` -> files; with models and soft labels."""
+    folder = tmp_path_factory.mktemp("files")
+    config = write_config(num_hidden_layers=1)
+    found = {
+        "task": task_dir,
+        "vocab": vocab_file,
+        "config": config,
+        "texts": transfer_file,
+        "corpus": corpus_file,
+        "records": records_file,
+        "lm": folder / "lm",
+        "teacher": folder / "teacher",
+        "labels": folder / "labels",
+    }
+    short = {"num_train_steps": 2, "num_warmup_steps": 1, "do_eval": False}
+    run_script("run_pretraining", **{**pretraining_flags, **short}, output_dir=found["lm"])
+    run_script("run_classifier", **arguments(FINE_TUNING, found), output_dir=found["teacher"])
+    run_script("create_soft_labels", **arguments(SOFT_LABELS, found), output_dir=found["labels"])
+    return found
+
+
+def arguments(text: str, files: dict[str, Any]) -> dict[str, str]:
+    """`--name=value ...` as keyword arguments."""
+    pairs = (word.removeprefix("--").partition("=") for word in shlex.split(text.format(**files)))
+    return {name: value if equals else "True" for name, equals, value in pairs}
+
+
+_SST2 = "--task_name=SST-2 --data_dir={task}"
+_OWN = "--task_name=tsv --text_a=sentence --label=label --data_dir={task}"
+_NEW = f"--bert_config_file={{config}} --vocab_file={{vocab}} --max_seq_length={LENGTH}"
+_SHORT = "--do_train --num_train_epochs=0.5"
+_DISTIL = f"--input_file={{labels}}/*.tfrecord {_NEW}"
+_LM = "--input_file={records} --max_seq_length=24 --max_predictions_per_seq=4"
+_LM_NEW = f"{_LM} --bert_config_file={{config}} --do_train --num_train_steps=2 --num_warmup_steps=1"
+_STRATEGIES = "--data_dir={task} --vocab_file=v --transfer_file=t --output_dir=o"
+FINE_TUNING = f"{_SST2} {_NEW} {_SHORT}"
+SOFT_LABELS = f"--init_checkpoint={{teacher}} --input_file={{texts}} --max_seq_length={LENGTH}"
+
+# Every mode in which a script reads other flags. `--output_dir` is added where it is missing.
+MODES = {
+    "create_pretraining_data": [
+        "--input_file={corpus} --vocab_file={vocab} --max_seq_length=24 --max_predictions_per_seq=4",
+        "--input_file={texts} --vocab_file={vocab} --input_format=transfer_set",
+    ],
+    "run_pretraining": [
+        f"{_LM_NEW}",
+        f"{_LM_NEW} --do_eval",
+        f"{_LM_NEW} --teacher={{lm}}",
+        f"{_LM} --do_eval --init_checkpoint={{lm}}",
+    ],
+    "run_classifier": [
+        FINE_TUNING,
+        f"{_OWN} {_NEW} {_SHORT} --do_eval",
+        f"{_SST2} --do_eval --init_checkpoint={{teacher}} --max_seq_length={LENGTH}",
+        f"{_SST2} --do_predict --init_checkpoint={{teacher}} --max_seq_length={LENGTH}",
+    ],
+    "create_transfer_set": [
+        "--input_file={texts}",
+        "--input_task=sst-2:{task} --exclude_task=sst-2:{task} --drop_leaks",
+    ],
+    "create_soft_labels": [
+        SOFT_LABELS,
+        f"{SOFT_LABELS} {_SST2}",
+        f"{SOFT_LABELS} {_OWN}",
+    ],
+    "run_distill": [
+        f"{_DISTIL} {_SHORT}",
+        f"{_DISTIL} {_SHORT} --patience_weight=0 --do_eval {_SST2}",
+        f"{_DISTIL} --init_checkpoint={{teacher}} --do_eval --eval_file={{labels}}/*.tfrecord",
+        f"{_DISTIL} --init_checkpoint={{teacher}} --do_predict {_OWN}",
+    ],
+    "convert_checkpoint": [
+        "--input_path={teacher}",
+        "--input_path={teacher} --output_format=hf --verify=False",
+        "--input_path={teacher} --output_format=model_garden --verify=False",
+        "--input_path={teacher} --output_format=saved_model --max_seq_length=40 --verify=False",
+        "--input_path={teacher} --output_format=saved_model --include_tokenizer=False --verify=False",
+    ],
+    "measure_similarity": [
+        "--corpus_a={texts} --corpus_b={corpus} --num_words=5",
+        "--corpus_a={texts} --corpus_b={corpus} --num_words=5 --bootstrap_samples=0",
+    ],
+    "run_grid_search": ["--script=run_distill.py"],
+    "benchmark_models": ["--models=tiny", "--models=tiny --measure=False"],
+    "estimate_tpu": ["--models=tiny", "--models=tiny --training_batch_size=0"],
+    "compare_strategies": [
+        f"{_STRATEGIES} --task_name=SST-2 --lm_file=a --teacher_config=mini",
+        f"{_STRATEGIES} --task_name=tsv --text_a=sentence --label=label --student_checkpoint=a "
+        "--teacher_checkpoint=b",
+    ],
+    "compare_transfer_sizes": [
+        f"{_STRATEGIES} --task_name=SST-2 --sizes=1 --student_checkpoint=a --teacher_checkpoint=b",
+    ],
+}
+# Where scripts are ended that would only start others, or that measure.
+ENDS = {
+    "run_grid_search": ["training.grid_search.search"],
+    "benchmark_models": ["benchmarks.model_table.write_table"],
+    "estimate_tpu": ["benchmarks.tpu_table.estimate"],
+    "compare_strategies": ["experiments.results.collect_results"],
+    "compare_transfer_sizes": ["experiments.results.collect_results"],
+}
+
+
+@pytest.mark.parametrize(
+    ("script", "mode"), [(script, mode) for script in SCRIPTS for mode in MODES[script]]
+)
+def test_a_flag_is_read_or_said_to_have_no_effect(
+    script: str,
+    mode: str,
+    files: dict[str, Any],
+    reads: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+) -> None:
+    path = module_of(script).replace(".", "/")
+    given = arguments(mode, files)
+    defined = set(load_script(path)) & script_flags()
+    output = "output_dir" if "output_dir" in defined else "output_file"
+    given.setdefault(output, str(tmp_path / "out.txt"))
+    for end in ENDS.get(script, []):
+        monkeypatch.setattr(end, done)
+    monkeypatch.setattr("common.stages.run_stages", lambda *_: {})
+    monkeypatch.setattr("benchmarks.model_table.measure_speedups", lambda *_: {})
+    monkeypatch.setattr("benchmarks.tpu_compiler.check_installed", lambda: None)
+    values = load_script(path, **given)
+    check_flags(values, script)
+    said = {name for _, name in without_effect(values, script)}
+    reads.clear()
+    with contextlib.suppress(Done):
+        sys.modules[path].main([path])
+    was_read = set(reads)
+    assert defined - was_read - said == set(), "neither read nor in training.flag_checks.CONDITIONS"
+    if "--do_predict" in mode:  # This test can fail.
+        assert "learning_rate" in said - was_read
+
+
+# What the walk over the sources cannot see: text that a script does not come to, and why.
+NOT_REACHED = {
+    "classification.tasks": {
+        "create_transfer_set": "which reads known tasks from files, and no labels"
+    },
+    "classification.tfds_source": {"create_transfer_set": "as above"},
+    "distillation.text_sources": {"measure_similarity": "lines are its texts"},
+    "training.tables.read_transfer_texts": {"create_pretraining_data": "which names no columns"},
+    "training.run.run_training": {"run_pretraining": "whose --num_train_steps is at least 1"},
+    "training.flag_checks._check_warmup": {
+        script: "asked of run_pretraining alone"
+        for script in SCRIPTS
+        if script != "run_pretraining"
+    },
+    "modeling.model_folder._absent": {"convert_checkpoint": "which has an --input_path"},
+    "training.grid_search.split_arguments": {"run_grid_search": "flags after the --"},
+}
+# Flags of absl and of Apache Beam, and the name that stands for any.
+NOT_OURS = {"name", "helpfull", "project", "region", "temp_location"}
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9_]*)")
+
+
+def named_flags(text: str, own: set[str]) -> set[str]:
+    """Flags that a text names and a script lacks, unless the text names a script that has them."""
+    named = set(_FLAG.findall(text)) - NOT_OURS
+    known = set(own)
+    for script in re.findall(r"(\w+)\.py", text):
+        if (ROOT / f"{script}.py").exists():
+            load_script(script)
+            known |= script_flags()
+    return {name for name in named if name not in known and name.removeprefix("no") not in known}
+
+
+def is_excused(node: Node, script: str) -> bool:
+    places = (node.module, f"{node.module}.{node.name}")
+    return any(script in NOT_REACHED.get(place, {}) for place in places)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_message_names_a_flag_that_the_script_lacks(script: str) -> None:
+    path = module_of(script).replace(".", "/")
+    load_script(path)
+    own = script_flags()
+    in_vain = {
+        (node.module, node.name, text): missing
+        for node in reached(module_of(script))
+        for text in texts(node)
+        # One without a space is an argument of a command, not a message.
+        if " " in text and not is_excused(node, script) and (missing := named_flags(text, own))
+    }
+    assert in_vain == {}
+
+
+def test_excuses_are_needed() -> None:
+    """Each leaves something out that the walk finds."""
+    for place, scripts in NOT_REACHED.items():
+        for script in scripts:
+            load_script(module_of(script).replace(".", "/"))
+            own = script_flags()
+            found = [
+                named_flags(text, own)
+                for node in reached(module_of(script))
+                if place in (node.module, f"{node.module}.{node.name}")
+                for text in texts(node)
+                if " " in text
+            ]
+            assert any(found), (place, script)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_and_examples_name_flags_of_their_script(script: str) -> None:
+    values = load_script(module_of(script).replace(".", "/"))
+    own = script_flags()
+    for name, text in [(name, values[name].help) for name in own]:
+        assert not named_flags(text, own), name
+    for command, arguments_ in commands(ROOT / f"{module_of(script).replace('.', '/')}.py"):
+        load_script(command)
+        assert not named_flags(arguments_, script_flags()), arguments_
+
+
+def commands(path: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """The calls of scripts in a docstring: script, arguments (those behind a -- left out)."""
+    docstring = path.read_text().split('"""')[1].replace("\\\\\n", " ").replace("\\\n", " ")
+    for line in docstring.splitlines():
+        if match := re.match(r"\s+python (?:-m experiments\.)?(\w+)(?:\.py)? (.*)", line):
+            yield match[1], match[2].partition(" -- ")[0]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_task_has_one_maker(script: str) -> None:
+    """Every script with a task gives all task flags to `get_task`."""
+    source = (ROOT / f"{module_of(script).replace('.', '/')}.py").read_text()
+    load_script(module_of(script).replace(".", "/"))
+    if set(TASK_FLAGS) <= script_flags():
+        calls = re.findall(r"get_task\((.*)\)", source)
+        assert calls and set(calls) == {"**flag_values(FLAGS, TASK_FLAGS)"}
