@@ -69,7 +69,7 @@ _TRAINING = (
     Condition(
         "train_batch_size learning_rate gradient_accumulation_steps random_seed log_steps "
         "save_checkpoints_steps keep_checkpoint_max evaluate_steps init_strategy init_layers "
-        "iterations_per_loop",
+        "iterations_per_loop start_over",
         "do_train",
     ),
     Condition("iterations_per_loop", "use_tpu"),
