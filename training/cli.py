@@ -40,8 +40,8 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
         # Terminated politely, a script still removes its temporary files and ends its children.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
         try:
-            settle_paths(flags.FLAGS)
             check_flags(flags.FLAGS, pathlib.PurePath(argv[0]).stem)
+            settle_paths(flags.FLAGS)
             main([argv[0], *map(_settled_argument, argv[1:])])
         except UserError as error:
             print(f"ERROR: {error}", file=sys.stderr)
