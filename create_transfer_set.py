@@ -136,10 +136,6 @@ NUM_LOGGED_LEAKS = 10
 def main(_: Sequence[str]) -> None:
     if not (FLAGS.input_file or FLAGS.input_task):
         raise UserError("no source of texts: pass --input_file or --input_task.")
-    if FLAGS.drop_leaks and FLAGS.allow_leaks:
-        raise UserError(
-            "--drop_leaks leaves leaking texts out, --allow_leaks keeps them: pass one."
-        )
 
     import dataclasses
     import logging

@@ -135,7 +135,9 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         Condition("text_a text_b", "input_file exclude_file", refused=True),
         Condition("text_b", "text_a", refused=True),
         Condition("split", "input_file", refused=True),
-        Condition("drop_leaks allow_leaks", "exclude_file exclude_task", refused=True),
+        Condition("allow_leaks", "!drop_leaks", refused=True),
+        Condition("drop_leaks", "exclude_file exclude_task", refused=True),
+        Condition("allow_leaks", "exclude_file exclude_task"),
         *_BEAM,
     ),
     "create_soft_labels": (
