@@ -52,6 +52,11 @@ All flags of all scripts, in the groups and words of `--help`. Those that google
 keep its names, meanings and defaults. A flag is written `--name=value`; one shown as `--[no]name` is
 switched on by `--name` and off by `--noname`. absl's own flags, such as `--flagfile`, are shown by
 `--helpfull`.
+
+A flag without effect is refused before the run where the run would not be the one asked for
+(`--evaluate_steps` without `--do_eval`, `--init_layers` without `--init_checkpoint`, `--labels` for
+GLUE's tasks, `--num_warmup_steps` above `--num_train_steps`), and else named in one line (flags of
+training beside `--do_predict` alone). What each flag needs is listed in `training/flag_checks.py`.
 """
 
 

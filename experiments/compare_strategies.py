@@ -49,9 +49,7 @@ flags.DEFINE_bool(
     True,
     "Distil on the texts of the training set as well, their labels discarded.",
 )
-flags.DEFINE_float(
-    "distill_epochs", 3.0, "Passes of KD and PD students over the soft labels."
-)
+flags.DEFINE_float("distill_epochs", 3.0, "Passes of KD and PD students over the soft labels.")
 flags.DEFINE_float(
     "final_learning_rate", 5e-5, "Peak learning rate of fine-tuning after distillation, PD-F."
 )

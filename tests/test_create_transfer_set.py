@@ -220,7 +220,10 @@ def test_transfer_set_is_pretraining_text(folder: pathlib.Path, vocab_file: str)
         ({"exclude_task": "rte:SST-2"}, r"dev\.tsv|column"),
         ({"exclude_file": "missing.txt"}, "--exclude_file: no file matches"),
         ({"exclude_file": "empty.txt"}, r"empty\.txt holds no text"),
-        ({"drop_leaks": True, "allow_leaks": True}, "--allow_leaks has no effect with --drop_leaks; pass one"),
+        (
+            {"drop_leaks": True, "allow_leaks": True},
+            "--allow_leaks has no effect with --drop_leaks; pass one",
+        ),
         ({"output_file": "a.txt"}, r'a\.txt" is .*an input file as well'),
         ({"output_file": "sub.txt"}, r'sub\.txt" is a folder'),
         ({"output_file": "out.json"}, "must end in .txt or .tsv"),

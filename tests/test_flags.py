@@ -257,11 +257,7 @@ def is_excused(node: Node, script: str) -> bool:
     return any(script in NOT_REACHED.get(place, {}) for place in places)
 
 
-# Soon with --do_lower_case, which messages about cased vocabularies name already.
-UNFINISHED = pytest.param("run_pretraining", marks=pytest.mark.xfail(strict=False))
-
-
-@pytest.mark.parametrize("script", [UNFINISHED, *(s for s in SCRIPTS if s != "run_pretraining")])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_no_message_names_a_flag_that_the_script_lacks(script: str) -> None:
     path = module_of(script).replace(".", "/")
     load_script(path)

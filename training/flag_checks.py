@@ -80,7 +80,8 @@ _TRAINING = (
     *_DEVICES,
 )
 _FINE_TUNING = (
-    Condition("num_train_epochs warmup_proportion early_stopping_patience", "do_train"),
+    Condition("num_train_epochs warmup_proportion early_stopping_patience init_head", "do_train"),
+    Condition("init_head", "init_checkpoint", refused=True),
     Condition("early_stopping_patience", "do_eval !do_train", refused=True),
     Condition("early_stopping_patience", "evaluate_steps !do_train", refused=True),
     Condition("predict_batch_size", "do_predict"),
