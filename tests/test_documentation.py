@@ -110,7 +110,12 @@ def unknown_flags(text: str) -> list[str]:
     return unknown
 
 
-COMMAND_SOURCES = [*PAGES, *sorted(ROOT.glob("*.py")), *sorted((ROOT / "recipes").glob("*.sh"))]
+COMMAND_SOURCES = [
+    *PAGES,
+    *sorted(ROOT.glob("*.py")),
+    *sorted((ROOT / "recipes").glob("*.sh")),
+    *sorted((ROOT / "examples").iterdir()),
+]
 
 
 @pytest.mark.parametrize("source", COMMAND_SOURCES, ids=page_name)
