@@ -62,8 +62,8 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     "hard_label_weight",
     0.0,
-    "Weight of the cross entropy with true labels, between 0 and 1, where the records hold labels; "
-    "the soft labels have the rest. The paper uses 0.",
+    "Weight of the loss on true labels, between 0 and 1, where the records hold them; the loss on "
+    "soft labels has the rest. The paper uses 0.",
     lower_bound=0.0,
     upper_bound=1.0,
 )

@@ -38,8 +38,16 @@ def define_task_training_flags() -> None:
         "Architecture of the student: a size by name, number of layers and width (6/512), or a "
         "bert_config.json.",
     )
-    flags.DEFINE_string("student_checkpoint", None, "Pre-trained student, in any form.")
-    flags.DEFINE_string("teacher_checkpoint", None, "Pre-trained teacher, in any form.")
+    flags.DEFINE_string(
+        "student_checkpoint",
+        None,
+        "Pre-trained student: a model folder, or any other form that the scripts read.",
+    )
+    flags.DEFINE_string(
+        "teacher_checkpoint",
+        None,
+        "Pre-trained teacher: a model folder, or any other form that the scripts read.",
+    )
 
     group("Training on the task")
     flags.DEFINE_list("seeds", ["1", "2", "3"], "Random seeds; each student is trained with all.")

@@ -32,14 +32,14 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu_driver else "3")
 
     def guarded(argv: Sequence[str]) -> None:
-        if len(argv) > 1 and not takes_arguments:
-            raise app.UsageError(
-                f'unexpected argument "{argv[1]}"; every flag is written --name=value'
-            )
         configure_logging()
         # Terminated politely, a script still removes its temporary files and ends its children.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
         try:
+            if len(argv) > 1 and not takes_arguments:
+                raise UserError(
+                    f'unexpected argument "{argv[1]}"; every flag is written --name=value.'
+                )
             check_flags(flags.FLAGS, pathlib.PurePath(argv[0]).stem)
             settle_paths(flags.FLAGS)
             main([argv[0], *map(_settled_argument, argv[1:])])

@@ -81,8 +81,8 @@ def define_optimization_flags() -> None:
     flags.DEFINE_float(
         "learning_rate",
         5e-5,
-        "Peak learning rate of Adam with weight decay, reached at the end of the warm-up; from "
-        "there it falls to 0 in a straight line.",
+        "Peak learning rate of Adam with weight decay. After the warm-up it follows the straight "
+        "line that falls from this value at the first update to 0 at the last.",
         lower_bound=0.0,
     )
     flags.DEFINE_integer(
