@@ -1,4 +1,4 @@
-"""The commands of README.md for data of one's own, as they stand there, on tiny files."""
+"""The commands for data of one's own, as they stand in README and docs, on tiny files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from modeling.model_folder import write_model_folder
 SMALLER = {"num_train_steps": "2", "num_warmup_steps": "1", "dupe_factor": "1"}
 
 
-def readme_commands(heading: str) -> list[tuple[str, dict[str, str]]]:
-    """Script, without `.py`, and flags of each command in a section of the README."""
-    text = (ROOT / "README.md").read_text()
-    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+def commands_of(page: str, heading: str) -> list[tuple[str, dict[str, str]]]:
+    """Script, without `.py`, and flags of each command in a section of a page."""
+    section = (ROOT / page).read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     blocks = re.findall(r"^```bash\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     commands = []
     for line in "".join(blocks).replace("\\\n", " ").splitlines():
@@ -43,7 +42,7 @@ def relabelled(table: pathlib.Path, path: pathlib.Path) -> None:
     header, *rows = table.read_text().splitlines()
     text = header.split("\t").index("sentence")
     cells = [row.split("\t") for row in rows]
-    lines = [f"{row[text]}\t{'good' if row[-1] == '1' else 'bad'}\n" for row in cells]
+    lines = [f"{row[text]}\t{'positive' if row[-1] == '1' else 'negative'}\n" for row in cells]
     path.write_text("text\tlabel\n" + "".join(lines))
 
 
@@ -74,7 +73,7 @@ def test_your_own_data_in_six_commands(
     folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    commands = readme_commands("Your own data in six commands")
+    commands = commands_of("README.md", "Your own data in six commands")
     assert len(commands) == 6 + 2  # And two for a student that is pre-trained on text of one's own.
     for script, values in commands:
         smaller = {name: value for name, value in SMALLER.items() if name in values}
@@ -86,5 +85,15 @@ def test_your_own_data_in_six_commands(
     answers = predictions(folder / "answers")
     assert len(answers) == (folder / "my_task" / "test.tsv").read_text().count("\n") - 1
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
-    assert (folder / "answers" / "labels.txt").read_text() == "bad\ngood\n"
+    assert (folder / "answers" / "labels.txt").read_text() == "negative\npositive\n"
     assert (folder / "my_mini" / "bert_model.ckpt.index").exists()
+
+    # The same student on rows without labels, in a folder without a training set.
+    (folder / "student").rename(folder / "tiny_pdf")
+    texts = (folder / "my_task" / "test.tsv").read_text().splitlines()
+    (folder / "new_rows").mkdir()
+    lines = [line.partition("\t")[0] + "\n" for line in texts]
+    (folder / "new_rows" / "test.tsv").write_text("".join(lines))
+    ((script, values),) = commands_of("docs/deployment.md", "Predictions of a table")
+    run_script(script, **values)
+    np.testing.assert_array_equal(predictions(folder / "predictions"), answers)
