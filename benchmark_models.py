@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
-from training.flags import define_device_flags, device_options
+from training.flags import define_device_flags
 from training.help import group
+from training.options import DeviceOptions, from_flags
 
 FLAGS = flags.FLAGS
 
@@ -49,7 +50,7 @@ def main(_: Sequence[str]) -> None:
     configs = model_configs(FLAGS.models)
     times = {}
     if FLAGS.measure:
-        strategy = create_strategy(device_options(FLAGS))
+        strategy = create_strategy(from_flags(DeviceOptions, FLAGS))
         times = measure_speedups(
             configs,
             strategy,

@@ -105,22 +105,22 @@ def main(_: Sequence[str]) -> None:
     import logging
     import os
 
-    from common.files import new_folder
-    from common.outputs import Input, check_folder_apart, checkpoint_file
-    from modeling.conversion import (
+    from checkpoints.conversion import (
         label_order,
         read_training_state,
         read_weights,
         reorder_outputs,
     )
-    from modeling.forms import find_weights
+    from checkpoints.formats import find_weights
+    from checkpoints.hugging_face import write_huggingface
+    from checkpoints.model_folder import resolve_model, write_model_folder
+    from checkpoints.model_garden import write_model_garden
+    from checkpoints.verification import check_outputs, check_written
+    from common.files import new_folder
+    from common.outputs import Input, check_folder_apart, checkpoint_file
     from modeling.heads import CLASSIFIER_WEIGHTS
-    from modeling.huggingface import write_huggingface
-    from modeling.model_folder import resolve_model, write_model_folder
-    from modeling.model_garden import write_model_garden
-    from modeling.saved_model import write_classifier_saved_model, write_encoder_saved_model
     from modeling.tokenization import ORIGINAL_SETTINGS
-    from modeling.verification import check_outputs, check_written
+    from serving.saved_model import write_classifier_saved_model, write_encoder_saved_model
 
     # The model, checked as a whole.
     stored = find_weights(FLAGS.input_path, "input_path")

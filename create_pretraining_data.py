@@ -135,17 +135,17 @@ define_beam_flags()
 def main(argv: Sequence[str]) -> None:
     del argv
     # NumPy and all that needs it are imported here so that --help answers at once.
-    from modeling.tokenizer_files import open_tokenizer_of_file
-    from pretraining.corpus import TRANSFER_SET, build_token_store
-    from pretraining.records import InstanceOptions, write_records
-    from training.records import (
+    from checkpoints.tokenizer_files import open_tokenizer_of_file
+    from data.tables import is_transfer_name, read_transfer_texts
+    from data.tfrecords import (
         RecordWriter,
         check_replaceable,
         is_finished,
         is_record_name,
         write_sidecar,
     )
-    from training.tables import is_transfer_name, read_transfer_texts
+    from pretraining.corpus import TRANSFER_SET, build_token_store
+    from pretraining.record_writing import InstanceOptions, write_records
 
     beam = beam_options(FLAGS)
     options = InstanceOptions(
@@ -185,7 +185,7 @@ def main(argv: Sequence[str]) -> None:
         check_replaceable(path, info, FLAGS.start_over)
 
     if beam:
-        from pretraining import beam_pipeline
+        from pretraining import beam_records as beam_pipeline
 
         store, counts = beam_pipeline.write_records(
             input_files,

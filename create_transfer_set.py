@@ -38,7 +38,7 @@ from training.help import group
 
 if TYPE_CHECKING:
     from classification.task_files import TaskFile
-    from distillation.text_sources import Text, TextSource
+    from data.texts import Text, TextSource
     from distillation.transfer_set import LeakReport, ShuffledTexts
 
 FLAGS = flags.FLAGS
@@ -148,8 +148,8 @@ def main(_: Sequence[str]) -> None:
         sha256_file,
         write_json,
     )
+    from data.texts import check_columns, file_sources, is_source_name
     from distillation.leaks import LeakIndex
-    from distillation.text_sources import check_columns, file_sources, is_source_name
     from distillation.transfer_set import (
         TextShuffler,
         add_sources,
@@ -188,7 +188,7 @@ def main(_: Sequence[str]) -> None:
     with contextlib.ExitStack() as stack:
         texts: ShuffledTexts
         if beam:
-            from distillation.beam_pipeline import sorted_texts
+            from distillation.beam_transfer_set import sorted_texts
 
             texts, counts, leaks = stack.enter_context(
                 sorted_texts(sources, excluded, FLAGS.drop_leaks, FLAGS.random_seed, folder, beam)
@@ -244,7 +244,7 @@ def task_sources(
     import logging
 
     from classification.tasks import OWN_TABLES, get_task
-    from distillation.text_sources import TextSource
+    from data.texts import TextSource
 
     sources = []
     for name_and_folder in tasks:

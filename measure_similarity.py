@@ -92,14 +92,14 @@ def main(_: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from common.files import expand_globs, write_json
-    from distillation.corpus_similarity import Corpus, measure, read_blocks, text_size, word_counter
-    from distillation.text_sources import (
+    from common.processes import ordered_map
+    from data.texts import (
         check_columns,
         file_sources,
         first_text,
         is_source_name,
     )
-    from pretraining.parallel import ordered_map
+    from distillation.corpus_similarity import Corpus, measure, read_blocks, text_size, word_counter
     from training.flags import flag_values
 
     names = ("corpus_a", "corpus_b")

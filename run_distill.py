@@ -21,10 +21,6 @@ from absl import flags
 from common.errors import UserError
 from training import cli
 from training.flags import (
-    FINE_TUNING_FLAGS,
-    MODEL_SOURCE_FLAGS,
-    TASK_FLAGS,
-    claim_output_dir,
     define_device_flags,
     define_epoch_flags,
     define_head_flag,
@@ -33,12 +29,9 @@ from training.flags import (
     define_optimization_flags,
     define_task_flags,
     define_text_flags,
-    device_options,
-    flag_values,
-    initial_classifier_weights,
-    run_options,
 )
 from training.help import group
+from training.options import from_flags
 
 FLAGS = flags.FLAGS
 
@@ -112,11 +105,6 @@ define_epoch_flags()
 group("Devices")
 define_device_flags()
 
-# What decides the weights of a run, with its data and model.
-LOSS_FLAGS = ["temperature", "hard_label_weight", "patience_weight", "patience_layers"]
-# What the model folder records.
-RECORDED_FLAGS = ["input_file", *MODEL_SOURCE_FLAGS, *LOSS_FLAGS, *FINE_TUNING_FLAGS]
-
 
 def main(_: Sequence[str]) -> None:
     if not (FLAGS.do_train or FLAGS.do_eval or FLAGS.do_predict):
@@ -130,213 +118,9 @@ def main(_: Sequence[str]) -> None:
     if FLAGS.task_name and not FLAGS.data_dir:
         raise UserError(f"--task_name={FLAGS.task_name} needs --data_dir.")
 
-    import functools
-    import os
+    from distillation import student_training
 
-    from classification.evaluation import (
-        TaskSet,
-        TaskSets,
-        evaluate_task,
-        evaluation_part,
-        write_eval_results,
-        write_task_sets,
-        write_test_results,
-    )
-    from classification.tasks import get_task
-    from distillation.objective import DistillationObjective, RegressionDistillationObjective
-    from distillation.patience import make_patience
-    from distillation.soft_labels import check_pairs, feature_spec, read_manifest
-    from modeling.heads import ClassifierModel
-    from modeling.model_folder import check_labels, resolve_text_model
-    from training.classifier_records import num_outputs
-    from training.identity import Part, check_identity
-    from training.input import (
-        damage_named,
-        evaluation_batches,
-        open_records,
-        read_feature,
-        record_files,
-        value_limits,
-    )
-    from training.loop import Predictor
-    from training.reporting import write_results
-    from training.run import (
-        TRAIN_OR_LEAVE_OUT,
-        Evaluation,
-        load_trained_weights,
-        run_identity,
-        run_training,
-        trained_checkpoint,
-        write_trained_model,
-    )
-    from training.strategy import (
-        check_batch_size,
-        chief_first,
-        create_strategy,
-        is_chief,
-        lengths_may_vary,
-    )
-
-    strategy = create_strategy(device_options(FLAGS))
-    check_batch_size("eval_batch_size", FLAGS.eval_batch_size, strategy)
-    check_batch_size("predict_batch_size", FLAGS.predict_batch_size, strategy)
-    input_files = record_files(FLAGS.input_file, "input_file")
-
-    # The soft labels, the student and the task.
-    manifest = read_manifest(input_files)
-    labels = manifest["labels"]
-    if not labels and FLAGS.temperature != 1:
-        raise UserError(
-            f"--temperature={FLAGS.temperature}, but --input_file={FLAGS.input_file} has scores of a "
-            "regression, which are no distribution that a temperature could smooth; leave it out."
-        )
-    if FLAGS.hard_label_weight and not manifest["num_labelled"]:
-        raise UserError(
-            f"--hard_label_weight={FLAGS.hard_label_weight}, but --input_file={FLAGS.input_file} has "
-            "no true labels; give create_soft_labels.py the labelled task (--task_name) as well."
-        )
-    start = FLAGS.init_checkpoint
-    if not FLAGS.do_train:
-        start = trained_checkpoint(FLAGS.output_dir, FLAGS.init_checkpoint)
-    sources = resolve_text_model(
-        FLAGS.bert_config_file, FLAGS.vocab_file, start, FLAGS.do_lower_case, FLAGS.max_seq_length
-    )
-    if not FLAGS.do_train:
-        sources.check_labels(labels, f"the model {start}")
-    patience, states_shape = None, None
-    if FLAGS.patience_weight:
-        patience, states_shape = make_patience(
-            FLAGS.patience_weight, FLAGS.patience_layers, manifest, sources.config
-        )
-    spec = feature_spec(FLAGS.max_seq_length, labels, states_shape)
-    expected = {
-        "labels": labels,
-        "max_seq_length": FLAGS.max_seq_length,
-        "do_lower_case": sources.tokenizer.do_lower_case,
-        "tokenizer_settings": sources.tokenizer.settings.of_common_text(),
-        "vocab_sha256": sources.tokenizer.sha256,
-    }
-    limits = value_limits(sources.config, len(labels))
-    records = open_records(input_files, "input_file", spec, expected, limits)
-    eval_records = None
-    if FLAGS.eval_file and FLAGS.do_eval:
-        eval_files = record_files(FLAGS.eval_file, "eval_file")
-        held_out_set = read_manifest(eval_files)
-        check_labels(held_out_set["labels"], labels, f"--eval_file={FLAGS.eval_file}")
-        eval_records = open_records(eval_files, "eval_file", spec, expected, limits)
-    with strategy.scope():
-        student = ClassifierModel(
-            sources.config, num_outputs(labels), FLAGS.precision, FLAGS.random_seed
-        )
-    predictor = Predictor(student, strategy)
-    other_losses = FLAGS.hard_label_weight, patience
-    objective = (
-        DistillationObjective(student, FLAGS.temperature, *other_losses)
-        if labels
-        else RegressionDistillationObjective(student, *other_losses)
-    )
-
-    task = None
-    if FLAGS.task_name:
-        task = get_task(**flag_values(FLAGS, TASK_FLAGS))
-        soft_labels = f"--input_file={FLAGS.input_file}"
-        check_labels(labels, task.labels, soft_labels)
-        for file in (*task.dev * FLAGS.do_eval, *task.test * FLAGS.do_predict):
-            pairs = task.has_pairs(file, FLAGS.data_dir)
-            check_pairs(manifest.get("are_pairs"), pairs, soft_labels, f"task {task.name}")
-    weights = initial_classifier_weights(FLAGS, sources, labels) if FLAGS.do_train else None
-
-    # The run, which must be the one that the folder holds if it holds any.
-    claim_output_dir(FLAGS, strategy, FLAGS.do_train, input_files)
-    if FLAGS.do_train:
-        evaluation = None
-        if FLAGS.do_eval:
-            evaluation = evaluation_part(task, FLAGS.data_dir) if task else Part({}, {})
-            if eval_records:
-                held_out = {"held-out soft labels": eval_records.content("eval_file")}
-                evaluation = Part(evaluation.values, {**evaluation.contents, **held_out})
-        identity = run_identity(
-            sources,
-            student,
-            weights,
-            {"labels": labels, **flag_values(FLAGS, [*LOSS_FLAGS, *FINE_TUNING_FLAGS])},
-            {"soft labels": records.content("input_file")},
-            evaluation,
-        )
-        check_identity(FLAGS.output_dir, identity, strategy, FLAGS.start_over)
-
-    sets = TaskSets()
-    if task:
-        with chief_first(strategy) as chief:
-            sets = write_task_sets(
-                task,
-                FLAGS.data_dir,
-                FLAGS.output_dir,
-                sources.tokenizer,
-                FLAGS.max_seq_length,
-                dev=FLAGS.do_eval,
-                test=FLAGS.do_predict,
-                reuse=not chief,
-            )
-
-    def evaluate_student(dev_set: TaskSet | None) -> Evaluation:
-        """On a labelled set, and on held-out soft labels where there are any."""
-        metrics: dict[str, float] = {}
-        if eval_records:
-            batches = evaluation_batches(
-                eval_records, spec, FLAGS.eval_batch_size, lengths_may_vary(strategy)
-            )
-            with damage_named(eval_records):
-                metrics = objective.agreement(
-                    read_feature(eval_records, spec, "teacher_logits"),
-                    predictor(batches, eval_records.num_examples),
-                )
-        if task is None or dev_set is None:
-            return Evaluation(metrics, score=-metrics[objective.distance])
-        on_task = evaluate_task(predictor, task, dev_set, FLAGS.eval_batch_size)
-        return Evaluation({**on_task.metrics, **metrics}, on_task.score)
-
-    def write_model(folder: str, step: int) -> None:
-        info = {
-            "labels": labels,
-            "teacher_weights_sha256": manifest["teacher_weights_sha256"],
-        }
-        recorded = flag_values(FLAGS, RECORDED_FLAGS)
-        write_trained_model(folder, student, sources, step, recorded, identity, info)
-
-    first_dev_set = sets.dev[0] if sets.dev else None
-    final = None
-    if FLAGS.do_train:
-        num_steps = int(records.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
-        step, final = run_training(
-            objective,
-            strategy,
-            records,
-            spec,
-            run_options(
-                FLAGS,
-                num_steps,
-                int(num_steps * FLAGS.warmup_proportion),
-                FLAGS.early_stopping_patience,
-            ),
-            weights,
-            write_model,
-            functools.partial(evaluate_student, first_dev_set) if FLAGS.do_eval else None,
-        )
-    else:
-        step = load_trained_weights(student, start, TRAIN_OR_LEAVE_OUT)
-    # Training ends with an evaluation; it is not repeated.
-    if FLAGS.do_eval and final is None:
-        final = evaluate_student(first_dev_set)
-    evaluated = FLAGS.output_dir if FLAGS.do_train else start
-    if final and task is None and is_chief(strategy):
-        results = {"global_step": step, **final.metrics}
-        write_results(os.path.join(FLAGS.output_dir, "eval_results.txt"), results, evaluated)
-    if task is not None:
-        evaluations = [final, *map(evaluate_student, sets.dev[1:])] if final else []
-        if is_chief(strategy):
-            write_eval_results(sets.dev, evaluations, FLAGS.output_dir, step, evaluated)
-        write_test_results(predictor, task, sets.test, FLAGS.predict_batch_size, FLAGS.output_dir)
+    student_training.run(from_flags(student_training.DistillationOptions, FLAGS))
 
 
 if __name__ == "__main__":

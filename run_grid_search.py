@@ -61,8 +61,8 @@ def main(argv: Sequence[str]) -> None:
 
     from common.errors import UserError
     from common.files import is_remote
-    from training.grid_report import write_report
-    from training.grid_search import Grid, parse_values, search, split_arguments
+    from experiments.grid_report import write_report
+    from experiments.grid_search import Grid, parse_values, search, split_arguments
 
     if is_remote(FLAGS.output_dir):
         raise UserError(

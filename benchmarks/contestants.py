@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from training.records import remove_sidecar
+from data.tfrecords import remove_sidecar
 
 
 @dataclasses.dataclass

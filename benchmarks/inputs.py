@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from common.files import read_lines
+from data.classifier_records import encode_rows
+from data.record_sets import LENGTH_MULTIPLE, open_records, training_batches
 from modeling.tokenization import FullTokenizer
 from pretraining.objective import feature_spec
-from training.classifier_records import encode_rows
-from training.input import LENGTH_MULTIPLE, open_records, training_batches
 
 SEQ_LENGTH, NUM_PREDICTIONS = 128, 20
 

@@ -43,7 +43,7 @@ def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, 
     from modeling.heads import ClassifierModel, PretrainingModel
     from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
     from pretraining.objective import PretrainingObjective
-    from training.loop import Objective, TrainOptions, compiled_steps, steps_within_a_call
+    from training.loop import LoopOptions, Objective, compiled_steps, steps_within_a_call
     from training.strategy import distribute
 
     config = load_config(args.model.replace(",", "/"))
@@ -65,7 +65,7 @@ def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, 
             batches = length_quantiles(rows, args.batch_size, args.batches)
         optimizer = AdamWeightDecay(WarmupLinearDecay(1e-4, 1000, 10))
         optimizer.build(objective.model.trainable_variables)
-    steps = compiled_steps(objective, optimizer, strategy, TrainOptions(1000))
+    steps = compiled_steps(objective, optimizer, strategy, LoopOptions(1000))
     iterator = iter(distribute(batches.cache().repeat().prefetch(2), strategy))
     units = args.batch_size * (rows["input_ids"].shape[1] if args.loop == "pretraining" else 1)
 
@@ -91,11 +91,11 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     import numpy as np
     import tensorflow as tf
 
+    from data.classifier_records import encode_rows
+    from data.record_sets import array_batches
     from modeling.config import load_config
     from modeling.heads import ClassifierModel
     from modeling.tokenization import FullTokenizer
-    from training.classifier_records import encode_rows
-    from training.input import array_batches
     from training.loop import Predictor
 
     tokenizer = FullTokenizer(args.vocab_file)

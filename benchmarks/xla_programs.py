@@ -14,7 +14,7 @@ from modeling.heads import PretrainingModel
 from modeling.layers import Build
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from pretraining.objective import PretrainingObjective, feature_spec
-from training.loop import Batch, TrainOptions, replica_step
+from training.loop import Batch, LoopOptions, replica_step
 
 BatchSpec = Mapping[str, tf.TensorSpec]
 
@@ -51,7 +51,7 @@ def stablehlo(function: Callable[[Batch], Any], spec: BatchSpec) -> str:
 def batch_spec(
     features: Mapping[str, tf.io.FixedLenFeature], batch_size: int
 ) -> dict[str, tf.TensorSpec]:
-    """What batches of records with these features look like to a step (`training.input`)."""
+    """What batches of records with these features look like to a step (`data.record_sets`)."""
     return {
         name: tf.TensorSpec(
             [batch_size, *feature.shape],
@@ -76,6 +76,6 @@ def pretraining_program(
     model = PretrainingModel(config, precision)
     optimizer = AdamWeightDecay(WarmupLinearDecay(1e-4, 1_000_000, 10_000))
     optimizer.build(model.trainable_variables)
-    step = replica_step(PretrainingObjective(model), optimizer, TrainOptions(1_000_000))
+    step = replica_step(PretrainingObjective(model), optimizer, LoopOptions(1_000_000))
     spec = batch_spec(feature_spec(seq_length, num_predictions), batch_size)
     return stablehlo(step, spec)

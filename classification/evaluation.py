@@ -16,10 +16,11 @@ from classification.metrics import compute_metrics, primary_metric
 from classification.predictions import write_predictions
 from classification.task_files import TaskFile
 from classification.tasks import Task
+from common.content import Content
+from data.classifier_records import feature_spec, write_classifier_records
+from data.record_sets import FeatureSpec, RecordSet, evaluation_batches, open_records, read_feature
 from modeling.tokenization import FullTokenizer
-from training.classifier_records import feature_spec, write_classifier_records
-from training.identity import Content, Part
-from training.input import FeatureSpec, RecordSet, evaluation_batches, open_records, read_feature
+from training.identity import Part
 from training.loop import Predictor
 from training.reporting import write_results
 from training.run import Evaluation

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from common.errors import MissingFileError
 from common.files import COMPRESSIONS, exists
-from training.classifier_records import Example
-from training.tables import (
+from data.classifier_records import Example
+from data.tables import (
     Row,
     header_names,
     json_keys,

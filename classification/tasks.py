@@ -15,7 +15,7 @@ from typing import Any
 from classification.task_files import NO_LABEL, TableFile, TaskFile
 from classification.tfds_source import DATASETS, TfdsSplit
 from common.errors import UserError
-from training.classifier_records import Example, num_outputs
+from data.classifier_records import Example, num_outputs
 
 FILES, TFDS = "files", "tfds"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from classification.task_files import NO_LABEL
 from common.errors import UserError
-from training.classifier_records import Example
+from data.classifier_records import Example
 
 # Rows that tensorflow-datasets hands over at a time.
 _BATCH_ROWS = 1000

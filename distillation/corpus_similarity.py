@@ -25,8 +25,8 @@ import numpy as np
 from common.block_file import BlockFile
 from common.errors import UserError
 from common.files import COMPRESSIONS, file_size
+from data.texts import TextSource
 from distillation.normalization import words
-from distillation.text_sources import TextSource
 
 # Whose words are ranked. Both corpora weigh the same in the joint one, whatever their sizes.
 JOINT, OF_A, OF_B = "joint", "a", "b"
@@ -85,7 +85,7 @@ def text_size(paths: Sequence[str]) -> int:
 
 
 def word_counter() -> Callable[[TextBlock], BlockCounts]:
-    """What `pretraining.parallel.ordered_map` starts in every process."""
+    """What `common.processes.ordered_map` starts in every process."""
     return _count_words
 
 

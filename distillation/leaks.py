@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.texts import TextSource, first_text
 from distillation.normalization import normal_form, word_edges
-from distillation.text_sources import TextSource, first_text
 
 # Shorter sentences are phrases that anybody may write.
 MIN_WORDS = 6

@@ -28,10 +28,10 @@ import tensorflow as tf
 from common.errors import UserError
 from common.files import exists, list_folder, remove
 from common.json_objects import COUNT, COUNTS, TEXT, TEXTS, read_object, write_object
-from training import records
-from training.classifier_records import feature_spec as classifier_feature_spec
-from training.classifier_records import num_outputs
-from training.records import (
+from data import tfrecords as records
+from data.classifier_records import feature_spec as classifier_feature_spec
+from data.classifier_records import num_outputs
+from data.tfrecords import (
     RecordWriter,
     read_sidecar,
     serialize_examples,

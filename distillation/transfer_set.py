@@ -34,9 +34,9 @@ from common.files import (
     open_binary,
     remove,
 )
+from data.texts import TextSource, first_text
 from distillation.leaks import LeakIndex
 from distillation.normalization import normal_form
-from distillation.text_sources import TextSource, first_text
 
 # Texts are read in chunks of about this many characters.
 _CHUNK_CHARACTERS = 1 << 20

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from common.stages import Stage
+from experiments.stages import Stage
 from training.flags import define_start_over_flag, define_task_flags, task_arguments
 from training.help import group
 

@@ -30,7 +30,6 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 
 from common.errors import UserError
-from common.stages import Stage, run_stages
 from experiments.commands import (
     SOFT_LABELS,
     TaskCommands,
@@ -38,6 +37,7 @@ from experiments.commands import (
     define_task_training_flags,
     script,
 )
+from experiments.stages import Stage, run_stages
 from training import cli
 from training.help import group
 
@@ -195,9 +195,10 @@ def main(_: Sequence[str]) -> None:
     from classification.tasks import get_task
     from common.files import read_lines
     from experiments.results import collect_results, read_test_labels, write_report
-    from training.flags import TASK_FLAGS, flag_values
+    from training.flags import flag_values
+    from training.options import TASK_FLAGS, TaskOptions, from_flags
 
-    task = get_task(**flag_values(FLAGS, TASK_FLAGS))
+    task = get_task(**from_flags(TaskOptions, FLAGS).values(TASK_FLAGS))
     test_labels = read_test_labels(task, FLAGS.data_dir, FLAGS.label)
     plan = make_plan(FLAGS)
     seconds = run_stages(

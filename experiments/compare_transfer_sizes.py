@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from common.errors import MissingFileError, UserError
-from common.stages import Stage, run_stages
 from experiments.commands import (
     SOFT_LABELS,
     TaskCommands,
@@ -31,6 +30,7 @@ from experiments.commands import (
     define_task_training_flags,
     script,
 )
+from experiments.stages import Stage, run_stages
 from training import cli
 from training.help import group
 
@@ -148,9 +148,10 @@ def main(_: Sequence[str]) -> None:
     from common.files import atomic_output, write_json, write_text
     from common.machine import describe_machine
     from experiments.results import collect_results, rows_as_json
-    from training.flags import TASK_FLAGS, flag_values
+    from training.flags import flag_values
+    from training.options import TASK_FLAGS, TaskOptions, from_flags
 
-    task = get_task(**flag_values(FLAGS, TASK_FLAGS))
+    task = get_task(**from_flags(TaskOptions, FLAGS).values(TASK_FLAGS))
     stages, rows = make_plan(FLAGS, sizes)
     seconds = run_stages(
         stages, os.path.join(FLAGS.output_dir, "stages"), FLAGS.jobs, FLAGS.start_over

@@ -16,6 +16,8 @@ from typing import Any
 from common.errors import UserError
 from common.files import exists, read_json
 
+CONFIG_FILE = "bert_config.json"
+
 STUDENT_DEPTHS = (2, 4, 6, 8, 10, 12)
 STUDENT_WIDTHS = (128, 256, 512, 768)
 # The uncased English WordPiece vocabulary of the released models.

@@ -33,8 +33,8 @@ from common.files import (
     open_binary,
     read_line_blocks,
 )
+from common.processes import ordered_map
 from modeling.tokenization import FullTokenizer
-from pretraining.parallel import ordered_map
 from pretraining.sentences import split_sentences
 
 TEXT, TRANSFER_SET = "text", "transfer_set"

@@ -69,13 +69,11 @@ def main(job: dict[str, Any]) -> None:
     import tensorflow as tf
     from scripts import run_script
 
+    import training.options
     import training.strategy
-    from modeling import heads
     from training.cli import configure_logging
 
     configure_logging()
-    # Each replica draws its own, so nothing could be compared.
-    heads.CLASSIFIER_DROPOUT = 0.0
     if job["replicas"] > 1:
         (cpu,) = tf.config.list_physical_devices("CPU")
         parts = [tf.config.LogicalDeviceConfiguration()] * job["replicas"]
@@ -85,7 +83,7 @@ def main(job: dict[str, Any]) -> None:
     for name, values in job["scripts"]:
         run_script(name, **values)
         # The next script reads what the chief has written.
-        strategy = training.strategy.create_strategy(training.strategy.DeviceOptions())
+        strategy = training.strategy.create_strategy(training.options.DeviceOptions())
         training.strategy.chief_value(strategy, 0)
 
 

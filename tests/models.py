@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tf_keras
 
-from modeling.checkpoints import variable_values
+from checkpoints.weights import variable_values
 from modeling.config import BertConfig
 
 # No two sizes agree, and the heads are not 64 wide, so that a transposed matrix cannot hide.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modeling.checkpoints import CheckpointReader
+from checkpoints.weights import CheckpointReader
 
 NO_TRAINED_MODEL = r"output_dir=.* holds no trained model; train first \(--do_train\)"
 # Changes to flags that make a run from random weights, and what is said of them. The run's batch size

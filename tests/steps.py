@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from benchmarks.xla_programs import batch_spec, stablehlo
 from classification.objective import ClassificationObjective, RegressionObjective
+from data.classifier_records import feature_spec as classifier_spec
+from data.record_sets import FeatureSpec
 from distillation.objective import DistillationObjective, RegressionDistillationObjective
 from distillation.patience import Patience, teacher_outputs
 from distillation.soft_labels import feature_spec as soft_label_spec
@@ -18,9 +20,7 @@ from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
 from pretraining.objective import PretrainingObjective
 from pretraining.objective import feature_spec as pretraining_spec
-from training.classifier_records import feature_spec as classifier_spec
-from training.input import FeatureSpec
-from training.loop import Batch, Objective, TrainOptions, replica_step
+from training.loop import Batch, LoopOptions, Objective, replica_step
 
 BATCH_SIZE, LENGTH, PREDICTIONS, LABELS = 4, 24, 3, 3
 CONFIG = BertConfig(
@@ -80,7 +80,7 @@ def training_program(kind: str, precision: str, parts: int = 1, length: int = LE
     objective = _objective(kind, precision)
     optimizer = AdamWeightDecay(WarmupLinearDecay(1e-3, 100, 10))
     optimizer.build(objective.model.trainable_variables)
-    step = replica_step(objective, optimizer, TrainOptions(100, gradient_accumulation_steps=parts))
+    step = replica_step(objective, optimizer, LoopOptions(100, gradient_accumulation_steps=parts))
     return stablehlo(step, batch_spec(_features(kind, length), BATCH_SIZE))
 
 

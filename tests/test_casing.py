@@ -10,10 +10,10 @@ import pytest
 from models import random_weights
 from scripts import run_script
 
+from checkpoints.model_folder import write_model_folder
 from common.errors import UserError
 from modeling.config import load_config
 from modeling.heads import ClassifierModel
-from modeling.model_folder import write_model_folder
 
 LENGTH = 24
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -13,13 +13,13 @@ import tensorflow as tf
 from models import ODD_CONFIG, random_weights
 from scripts import run_script
 
+from checkpoints.formats import find_weights, open_weights
+from checkpoints.hugging_face import write_huggingface
+from checkpoints.model_folder import write_model_folder
+from checkpoints.weights import CheckpointReader, write_checkpoint
 from common.errors import UserError
-from modeling.checkpoints import CheckpointReader, write_checkpoint
 from modeling.config import BertConfig, named_config
-from modeling.forms import find_weights, open_weights
 from modeling.heads import ClassifierModel, PretrainingModel
-from modeling.huggingface import write_huggingface
-from modeling.model_folder import write_model_folder
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from modeling.tokenization import FullTokenizer
 from training.run_state import RunState

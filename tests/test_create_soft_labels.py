@@ -16,13 +16,13 @@ import pytest
 import tensorflow as tf
 from scripts import run_script
 
+from checkpoints.formats import find_weights, open_weights
+from checkpoints.model_folder import read_model_folder, write_model_folder
 from common.errors import UserError
+from data.classifier_records import encode_rows
 from distillation import soft_labels as soft_labels_module
 from distillation.soft_labels import check_earlier_shards, feature_spec, read_manifest
-from modeling.forms import find_weights, open_weights
-from modeling.model_folder import read_model_folder, write_model_folder
 from modeling.tokenization import FullTokenizer
-from training.classifier_records import encode_rows
 
 LENGTH = 16
 

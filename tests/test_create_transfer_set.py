@@ -15,7 +15,7 @@ from scripts import run_script
 from common import files
 from common.errors import UserError
 from common.files import COMPRESSIONS
-from training.tables import read_transfer_texts
+from data.tables import read_transfer_texts
 
 LEAK = "the film 's plot is a bore ."
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib
 import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,10 +18,24 @@ from call_graph import Node, reached, texts
 from scripts import ROOT, load_script, run_script, script_flags
 
 import training.flags
+import training.options
 from training.flag_checks import CONDITIONS, check_flags, without_effect
-from training.flags import TASK_FLAGS
+from training.options import TASK_FLAGS
 
 SCRIPTS = sorted(CONDITIONS)
+
+
+def _options(module: str, name: str) -> Callable[[], Any]:
+    return lambda: getattr(importlib.import_module(module), name)
+
+
+# Script -> the class that its flags become; imported late, since it imports TensorFlow.
+OPTIONS = {
+    "run_classifier": _options("classification.fine_tuning", "FineTuningOptions"),
+    "run_distill": _options("distillation.student_training", "DistillationOptions"),
+    "run_pretraining": _options("pretraining.training_run", "PretrainingOptions"),
+    "create_soft_labels": _options("distillation.labelling", "LabellingOptions"),
+}
 LENGTH = 16
 
 
@@ -36,11 +52,13 @@ def test_all_scripts_are_walked() -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The flags that are read from here on, not counting those that are only put on record.
 
-    Those are `flag_values` of other flags than a task's, which `get_task` hears.
+    Those are `flag_values`, and `values` of options, of other flags than a task's, which `get_task`
+    hears; and `from_flags`, which hands all of them on.
     """
     names: set[str] = set()
     by_attribute, by_name = flags.FlagValues.__getattr__, flags.FlagValues.__getitem__
-    flag_values = training.flags.flag_values
+    of_options = training.options.Options.__getattribute__
+    option_names = {field.name for kind in OPTIONS.values() for field in dataclasses.fields(kind())}
 
     def getattr_(values: flags.FlagValues, name: str) -> Any:
         names.add(name)
@@ -50,16 +68,30 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         names.add(name)
         return by_name(values, name)
 
-    def recorded(values: flags.FlagValues, wanted: Sequence[str]) -> dict[str, Any]:
-        before = set(names)
-        found = flag_values(values, wanted)
-        if wanted is not TASK_FLAGS:
-            names.intersection_update(before)
-        return found
+    def getattribute(options: training.options.Options, name: str) -> Any:
+        if name in option_names:
+            names.add(name)
+        return of_options(options, name)
+
+    def unnoticed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(first: Any, wanted: Any) -> Any:
+            before = set(names)
+            found = function(first, wanted)
+            if wanted is not TASK_FLAGS:
+                names.intersection_update(before)
+            return found
+
+        return call
 
     monkeypatch.setattr(flags.FlagValues, "__getattr__", getattr_)
     monkeypatch.setattr(flags.FlagValues, "__getitem__", getitem)
-    monkeypatch.setattr(training.flags, "flag_values", recorded)
+    monkeypatch.setattr(training.options.Options, "__getattribute__", getattribute)
+    for module, name in (
+        (training.flags, "flag_values"),
+        (training.options.Options, "values"),
+        (training.options, "from_flags"),
+    ):
+        monkeypatch.setattr(module, name, unnoticed(getattr(module, name)))
     return names
 
 
@@ -178,7 +210,7 @@ MODES = {
 }
 # Where scripts are ended that would only start others, or that measure.
 ENDS = {
-    "run_grid_search": ["training.grid_search.search"],
+    "run_grid_search": ["experiments.grid_search.search"],
     "benchmark_models": ["benchmarks.model_table.write_table"],
     "estimate_tpu": ["benchmarks.tpu_table.estimate"],
     "compare_strategies": ["experiments.results.collect_results"],
@@ -204,7 +236,7 @@ def test_a_flag_is_read_or_said_to_have_no_effect(
     given.setdefault(output, str(tmp_path / "out.txt"))
     for end in ENDS.get(script, []):
         monkeypatch.setattr(end, done)
-    monkeypatch.setattr("common.stages.run_stages", lambda *_: {})
+    monkeypatch.setattr("experiments.stages.run_stages", lambda *_: {})
     monkeypatch.setattr("benchmarks.model_table.measure_speedups", lambda *_: {})
     monkeypatch.setattr("benchmarks.tpu_compiler.check_installed", lambda: None)
     values = load_script(path, **given)
@@ -225,16 +257,16 @@ NOT_REACHED = {
         "create_transfer_set": "which reads known tasks from files, and no labels"
     },
     "classification.tfds_source": {"create_transfer_set": "as above"},
-    "distillation.text_sources": {"measure_similarity": "lines are its texts"},
-    "training.tables.read_transfer_texts": {"create_pretraining_data": "which names no columns"},
+    "data.texts": {"measure_similarity": "lines are its texts"},
+    "data.tables.read_transfer_texts": {"create_pretraining_data": "which names no columns"},
     "training.run.run_training": {"run_pretraining": "whose --num_train_steps is at least 1"},
     "training.flag_checks._check_warmup": {
         script: "asked of run_pretraining alone"
         for script in SCRIPTS
         if script != "run_pretraining"
     },
-    "modeling.model_folder._absent": {"convert_checkpoint": "which has an --input_path"},
-    "training.grid_search.split_arguments": {"run_grid_search": "flags after the --"},
+    "checkpoints.model_folder._absent": {"convert_checkpoint": "which has an --input_path"},
+    "experiments.grid_search.split_arguments": {"run_grid_search": "flags after the --"},
 }
 # Flags of absl and of Apache Beam, and the name that stands for any.
 NOT_OURS = {"name", "helpfull", "project", "region", "temp_location"}
@@ -307,11 +339,25 @@ def commands(path: pathlib.Path) -> Iterator[tuple[str, str]]:
             yield match[1], match[2].partition(" -- ")[0]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_a_task_has_one_maker(script: str) -> None:
-    """Every script with a task gives all task flags to `get_task`."""
-    source = (ROOT / f"{module_of(script).replace('.', '/')}.py").read_text()
-    load_script(module_of(script).replace(".", "/"))
-    if set(TASK_FLAGS) <= script_flags():
-        calls = re.findall(r"get_task\((.*)\)", source)
-        assert calls and set(calls) == {"**flag_values(FLAGS, TASK_FLAGS)"}
+def test_a_task_has_one_maker() -> None:
+    """Whoever has a task from flags gives all of them to `get_task`."""
+    calls = {
+        path.name: re.findall(r"get_task\(([^)]*(?:\([^)]*\)[^)]*)*)\)", path.read_text())
+        for path in ROOT.rglob("*.py")
+        if not {"tests", ".venv"} & set(path.parts) and path.name != "tasks.py"
+    }
+    calls = {name: found for name, found in calls.items() if found}
+    assert calls.pop("create_transfer_set.py") == ["name, folder"]  # Not from the task flags.
+    assert len(calls) == 5
+    for name, found in calls.items():
+        assert all(call.endswith(".values(TASK_FLAGS)") for call in found), name
+
+
+@pytest.mark.parametrize("script", sorted(OPTIONS))
+def test_options_are_the_flags_of_their_script(script: str) -> None:
+    """An attribute for each flag, with its default, but for those that must be given."""
+    values = load_script(script)
+    fields = {field.name: field.default for field in dataclasses.fields(OPTIONS[script]())}
+    assert set(fields) == script_flags()
+    for name, default in fields.items():
+        assert values[name].default in (default, default or None), name

@@ -14,9 +14,9 @@ from models import random_weights
 from runs import predictions, results
 from scripts import ROOT, run_script
 
+from checkpoints.model_folder import write_model_folder
 from modeling.config import load_config
 from modeling.heads import PretrainingModel
-from modeling.model_folder import write_model_folder
 
 # What a test has no time for.
 SMALLER = {"num_train_steps": "2", "num_warmup_steps": "1", "dupe_factor": "1"}

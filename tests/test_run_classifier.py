@@ -30,15 +30,15 @@ from runs import (
 )
 from scripts import run_script
 
+from checkpoints.model_folder import write_model_folder
+from checkpoints.weights import CheckpointReader, variable_values, write_checkpoint
 from classification import glue_submission
 from classification.glue_submission import GlueTestSet
 from classification.metrics import pearson, spearman
 from common.errors import UserError
-from modeling.checkpoints import CheckpointReader, variable_values, write_checkpoint
+from data.classifier_records import feature_spec
 from modeling.config import load_config
 from modeling.heads import PretrainingModel
-from modeling.model_folder import write_model_folder
-from training.classifier_records import feature_spec
 
 
 @pytest.fixture(scope="module")
@@ -717,7 +717,7 @@ def test_bad_tables(
         ("dev", "good film", r"dev\.tsv, line 63: found 1 column, expected at least 2"),
         ("dev", "good\tfilm\t1", r"dev\.tsv, line 63: found 3 columns"),
         ("test", "37", r"test\.tsv, line 39: found 1 column, expected at least 2"),
-        ("test", None, r"test\.tsv \(or test\.tsv\.gz, test\.tsv\.xz.*\) is missing"),
+        ("test", None, r"test\.tsv \(or test\.tsv\.gz, test\.tsv\.xz, .*\) is missing"),
     ]
     for i, (name, line, message) in enumerate(cases):
         data, out = tmp_path / f"data{i}", tmp_path / f"out{i}"

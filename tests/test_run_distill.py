@@ -16,12 +16,12 @@ from models import random_weights
 from runs import BAD_FLAGS, NO_TRAINED_MODEL, info, metrics, predictions, results
 from scripts import run_script
 
+from checkpoints.model_folder import write_model_folder
+from checkpoints.weights import variable_values
 from common.errors import UserError
 from common.json_objects import read_object, write_object
-from modeling.checkpoints import variable_values
 from modeling.config import load_config
 from modeling.heads import ClassifierModel, PretrainingModel
-from modeling.model_folder import write_model_folder
 
 LENGTH = 16
 SIZES = {"num_hidden_layers": 1, "hidden_size": 48, "initializer_range": 0.05}

@@ -14,10 +14,10 @@ import pytest
 import tensorflow as tf
 from scripts import run_script
 
+from checkpoints.weights import CheckpointReader
 from common.errors import UserError
-from modeling.checkpoints import CheckpointReader
-from training.input import open_records
-from training.records import sidecar_path
+from data.record_sets import open_records
+from data.tfrecords import sidecar_path
 
 
 @pytest.fixture

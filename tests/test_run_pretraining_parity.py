@@ -18,9 +18,9 @@ from reference_bert import (
 )
 from scripts import run_script
 
-from modeling.checkpoints import CheckpointReader, write_checkpoint
+from checkpoints.weights import CheckpointReader, write_checkpoint
+from data.record_sets import open_records, training_batches
 from pretraining.objective import feature_spec
-from training.input import open_records, training_batches
 
 STEPS, WARMUP, PEAK, BATCH_SIZE, SEED = 100, 10, 4e-3, 16, 7
 SEQ_LENGTH, PREDICTIONS = 24, 4

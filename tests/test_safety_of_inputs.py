@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from scripts import run_script
 
+from checkpoints.model_folder import write_model_folder
+from checkpoints.weights import variable_values
 from common.errors import UserError
-from modeling.checkpoints import variable_values
 from modeling.config import load_config
 from modeling.heads import PretrainingModel
-from modeling.model_folder import write_model_folder
 
 
 @pytest.fixture(scope="module")

@@ -19,21 +19,18 @@ from runs import metrics
 from scipy.special import log_softmax, softmax
 from scripts import run_script
 
-from modeling import heads
-from modeling.checkpoints import CheckpointReader, variable_values
+from checkpoints.model_folder import write_model_folder
+from checkpoints.weights import CheckpointReader, variable_values
 from modeling.config import load_config
 from modeling.heads import ClassifierModel, PretrainingModel
-from modeling.model_folder import write_model_folder
 
 LENGTH, SEED = 16, 5
 LABELLED, TRANSFER = 200, 150
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-
-
-@pytest.fixture(autouse=True)
-def no_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of the classifier is no part of the configuration."""
-    monkeypatch.setattr(heads, "CLASSIFIER_DROPOUT", 0.0)
+NO_DROPOUT = {
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "classifier_dropout": 0.0,
+}
 
 
 @pytest.fixture(scope="module")

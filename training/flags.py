@@ -1,8 +1,7 @@
 """Flags that several scripts share, with the names and defaults of the original scripts.
 
-Each `define_` function defines one group; a script calls the groups it has. Its `main` hands its flag
-values to `device_options`, `initial_weights` and `run_options`, which say once what the shared flags
-stand for.
+Each `define_` function defines one group; a script calls the groups it has, and its `main` reads them
+all at once into a frozen object (`training.options`).
 """
 
 from __future__ import annotations
@@ -12,19 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from common.errors import UserError
-from common.files import is_folder
-from common.outputs import Input, check_folder_apart, checkpoint_file, lock_folder
+from training.options import TASK_FLAGS
 
 if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
-    import tensorflow as tf
-
     from common.beam import BeamOptions
-    from modeling.checkpoints import WeightReader
-    from modeling.config import BertConfig
-    from modeling.model_folder import ModelSources
-    from training.run import RunOptions
-    from training.strategy import DeviceOptions
 
 
 def define_device_flags() -> None:
@@ -324,39 +314,6 @@ def define_beam_flags() -> None:
     )
 
 
-# All of `define_task_flags`; they are the arguments of `classification.tasks.get_task`.
-TASK_FLAGS = [
-    "task_name",
-    "data_source",
-    "data_dir",
-    "text_a",
-    "text_b",
-    "label",
-    "labels",
-    "regression",
-]
-
-# Where a model comes from: recorded with it. A run's identity has the content, not the name.
-MODEL_SOURCE_FLAGS = [
-    "bert_config_file",
-    "init_checkpoint",
-    "init_strategy",
-    "init_layers",
-    "vocab_file",
-]
-# Values that decide, with the data and the model, the weights of every run.
-RUN_FLAGS = [
-    "max_seq_length",
-    "train_batch_size",
-    "learning_rate",
-    "gradient_accumulation_steps",
-    "random_seed",
-    "precision",
-]
-# Those that decide the weights of fine-tuning and distillation.
-FINE_TUNING_FLAGS = [*RUN_FLAGS, "init_head", "warmup_proportion"]
-
-
 def beam_options(values: flags.FlagValues) -> BeamOptions | None:
     """The values of `define_beam_flags`; None without a runner."""
     from common.beam import parse_options
@@ -364,130 +321,6 @@ def beam_options(values: flags.FlagValues) -> BeamOptions | None:
     if values.beam_runner:
         return parse_options(values.beam_runner, values.beam_options)
     return None
-
-
-def device_options(values: flags.FlagValues) -> DeviceOptions:
-    """The values of `define_device_flags`."""
-    from training.strategy import DeviceOptions
-
-    return DeviceOptions(
-        use_tpu=values.use_tpu,
-        tpu_name=values.tpu_name,
-        tpu_zone=values.tpu_zone,
-        gcp_project=values.gcp_project,
-        master=values.master,
-        num_tpu_cores=values.num_tpu_cores,
-    )
-
-
-def run_options(
-    values: flags.FlagValues,
-    num_train_steps: int,
-    num_warmup_steps: int,
-    early_stopping_patience: int = 0,
-) -> RunOptions:
-    """The values of `define_optimization_flags` and of a script's own length of training."""
-    from training.loop import TrainOptions
-    from training.run import RunOptions
-
-    return RunOptions(
-        output_dir=values.output_dir,
-        learning_rate=values.learning_rate,
-        num_warmup_steps=num_warmup_steps,
-        train_batch_size=values.train_batch_size,
-        keep_checkpoint_max=values.keep_checkpoint_max,
-        loop=TrainOptions(
-            num_train_steps=num_train_steps,
-            gradient_accumulation_steps=values.gradient_accumulation_steps,
-            steps_per_call=values.iterations_per_loop if values.use_tpu else None,
-            save_checkpoints_steps=values.save_checkpoints_steps,
-            evaluate_steps=values.evaluate_steps,
-            early_stopping_patience=early_stopping_patience,
-            log_steps=values.log_steps,
-            random_seed=values.random_seed,
-        ),
-    )
-
-
-def initial_weights(values: flags.FlagValues, config: BertConfig) -> WeightReader | None:
-    """What the --init flags say, for a model of this architecture (`select_initial_weights`)."""
-    from training.run import select_initial_weights
-
-    return select_initial_weights(
-        config,
-        values.init_checkpoint,
-        values.init_strategy,
-        _layer_numbers(values.init_layers),
-    )
-
-
-def initial_classifier_weights(
-    values: flags.FlagValues, sources: ModelSources, labels: Sequence[str]
-) -> WeightReader | None:
-    """`initial_weights` for a classifier of these labels, none for a regression (`select_head`)."""
-    from modeling.initialization import select_head
-
-    if values.init_head == "keep" and (
-        not values.init_checkpoint or values.init_strategy in ("random", "embeddings_only")
-    ):
-        raise UserError(
-            f"--init_head=keep needs a classifier to keep, but there is none in --init_checkpoint="
-            f"{values.init_checkpoint} with --init_strategy={values.init_strategy}."
-        )
-    reader = initial_weights(values, sources.config)
-    if reader is None:
-        return None
-    return select_head(reader, values.init_head, sources.labels, labels, sources.other_head)
-
-
-def claim_output_dir(
-    values: flags.FlagValues,
-    strategy: tf.distribute.Strategy,
-    writes_model: bool,
-    input_files: Sequence[str] = (),
-) -> None:
-    """Makes --output_dir this process's own: apart from the inputs, and locked.
-
-    Without training no model is written, so results may go into the folder of the model.
-
-    Args:
-      values: The flags.
-      strategy: Of whose workers the chief alone takes the lock.
-      writes_model: Whether there will be a model in the folder.
-      input_files: The files that --input_file stands for.
-
-    Raises:
-      UserError: An input would be written to, or another process works in the folder.
-    """
-    from training.strategy import is_chief
-
-    inputs = [Input("input_file", path) for path in input_files]
-    inputs += input_folders(values, ("data_dir",))
-    if writes_model:
-        inputs += input_folders(values, ("init_checkpoint", "teacher"))
-        files = [(name, values[name].value) for name in ("vocab_file", "bert_config_file")]
-        # The name of a size is no file, though there may be a folder of that name.
-        inputs += [Input(name, path) for name, path in files if path and not is_folder(path)]
-    check_folder_apart("output_dir", values.output_dir, inputs)
-    if is_chief(strategy):
-        lock_folder("output_dir", values.output_dir)
-
-
-def input_folders(values: flags.FlagValues, names: Sequence[str]) -> list[Input]:
-    """The folders or checkpoints that flags of these names stand for, where a script has them."""
-    given = [(name, values[name].value) for name in names if name in values]
-    return [Input(name, checkpoint_file(path)) for name, path in given if path]
-
-
-def _layer_numbers(texts: Sequence[str] | None) -> tuple[int, ...] | None:
-    if texts is None:
-        return None
-    try:
-        return tuple(map(int, texts))
-    except ValueError:
-        raise UserError(
-            f"--init_layers={','.join(texts)}: expected numbers of layers such as 0,2,4."
-        ) from None
 
 
 def task_arguments(values: flags.FlagValues) -> list[str]:

@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import logging
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
+import tf_keras
 
+from checkpoints.model_folder import ModelSources
+from checkpoints.weights import (
+    MODEL_CHECKPOINT,
+    WeightReader,
+    stored_weights_digest,
+    variable_name,
+    variable_values,
+    weights_digest,
+)
+from common.content import Content
 from common.errors import UserError
 from common.files import exists, is_folder, list_folder, remove, remove_folder
 from common.json_objects import OBJECT, read_object, write_object
-from modeling.checkpoints import MODEL_CHECKPOINT
 from training.run_state import saved_steps
 from training.strategy import chief_first
 
@@ -35,18 +46,6 @@ _FILES_OF_A_RUN = re.compile(
     r"|\.?(train|eval|predict)(_\w+)?\.tf_record(\.json)?"
 )
 _FOLDERS_OF_A_RUN = (BEST_FOLDER, "eval")
-
-
-class Content(NamedTuple):
-    """Data or weights that a result depends on.
-
-    Attributes:
-      sha256: Hexadecimal digest of what counts in it.
-      source: What the user knows it by, for messages.
-    """
-
-    sha256: str
-    source: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,3 +211,64 @@ def discard_run(output_dir: str) -> None:
         elif _FILES_OF_A_RUN.fullmatch(name) and not is_folder(path):
             with contextlib.suppress(FileNotFoundError):
                 remove(path)
+
+
+def run_identity(
+    sources: ModelSources,
+    model: tf_keras.Model,
+    weights: WeightReader | None,
+    values: Mapping[str, Any],
+    contents: Mapping[str, Content],
+    evaluation: Part | None = None,
+) -> Identity:
+    """The identity of a run that trains a model.
+
+    Args:
+      sources: The model's architecture, vocabulary and casing.
+      model: The model; of the starting weights, only what it takes counts.
+      weights: What it starts from; None for random weights.
+      values: Flags and the like that decide the result.
+      contents: The data.
+      evaluation: What decides which model is the best.
+
+    Raises:
+      UserError: The stored weights are damaged.
+    """
+    architecture = {
+        k: v for k, v in sources.config.to_dict().items() if k not in sources.config.extra
+    }
+    of_tokenizer = {k: v for k, v in sources.tokenizer_info().items() if k != "vocab_sha256"}
+    of_model: dict[str, Content] = {}
+    if sources.tokenizer:
+        of_model["vocabulary"] = Content(sources.tokenizer.sha256, sources.tokenizer.vocab_file)
+    if weights:
+        of_model["start"] = weights_content(weights, model)
+    return Identity(
+        Part(
+            {**architecture, **of_tokenizer, **values},
+            {**of_model, **contents},
+        ),
+        evaluation,
+    )
+
+
+def weights_content(reader: WeightReader, model: tf_keras.Model) -> Content:
+    """What a model takes of stored weights, as a part of a run's identity.
+
+    Raises:
+      UserError: The stored data is damaged.
+    """
+    names = [name for v in model.trainable_variables if (name := variable_name(v)) in reader.shapes]
+    return Content(stored_weights_digest(reader, names), reader.source)
+
+
+def model_content(model: tf_keras.Model, source: str) -> Content:
+    """A model with all that its outputs depend on, as a part of a run's identity.
+
+    Args:
+      model: Its weights are loaded.
+      source: Where from.
+    """
+    config = json.dumps(model.encoder.config.to_dict(), sort_keys=True)
+    weights = weights_digest(variable_values(model.trainable_variables))
+    return Content(hashlib.sha256(f"{config} {weights}".encode()).hexdigest(), source)

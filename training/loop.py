@@ -61,7 +61,7 @@ class Objective(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainOptions:
+class LoopOptions:
     """The flags of the loop (`training.flags`).
 
     Attributes:
@@ -91,7 +91,7 @@ def train(
     optimizer: AdamWeightDecay,
     strategy: tf.distribute.Strategy,
     batches_from: Callable[[int], tf.data.Dataset],
-    options: TrainOptions,
+    options: LoopOptions,
     state: RunState,
     reporter: Reporter,
     evaluate: Callable[[], object],
@@ -104,7 +104,7 @@ def train(
       optimizer: Applies the gradients of the mean over the whole batch.
       strategy: Where to compute.
       batches_from: Step -> the batches from that step on.
-      options: See `TrainOptions`.
+      options: See `LoopOptions`.
       state: Saved on the way and at the end.
       reporter: Receives the mean losses and the learning rate.
       evaluate: Called every `evaluate_steps` updates and after the last one, before the state of that
@@ -174,7 +174,7 @@ def steps_within_a_call(seconds: float) -> int:
     return max(1, int(CALL_SECONDS / seconds))
 
 
-def stops_early(state: RunState, options: TrainOptions) -> bool:
+def stops_early(state: RunState, options: LoopOptions) -> bool:
     """Whether the evaluations so far end the run, and if so, says why."""
     patience = options.early_stopping_patience
     if not patience or state.evaluations_since_best(options.evaluate_steps) < patience:
@@ -192,7 +192,7 @@ def compiled_steps(
     objective: Objective,
     optimizer: AdamWeightDecay,
     strategy: tf.distribute.Strategy,
-    options: TrainOptions,
+    options: LoopOptions,
 ) -> Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]:
     """A function (iterator, count) that trains `count` steps in one call.
 
@@ -218,7 +218,7 @@ def compiled_steps(
 
 
 def replica_step(
-    objective: Objective, optimizer: AdamWeightDecay, options: TrainOptions
+    objective: Objective, optimizer: AdamWeightDecay, options: LoopOptions
 ) -> Callable[[Batch], dict[str, tf.Tensor]]:
     """One update as each replica computes it: its part of the batch -> the losses of the whole batch.
 
@@ -284,7 +284,7 @@ def evaluate(
       metrics: Batch -> name -> (sum, count), computed without dropout; rows whose `is_real_row` is 0
         count nothing.
       strategy: Where to compute.
-      batches: From `training.input.evaluation_batches`.
+      batches: From `data.record_sets.evaluation_batches`.
     """
 
     names: list[str] = []
@@ -333,7 +333,7 @@ class Predictor:
         """Logits of every example, in the order of the files.
 
         Args:
-          batches: From `training.input.evaluation_batches`.
+          batches: From `data.record_sets.evaluation_batches`.
           num_examples: Rows to expect.
 
         Returns:

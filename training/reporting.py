@@ -14,8 +14,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from common.files import exists, is_folder, is_remote, list_folder, open_binary, write_text
+from data.tfrecords import RecordWriter
 from training.metrics_log import METRICS_FILE, read_metrics
-from training.records import RecordWriter
 
 # A terminal's line is redrawn this often; a log file gets a line this often (seconds).
 TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 15.0

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from checkpoints.weights import variable_name
 from common.errors import UserError
 from common.files import (
     atomic_files,
@@ -24,7 +25,6 @@ from common.files import (
     remove,
     write_text,
 )
-from modeling.checkpoints import variable_name
 from modeling.optimization import AdamWeightDecay
 from training.strategy import chief_first, chief_value, is_chief
 

@@ -7,7 +7,6 @@ metrics and predictions. Only the chief, the worker of replica 0, writes.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -16,18 +15,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from common.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class DeviceOptions:
-    """The device flags (`training.flags.define_device_flags`)."""
-
-    use_tpu: bool = False
-    tpu_name: str | None = None
-    tpu_zone: str | None = None
-    gcp_project: str | None = None
-    master: str | None = None
-    num_tpu_cores: int = 8
+from training.options import DeviceOptions
 
 
 def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
@@ -84,7 +72,7 @@ def _tpu_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
 
 
 def lengths_may_vary(strategy: tf.distribute.Strategy) -> bool:
-    """Whether batches may be cut to their longest row (`training.input`).
+    """Whether batches may be cut to their longest row (`data.record_sets`).
 
     On TPUs each shape is a program of its own and the loop over steps runs one program, so there all
     batches have the full length, as in the original.
@@ -236,7 +224,7 @@ def distribute(
     replicas = strategy.num_replicas_in_sync
     if type(strategy) is tf.distribute.OneDeviceStrategy:
         # TensorFlow's iterator for devices tunes itself, whatever the options of the data set, and
-        # its end waits for the thread that does (`training.input`).
+        # its end waits for the thread that does (`data.record_sets`).
         return batches
     if replicas == 1:
         return strategy.experimental_distribute_dataset(batches)

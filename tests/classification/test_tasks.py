@@ -15,7 +15,7 @@ from classification.metrics import METRICS
 from classification.task_files import TableFile, TaskFile, find_file
 from classification.tasks import OWN_TABLES, TASKS, Task, get_task
 from common.errors import UserError
-from training.classifier_records import Example
+from data.classifier_records import Example
 
 
 def write(folder: Path, name: str, *lines: str) -> None:

@@ -16,7 +16,7 @@ from classification.task_files import TaskFile
 from classification.tasks import Task, get_task
 from classification.tfds_source import DATASETS
 from common.errors import UserError
-from training.classifier_records import Example
+from data.classifier_records import Example
 
 tfds = pytest.importorskip("tensorflow_datasets")
 # What tensorflow-datasets imports without saying so.

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from common.errors import UserError
+from data.texts import TextSource
 from distillation import corpus_similarity
 from distillation.corpus_similarity import (
     AS_PRINTED,
@@ -24,7 +25,6 @@ from distillation.corpus_similarity import (
     text_size,
     word_counter,
 )
-from distillation.text_sources import TextSource
 
 
 def documents(

@@ -7,10 +7,10 @@ import random
 import pytest
 
 from common.errors import UserError
+from data.texts import TextSource
 from distillation import leaks
 from distillation.leaks import LeakIndex
 from distillation.normalization import normal_form
-from distillation.text_sources import TextSource
 
 SENTENCE = "it 's one of the year 's best films ."
 

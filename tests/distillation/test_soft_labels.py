@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from common.errors import UserError
+from data.tfrecords import read_sidecar, sidecar_path
 from distillation.soft_labels import (
     MANIFEST,
     TransferExample,
@@ -26,7 +27,6 @@ from distillation.soft_labels import (
     write_manifest,
     write_shard,
 )
-from training.records import read_sidecar, sidecar_path
 
 LENGTH = 8
 DESCRIPTION = {

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from data.texts import Text, TextSource
 from distillation import transfer_set
 from distillation.leaks import LeakIndex
-from distillation.text_sources import Text, TextSource
 from distillation.transfer_set import (
     LeakReport,
     SourceCounts,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from scripts import run_script
 
-from common import stages
 from common.errors import UserError
-from common.stages import Stage
+from experiments import stages
+from experiments.stages import Stage
 
 # Accuracies of models by the beginning of their names.
 ACCURACIES = {"teacher": 0.9, "basic": 0.5, "pf": 0.6, "kd_1": 0.55, "kd_3": 0.65, "kd": 0.7}

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from checkpoints.model_garden import build_model_garden_encoder
+from checkpoints.weights import variable_values
 from modeling.bert import BertEncoder
-from modeling.checkpoints import variable_values
 from modeling.config import BertConfig
 from modeling.heads import ClassifierModel, PretrainingModel
 from modeling.layers import Build
-from modeling.model_garden import build_model_garden_encoder
 
 # Odd sizes, so that exchanged axes do not go unnoticed.
 CONFIG = BertConfig(

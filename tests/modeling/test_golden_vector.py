@@ -39,12 +39,12 @@ def outputs(folder: str, text: str, max_seq_length: int) -> tuple[np.ndarray, np
     """The pooled output [H] and the output at [CLS] [H]."""
     import tensorflow as tf
 
+    from checkpoints.formats import find_weights, open_weights
+    from checkpoints.model_folder import resolve_text_model
+    from checkpoints.weights import load_weights
+    from data.classifier_records import encode_rows
     from modeling.bert import BertEncoder
-    from modeling.checkpoints import load_weights
-    from modeling.forms import find_weights, open_weights
     from modeling.layers import Build
-    from modeling.model_folder import resolve_text_model
-    from training.classifier_records import encode_rows
 
     sources = resolve_text_model(None, None, folder, True, max_seq_length)
     encoder = BertEncoder(sources.config, Build(sources.config.initializer_range))

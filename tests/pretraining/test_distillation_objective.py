@@ -10,8 +10,8 @@ import tensorflow as tf
 from models import ODD_CONFIG, random_weights
 from scipy.special import log_softmax, softmax
 
+from checkpoints.weights import variable_name
 from common.errors import UserError
-from modeling.checkpoints import variable_name
 from modeling.heads import PretrainingModel
 from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
 

@@ -19,8 +19,8 @@ import pytest
 from runs import kill_after, saved_steps
 from scripts import run_script
 
+from checkpoints.weights import CheckpointReader, write_checkpoint
 from common.errors import UserError
-from modeling.checkpoints import CheckpointReader, write_checkpoint
 
 CHANGES = int(os.environ.get("CONTENT_CHANGES", "1"))
 SEED = int(os.environ.get("CONTENT_SEED", "0"))

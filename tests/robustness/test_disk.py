@@ -13,13 +13,13 @@ import pytest
 import tensorflow as tf
 from scripts import run_script
 
+from checkpoints.formats import find_weights, open_weights
+from checkpoints.model_folder import write_model_folder
 from common import files
 from common.errors import UserError
+from data.tfrecords import RecordWriter, is_finished, sidecar_path
 from modeling.config import BertConfig
-from modeling.forms import find_weights, open_weights
-from modeling.model_folder import write_model_folder
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
-from training.records import RecordWriter, is_finished, sidecar_path
 from training.reporting import Reporter
 from training.run_state import RunState, saved_steps
 

@@ -27,10 +27,24 @@ import pytest
 import tensorflow as tf
 from conftest import NEGATIVE, NEUTRAL, PIECES, POSITIVE, SPECIAL
 
+from checkpoints.formats import find_weights, open_weights
+from checkpoints.hugging_face import write_huggingface
+from checkpoints.model_folder import read_model_folder, write_model_folder
+from checkpoints.weights import variable_values, write_checkpoint
 from classification.tasks import get_task
 from common import files
 from common.errors import UserError
 from common.files import read_json
+from data.classifier_records import encode_rows, feature_spec
+from data.record_sets import damage_named, evaluation_batches, open_records, value_limits
+from data.tables import read_json_lines, read_transfer_texts
+from data.tfrecords import (
+    RecordWriter,
+    read_sidecar,
+    serialize_examples,
+    sidecar_path,
+    write_sidecar,
+)
 from distillation.soft_labels import (
     TransferExample,
     read_manifest,
@@ -39,28 +53,14 @@ from distillation.soft_labels import (
     write_shard,
 )
 from distillation.soft_labels import feature_spec as soft_label_spec
-from modeling.checkpoints import variable_values, write_checkpoint
 from modeling.config import BertConfig, load_config
-from modeling.forms import find_weights, open_weights
 from modeling.heads import ClassifierModel
-from modeling.huggingface import write_huggingface
-from modeling.model_folder import read_model_folder, write_model_folder
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from modeling.tokenization import FullTokenizer
 from pretraining.corpus import TEXT, build_token_store
-from training.classifier_records import encode_rows, feature_spec
 from training.identity import Content, Identity, Part, check_identity
-from training.input import damage_named, evaluation_batches, open_records, value_limits
-from training.records import (
-    RecordWriter,
-    read_sidecar,
-    serialize_examples,
-    sidecar_path,
-    write_sidecar,
-)
 from training.reporting import Reporter
 from training.run_state import RunState
-from training.tables import read_json_lines, read_transfer_texts
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))

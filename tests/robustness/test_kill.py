@@ -19,10 +19,10 @@ import pytest
 from runs import assert_same_folders, saved_steps
 from scripts import run_script
 
-from modeling.checkpoints import variable_values
+from checkpoints.model_folder import write_model_folder
+from checkpoints.weights import variable_values
 from modeling.config import load_config
 from modeling.heads import ClassifierModel
-from modeling.model_folder import write_model_folder
 
 KILLS = int(os.environ.get("KILLS", "1"))
 SEED = int(os.environ.get("KILL_SEED", "0"))

@@ -17,7 +17,7 @@ from runs import assert_same_folders, metrics
 from scripts import run_script
 
 from common.errors import UserError
-from training.loop import TrainOptions
+from training.loop import LoopOptions
 from training.reporting import Reporter
 from training.run_state import RunState, saved_steps
 
@@ -82,10 +82,10 @@ def test_steps_per_call_and_saves_do_not_matter(
 ) -> None:
     """By default the clock says how many updates make a call."""
 
-    def calls_of(**values: Any) -> TrainOptions:
-        return TrainOptions(**{**values, "steps_per_call": count})
+    def calls_of(**values: Any) -> LoopOptions:
+        return LoopOptions(**{**values, "steps_per_call": count})
 
-    monkeypatch.setattr("training.loop.TrainOptions", calls_of)
+    monkeypatch.setattr("training.loop.LoopOptions", calls_of)
     run_script("run_pretraining", **{**options, "save_checkpoints_steps": 2}, output_dir=tmp_path)
     assert_same_folders(whole, tmp_path)
 

@@ -1,0 +1,128 @@
+"""The forms a BERT model is stored in, recognised by their files.
+
+    tf1            name-based checkpoint of google-research/bert, released or saved while training
+    run            saved state of a run of ours (`training.run_state`)
+    hf             folder of the Hugging Face library
+    model_garden   object-based checkpoint of TensorFlow Model Garden
+
+Whatever the form, weights are read under the original's names and in its layouts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+
+import tensorflow as tf
+
+from checkpoints.hugging_face import HuggingFaceReader, is_huggingface_folder
+from checkpoints.model_garden import ModelGardenReader, is_model_garden_checkpoint
+from checkpoints.weights import (
+    MODEL_CHECKPOINT,
+    CheckpointReader,
+    WeightReader,
+    checkpoint_shapes,
+    is_run_checkpoint,
+)
+from common.errors import UserError
+from common.files import exists
+
+TF1, RUN, HUGGINGFACE, MODEL_GARDEN = "tf1", "run", "hf", "model_garden"
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredWeights:
+    """Where weights are stored.
+
+    Attributes:
+      form: One of the forms above.
+      path: Prefix of a TensorFlow checkpoint, or a Hugging Face folder.
+    """
+
+    form: str
+    path: str
+
+    @property
+    def folder(self) -> str:
+        """Where the configuration and the vocabulary are to be found."""
+        return self.path if self.form == HUGGINGFACE else os.path.dirname(self.path)
+
+
+def find_weights(path: str, flag: str = "init_checkpoint") -> StoredWeights:
+    """The weights that `--init_checkpoint` names.
+
+    Args:
+      path: A model folder, the folder of a run, the prefix of a checkpoint, or a Hugging Face folder;
+        also one of the files of these. In a folder with several, a finished model comes before
+        saved states.
+      flag: Name of the flag, for the message.
+
+    Raises:
+      UserError: There are no weights, or they are damaged.
+    """
+    found = _find(path)
+    if found is None:
+        if exists(os.path.join(path, "saved_model.pb")):
+            raise UserError(
+                f"--{flag}={path} is a SavedModel, a finished program; give the checkpoint it was "
+                "exported from."
+            )
+        raise UserError(
+            f"--{flag}={path}: no checkpoint found; give a model folder (with "
+            f"{MODEL_CHECKPOINT}.index in it), the folder of a run, the prefix of a checkpoint, or a "
+            "Hugging Face folder (with config.json and model.safetensors in it)."
+        )
+    return found
+
+
+def weights_exist(path: str) -> bool:
+    """Whether `find_weights` would find some."""
+    return _find(path) is not None
+
+
+def open_weights(stored: StoredWeights) -> WeightReader:
+    """Read access to stored weights.
+
+    Raises:
+      UserError: The files are damaged or hold no weights of a BERT model.
+    """
+    if stored.form == HUGGINGFACE:
+        return HuggingFaceReader(stored.path)
+    if stored.form == MODEL_GARDEN:
+        return ModelGardenReader(stored.path)
+    return CheckpointReader(stored.path)
+
+
+def _find(path: str) -> StoredWeights | None:
+    prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
+    for candidate in (prefix, os.path.join(path, MODEL_CHECKPOINT)):
+        if tf.io.gfile.exists(candidate + ".index"):
+            return _tensorflow_checkpoint(candidate)
+    folder = os.path.dirname(path) if path.endswith((".safetensors", ".bin")) else path
+    if is_huggingface_folder(folder):
+        return StoredWeights(HUGGINGFACE, folder)
+    if not tf.io.gfile.isdir(path):
+        return None
+    try:
+        newest = tf.train.latest_checkpoint(path)
+    except ValueError as error:  # UnicodeDecodeError, of the file `checkpoint`.
+        raise UserError(
+            f"{os.path.join(path, 'checkpoint')} is damaged ({error}); remove it, or give the prefix "
+            "of a checkpoint."
+        ) from None
+    if newest is None:
+        # Downloaded checkpoints often come without the `checkpoint` file that names the newest.
+        indexes = [name for name in tf.io.gfile.listdir(path) if name.endswith(".index")]
+        if len(indexes) == 1:
+            newest = os.path.join(path, indexes[0].removesuffix(".index"))
+    return _tensorflow_checkpoint(newest) if newest else None
+
+
+def _tensorflow_checkpoint(prefix: str) -> StoredWeights:
+    keys = checkpoint_shapes(prefix)
+    if is_run_checkpoint(keys):
+        return StoredWeights(RUN, prefix)
+    if is_model_garden_checkpoint(keys):
+        return StoredWeights(MODEL_GARDEN, prefix)
+    return StoredWeights(TF1, prefix)

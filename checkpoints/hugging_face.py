@@ -1,0 +1,559 @@
+"""BERT models of the Hugging Face library: folders read and written, without PyTorch.
+
+    config.json   model.safetensors   vocab.txt   tokenizer_config.json
+
+Other names stand there for the same tensors, dense kernels are stored transposed, and "gelu" means
+the exact (erf) form. Names, keys and defaults are those of `models/bert` in transformers 4 and 5.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from checkpoints.tokenizer_files import library_settings
+from checkpoints.torch_file import read_torch_file
+from common.errors import UserError
+from common.files import (
+    exists,
+    is_remote,
+    new_folder,
+    open_binary,
+    read_json,
+    write_json,
+)
+from modeling.config import ACTIVATION_FUNCTIONS, BertConfig, check_same_architecture
+from modeling.tokenization import ORIGINAL_SETTINGS, FullTokenizer, TokenizerSettings
+from modeling.vocabulary import copy_vocabulary
+
+_CONFIG, _TOKENIZER_CONFIG, _VOCAB = "config.json", "tokenizer_config.json", "vocab.txt"
+_SAFETENSORS, _SHARDS, _TORCH = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+)
+_TORCH_SHARDS = "pytorch_model.bin.index.json"
+
+## Names
+
+_LAYER = "bert/encoder/layer_{}/"
+_EMBEDDINGS = tuple(
+    f"bert/embeddings/{kind}_embeddings" for kind in ("word", "position", "token_type")
+)
+_DENSE_MODULES = (
+    *(f"{_LAYER}attention/self/{part}" for part in ("query", "key", "value")),
+    _LAYER + "attention/output/dense",
+    _LAYER + "intermediate/dense",
+    _LAYER + "output/dense",
+    "bert/pooler/dense",
+    "cls/predictions/transform/dense",
+)
+_NORM_MODULES = (
+    "bert/embeddings/LayerNorm",
+    _LAYER + "attention/output/LayerNorm",
+    _LAYER + "output/LayerNorm",
+    "cls/predictions/transform/LayerNorm",
+)
+
+
+def _dotted(module: str) -> str:
+    return module.replace("layer_", "layer.").replace("/", ".")
+
+
+# Original name -> name in the library, {} for the number of the layer.
+_NAMES = {
+    **{name: _dotted(name) + ".weight" for name in _EMBEDDINGS},
+    **{f"{module}/kernel": _dotted(module) + ".weight" for module in _DENSE_MODULES},
+    **{f"{module}/bias": _dotted(module) + ".bias" for module in _DENSE_MODULES},
+    **{f"{module}/gamma": _dotted(module) + ".weight" for module in _NORM_MODULES},
+    **{f"{module}/beta": _dotted(module) + ".bias" for module in _NORM_MODULES},
+    "cls/predictions/output_bias": "cls.predictions.bias",
+    "cls/seq_relationship/output_weights": "cls.seq_relationship.weight",
+    "cls/seq_relationship/output_bias": "cls.seq_relationship.bias",
+    "cls/squad/output_weights": "qa_outputs.weight",
+    "cls/squad/output_bias": "qa_outputs.bias",
+    "output_weights": "classifier.weight",
+    "output_bias": "classifier.bias",
+}
+_ORIGINAL_NAMES = {library: original for original, library in _NAMES.items()}
+_LAYER_NUMBER = re.compile(r"(?<=encoder/layer_)[0-9]+|(?<=encoder\.layer\.)[0-9]+")
+
+
+def _is_transposed(original_name: str) -> bool:
+    """Whether the library has a tensor in the other layout, [out, in]."""
+    return original_name.endswith("/kernel")
+
+
+# The library's classes that have a place in an original checkpoint, and what belongs to each besides
+# embeddings and layers; a model is of the first class all of whose parts it has. BertModel also
+# stands for a model without any part.
+_ARCHITECTURES = {
+    "BertForSequenceClassification": ("bert/pooler/", "output_"),
+    "BertForQuestionAnswering": ("cls/squad/",),
+    "BertForPreTraining": ("bert/pooler/", "cls/predictions/", "cls/seq_relationship/"),
+    "BertForMaskedLM": ("cls/predictions/",),
+    "BertForNextSentencePrediction": ("bert/pooler/", "cls/seq_relationship/"),
+    "BertModel": ("bert/pooler/",),
+}
+_CLASSIFIER, _ENCODER_ALONE = "BertForSequenceClassification", "BertModel"
+# BertModel's own names lack the prefix that it has as a part of the others.
+_PREFIX = "bert."
+
+# Tensors that repeat another one of the file, and constants.
+_TIED = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+_CONSTANTS = ("bert.embeddings.position_ids",)
+
+## Configuration
+
+# `hidden_act` of the library -> one of our functions (`modeling.config`). The first word is written:
+# "gelu_new" is known since version 2, and like "gelu_pytorch_tanh" it equals TensorFlow's tanh form
+# to 1e-6, a rounding of float32.
+_ACTIVATIONS = {
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu": "gelu_erf",
+    "gelu_python": "gelu_erf",
+    "relu": "relu",
+    "tanh": "tanh",
+    "linear": "linear",
+}
+# What the library is told of every model.
+_FIXED = {
+    "model_type": "bert",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",
+    "tie_word_embeddings": True,
+}
+# Keys that the library gives a meaning of its own, and that say nothing about the encoder.
+_LIBRARY_KEYS = {
+    *_FIXED,
+    *re.findall(
+        r"\w+",
+        """
+        _name_or_path architectures auto_map bad_words_ids begin_suppress_tokens bos_token_id
+        chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id
+        diversity_penalty do_sample dtype early_stopping encoder_no_repeat_ngram_size eos_token_id
+        exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id
+        gradient_checkpointing id2label is_encoder_decoder label2id length_penalty
+        max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_labels
+        num_return_sequences output_attentions output_hidden_states output_past output_scores
+        pad_token_id prefix problem_type pruned_heads remove_invalid_values repetition_penalty
+        return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params
+        temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p torch_dtype
+        torchscript transformers_version typical_p use_bfloat16 use_cache
+        """,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class HuggingFaceConfig:
+    """What a folder says about its model.
+
+    Attributes:
+      config: The architecture.
+      labels: Labels of the classifier in the order of its outputs; None without a classifier, and
+        where the library has only numbered them. A single numbered one is a regression (the library
+        trains it as such), for which the list is empty.
+      other_head: What the classifier is for, where that is no task of ours; None for a task of ours.
+    """
+
+    config: BertConfig
+    labels: list[str] | None
+    other_head: str | None
+
+
+def is_huggingface_folder(path: str) -> bool:
+    return exists(os.path.join(path, _CONFIG)) and _weights_file(path) is not None
+
+
+def read_huggingface_config(folder: str) -> HuggingFaceConfig:
+    """Reads `config.json`.
+
+    Raises:
+      UserError: They are damaged, or the model computes something else than a BERT encoder does here.
+    """
+    path = os.path.join(folder, _CONFIG)
+    values = _read_object(path)
+    check_same_architecture(values, path)
+    activation = values.get("hidden_act")
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
+        raise UserError(
+            f"{path}: hidden_act is {json.dumps(activation)}, expected one of "
+            f"{', '.join(_ACTIVATIONS)}."
+        )
+    function = _ACTIVATIONS[activation]
+    word = next(word for word, ours in ACTIVATION_FUNCTIONS.items() if ours == function)
+    described = _without_library_keys({**values, "hidden_act": word})
+    if described.get("classifier_dropout") is None:
+        described["classifier_dropout"] = values.get("hidden_dropout_prob", 0.1)
+    labels, other_head = _read_labels(path, values)
+    return HuggingFaceConfig(BertConfig.from_dict(described, path), labels, other_head)
+
+
+class HuggingFaceReader:
+    """The weights of a Hugging Face folder: a `checkpoints.weights.WeightReader`.
+
+    Copies of tied weights and constants are left out. A tensor that has no place in an original
+    checkpoint keeps its name and layout.
+
+    Args:
+      folder: The folder.
+
+    Raises:
+      UserError: The files are damaged, the model is no BERT, a tensor is there twice, or the labels
+        are not as many as the outputs of the classifier.
+    """
+
+    def __init__(self, folder: str):
+        labels = read_huggingface_config(folder).labels
+        config_path = os.path.join(folder, _CONFIG)
+        has_classifier = _may_have_classifier(_read_object(config_path))
+        weights_file = _weights_file(folder)
+        if weights_file is None:
+            raise UserError(f"{folder}: neither {_SAFETENSORS} nor {_TORCH} is in the folder.")
+        self.source = os.path.join(folder, weights_file)
+        stored = _stored_tensors(self.source)
+        by_full_name: dict[str, _StoredTensor] = {}
+        for name, tensor in stored.items():
+            if by_full_name.setdefault(_full_name(name), tensor) is not tensor:
+                raise UserError(f"{self.source}: tensor {name} is there under two names.")
+        self._tied: dict[str, tuple[str, _StoredTensor]] = {}
+        for copy, tied_to in _TIED.items():
+            if copy in by_full_name:
+                tensor = by_full_name.pop(copy)
+                by_full_name.setdefault(tied_to, tensor)
+                self._tied[_ORIGINAL_NAMES[tied_to]] = copy, tensor
+        self._tensors: dict[str, _StoredTensor] = {}
+        for name, tensor in by_full_name.items():
+            if name not in _CONSTANTS:
+                original = _translated(name, _ORIGINAL_NAMES)
+                if original in ("output_weights", "output_bias") and not has_classifier:
+                    original = None
+                self._tensors[original or name] = tensor
+        self.shapes = {
+            name: tensor.shape[::-1] if _is_transposed(name) else tensor.shape
+            for name, tensor in self._tensors.items()
+        }
+        outputs = self.shapes.get("output_bias")
+        if labels and outputs not in (None, (len(labels),)):
+            raise UserError(
+                f"{config_path}: id2label has {len(labels)} labels, but output_bias in {self.source} "
+                f"has shape {list(outputs or ())}; they are not of the same model."
+            )
+
+    def read(self, name: str) -> np.ndarray:
+        """The float32 value of one variable, in the original's layout.
+
+        Raises:
+          UserError: The data is damaged or not of a floating-point type, or a tensor that the
+            library ties to this one has other values.
+        """
+        tensor = self._tensors[name]
+        value = self._read(name, tensor)
+        if name in self._tied:
+            copy_name, copy = self._tied[name]
+            if copy is not tensor and not np.array_equal(self._read(copy_name, copy), value):
+                raise UserError(
+                    f"{self.source}: {copy_name} has other values than {_NAMES[name]}, to which the "
+                    "original ties it; a model with a decoder of its own cannot be converted."
+                )
+        return np.ascontiguousarray(value.T) if _is_transposed(name) else value
+
+    def _read(self, name: str, tensor: _StoredTensor) -> np.ndarray:
+        try:
+            value = tensor.read()
+        except Exception as error:  # safetensors has an exception type for each damage.
+            raise UserError(f"{self.source}: tensor {name} is damaged ({error}).") from error
+        if value.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
+            raise UserError(
+                f"{self.source}: the tensor of {name} has the type {value.dtype.name}, expected "
+                "floating-point numbers; quantized models cannot be read."
+            )
+        return value.astype(np.float32)
+
+
+def write_huggingface(
+    folder: str,
+    weights: Mapping[str, np.ndarray],
+    config: BertConfig,
+    vocab_file: str | None,
+    do_lower_case: bool | None,
+    labels: Sequence[str] | None,
+    settings: TokenizerSettings = ORIGINAL_SETTINGS,
+) -> None:
+    """Writes a model as the library's class for its heads; what has no place there is logged.
+
+    The library's tokenizer gives the original's ids, but for these differences of its own: words of
+    101 to 200 characters are [UNK], "[MASK]" and the like in a text are special tokens, a capital
+    sigma at the end of a word becomes another letter, and its Unicode tables are older.
+
+    Args:
+      folder: The folder, which must be new or empty. It appears when it is complete.
+      weights: float32 arrays by the original's names and in its layouts.
+      config: The architecture.
+      vocab_file: Copied to `vocab.txt`; None leaves the folder without one.
+      do_lower_case: Casing of the tokenizer; None leaves it to the library's default (lower case).
+      labels: Labels of the classifier in the order of its outputs. Without them its outputs are
+        numbered, and a single output is a regression.
+      settings: Of the tokenizer; words of more than 100 characters are [UNK] in any case.
+
+    Raises:
+      UserError: The folder has something in it or cannot be written, or the number of labels is
+        not that of the outputs.
+    """
+    from safetensors.numpy import save
+
+    architecture = _architecture(weights)
+    tensors, left_out = {}, []
+    for name, value in weights.items():
+        library_name = _translated(name, _NAMES)
+        if library_name is None or not _belongs(name, architecture):
+            left_out.append(name)
+            continue
+        if architecture == _ENCODER_ALONE:
+            library_name = library_name.removeprefix(_PREFIX)
+        tensors[library_name] = np.ascontiguousarray(
+            value.T if _is_transposed(name) else value, np.float32
+        )
+    if left_out:
+        logging.info("%s has no place for, left out: %s", architecture, ", ".join(sorted(left_out)))
+    function = ACTIVATION_FUNCTIONS[config.hidden_act]
+    config_values = {
+        **_without_library_keys(config.to_dict()),
+        **_FIXED,
+        "architectures": [architecture],
+        "hidden_act": next(word for word, theirs in _ACTIVATIONS.items() if theirs == function),
+        "layer_norm_eps": config.layer_norm_eps,
+        "classifier_dropout": config.classifier_dropout,
+        "pad_token_id": _pad_id(vocab_file, settings),
+    }
+    if architecture == _CLASSIFIER:
+        config_values.update(_classifier_values(len(weights["output_bias"]), labels))
+    tokenizer_values: dict[str, Any] = {
+        "tokenizer_class": "BertTokenizer",
+        "model_max_length": config.max_position_embeddings,
+        **library_settings(settings),
+    }
+    if do_lower_case is not None:
+        tokenizer_values["do_lower_case"] = do_lower_case
+    with new_folder(folder) as staging:
+        with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
+            file.write(save(tensors, metadata={"format": "pt"}))
+        if vocab_file:
+            copy_vocabulary(vocab_file, os.path.join(staging, _VOCAB))
+        write_json(os.path.join(staging, _TOKENIZER_CONFIG), tokenizer_values)
+        # Last: where a folder is not renamed as a whole (gs://), this makes it a model.
+        write_json(os.path.join(staging, _CONFIG), config_values)
+
+
+def _pad_id(vocab_file: str | None, settings: TokenizerSettings) -> int:
+    return FullTokenizer(vocab_file, settings=settings).pad_id if vocab_file else 0
+
+
+class _StoredTensor(NamedTuple):
+    """A tensor in a file: its shape, and a function that reads its values."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+
+def _weights_file(folder: str) -> str | None:
+    """Name of the file with the weights, or with the list of files that have them."""
+    names = (_SAFETENSORS, _SHARDS, _TORCH, _TORCH_SHARDS)
+    return next((name for name in names if exists(os.path.join(folder, name))), None)
+
+
+def _stored_tensors(path: str) -> dict[str, _StoredTensor]:
+    """The tensors of a file by their names in it."""
+    if path.endswith(".index.json"):
+        return _sharded_tensors(path)
+    if path.endswith(".bin"):
+        return {
+            name: _StoredTensor(value.shape, functools.partial(np.asarray, value))
+            for name, value in read_torch_file(path).items()
+        }
+    return _safetensors(path)
+
+
+def _sharded_tensors(path: str) -> dict[str, _StoredTensor]:
+    """The tensors of a model in several files of either kind."""
+    files = _read_object(path).get("weight_map")
+    ending = ".bin" if path.endswith(_TORCH_SHARDS) else ".safetensors"
+    if not isinstance(files, dict) or not all(
+        isinstance(file, str) and os.path.basename(file) == file and file.endswith(ending)
+        for file in files.values()
+    ):
+        raise UserError(
+            f'{path}: "weight_map" must give the name of a {ending} file for each tensor.'
+        )
+    folder = os.path.dirname(path)
+    shards = {file: _stored_tensors(os.path.join(folder, file)) for file in set(files.values())}
+    for name, file in files.items():
+        if name not in shards[file]:
+            raise UserError(f"{path}: tensor {name} should be in {file}, but is not there.")
+    return {name: shards[file][name] for name, file in files.items()}
+
+
+def _safetensors(path: str) -> dict[str, _StoredTensor]:
+    # Gives NumPy the type bfloat16.
+    import ml_dtypes  # noqa: F401
+    from safetensors import safe_open
+
+    try:
+        if is_remote(path):
+            import tensorflow as tf
+
+            with tempfile.TemporaryDirectory() as folder:
+                copy = os.path.join(folder, _SAFETENSORS)
+                tf.io.gfile.copy(path, copy)
+                file = safe_open(copy, framework="np")  # Mapped memory outlives the file's name.
+        else:
+            file = safe_open(path, framework="np")
+        return {
+            name: _StoredTensor(
+                tuple(file.get_slice(name).get_shape()), functools.partial(file.get_tensor, name)
+            )
+            for name in file.keys()  # noqa: SIM118
+        }
+    except Exception as error:  # safetensors has an exception type for each damage.
+        raise UserError(f"{path}: not a readable safetensors file ({error}).") from error
+
+
+def _full_name(name: str) -> str:
+    """A library name as today's models with heads have it.
+
+    BertModel alone lacks the prefix, and names from before 2020 end as the original's do.
+    """
+    if name.startswith(("embeddings.", "encoder.", "pooler.")):
+        name = _PREFIX + name
+    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+    return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+
+
+def _translated(name: str, table: Mapping[str, str]) -> str | None:
+    """The other side's name for a tensor, None where it has no place for it."""
+    number = _LAYER_NUMBER.search(name)
+    if number is None:
+        return table.get(name)
+    template = table.get(name[: number.start()] + "{}" + name[number.end() :])
+    return template and template.format(number[0])
+
+
+def _architecture(weights: Mapping[str, np.ndarray]) -> str:
+    """Name of the library's class for what a model has."""
+    for architecture, parts in _ARCHITECTURES.items():
+        if all(any(name.startswith(part) for name in weights) for part in parts):
+            return architecture
+    return _ENCODER_ALONE
+
+
+def _belongs(name: str, architecture: str) -> bool:
+    return name.startswith(("bert/embeddings/", "bert/encoder/", *_ARCHITECTURES[architecture]))
+
+
+def _may_have_classifier(config_values: Mapping[str, Any]) -> bool:
+    """Whether a tensor "classifier" is the head of the [CLS] vector, and not of every token.
+
+    Configurations from before 2020 do not name the class.
+    """
+    architectures = config_values.get("architectures")
+    return not isinstance(architectures, list) or not architectures or _CLASSIFIER in architectures
+
+
+def _read_labels(
+    path: str, config_values: Mapping[str, Any]
+) -> tuple[list[str] | None, str | None]:
+    """Labels and kind of the classifier, as in `HuggingFaceConfig`."""
+    if not _may_have_classifier(config_values):
+        return None, None
+    named = _label_names(path, config_values)
+    problem = config_values.get("problem_type")
+    num_labels = config_values.get("num_labels", len(named) if named else None)
+    if named and num_labels != len(named):
+        raise UserError(
+            f"{path}: num_labels is {json.dumps(num_labels)}, but id2label has {len(named)} labels; "
+            "they are not of the same model."
+        )
+    if problem not in (None, "regression", "single_label_classification"):
+        return None, f"problem_type {json.dumps(problem)}"
+    if problem == "regression" and num_labels not in (None, 1):
+        return None, f"regression with {num_labels} scores"
+    if problem == "single_label_classification" and num_labels == 1:
+        return None, "classification with a single class"
+    if problem == "regression" or num_labels == 1:
+        return [], None  # The library trains a single output as a score, whatever its name.
+    if not named or named == _numbered_labels(len(named)):
+        return None, None
+    return named, None
+
+
+def _label_names(path: str, config_values: Mapping[str, Any]) -> list[str] | None:
+    """The names of `id2label` in order, compared with `label2id`; None where there are none."""
+    by_number = config_values.get("id2label")
+    if not by_number:
+        return None
+    numbers = [str(i) for i in range(len(by_number))] if isinstance(by_number, dict) else None
+    if numbers is None or set(by_number) != set(numbers):
+        raise UserError(
+            f"{path}: id2label must give a label to each number from 0 on, found "
+            f"{json.dumps(by_number)}."
+        )
+    labels = [str(by_number[number]) for number in numbers]
+    by_label = config_values.get("label2id")
+    expected = {label: i for i, label in enumerate(labels)}
+    if isinstance(by_label, dict) and by_label and len(expected) == len(labels):
+        found = {str(label): str(i) for label, i in by_label.items()}
+        if found != {label: str(i) for label, i in expected.items()}:
+            raise UserError(
+                f"{path}: id2label says {json.dumps(by_number)}, label2id {json.dumps(by_label)}; "
+                "they contradict each other, so correct one of them."
+            )
+    return labels
+
+
+def _numbered_labels(num_labels: int) -> list[str]:
+    """The library's labels where nobody has named them."""
+    return [f"LABEL_{i}" for i in range(num_labels)]
+
+
+def _classifier_values(num_outputs: int, labels: Sequence[str] | None) -> dict[str, Any]:
+    """The keys of `config.json` for a classifier."""
+    if labels and len(labels) != num_outputs:
+        raise UserError(
+            f"The classifier has {num_outputs} outputs, but {len(labels)} labels are given: "
+            f"{', '.join(labels)}."
+        )
+    named = dict(enumerate(labels or _numbered_labels(num_outputs)))
+    values = {
+        "id2label": {str(number): label for number, label in named.items()},
+        "label2id": {label: number for number, label in named.items()},
+    }
+    return values if labels or num_outputs > 1 else {**values, "problem_type": "regression"}
+
+
+def _without_library_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in _LIBRARY_KEYS}
+
+
+def _read_object(path: str) -> dict[str, Any]:
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object, found {json.dumps(values):.50}.")
+    return values

@@ -1,0 +1,141 @@
+"""Fine-tuning a classifier or regression model on a task, evaluating it, and predicting with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from classification.evaluation import (
+    TaskSet,
+    evaluate_task,
+    evaluation_part,
+    task_content,
+    write_eval_results,
+    write_task_sets,
+    write_test_results,
+)
+from classification.glue_submission import GlueSubmission
+from classification.objective import ClassificationObjective, RegressionObjective
+from classification.tasks import Task, get_task
+from common.outputs import Input, check_folder_apart
+from modeling.heads import ClassifierModel
+from training.loop import Predictor
+from training.options import TASK_FLAGS, EpochOptions, TaskOptions
+from training.run import Evaluation
+from training.session import Session
+from training.strategy import chief_first
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuningOptions(EpochOptions, TaskOptions):
+    """The flags of `run_classifier.py`."""
+
+    make_glue_submission: bool = False
+    submission_dir: str | None = None
+
+    RECORDED = (*TASK_FLAGS, *EpochOptions.MODEL_SOURCES, *EpochOptions.DECISIVE)
+
+
+class FineTuned(NamedTuple):
+    """Result of `run`.
+
+    Attributes:
+      step: Updates that the model has had.
+      evaluations: On each development set, with `do_eval`.
+      predictions: For each test set, with `do_predict`: class probabilities, float32 [N, num_labels],
+        or the scores of a regression, float32 [N, 1].
+    """
+
+    step: int
+    evaluations: list[Evaluation]
+    predictions: list[np.ndarray]
+
+
+def run(options: FineTuningOptions) -> FineTuned:
+    """Trains, evaluates and predicts, as far as the options ask for it.
+
+    Raises:
+      UserError: Options, files or devices that the user has to change.
+    """
+    session = Session(options)
+    task = get_task(**options.values(TASK_FLAGS))
+    sources = session.text_model_sources()
+    if not options.do_train:
+        sources.check_labels(task.labels, f"the model {session.start}")
+    model = session.build(
+        lambda: ClassifierModel(
+            sources.config, task.num_outputs, options.precision, options.random_seed
+        )
+    )
+    weights = session.initial_classifier_weights(sources, task.labels)
+
+    data_dir = options.data_dir or ""
+    data = [Input("data_dir", data_dir)]
+    session.claim_output_dir(data)
+    task.check_has(options.do_train, options.do_eval, options.do_predict)
+    if options.do_train:
+        session.check_run(
+            sources,
+            model,
+            weights,
+            {"labels": task.labels},
+            {"training data": task_content(task, task.train, data_dir)},
+            evaluation_part(task, data_dir) if options.do_eval else None,
+        )
+
+    # The records, and what a submission needs, before any training.
+    with chief_first(session.strategy) as chief:
+        sets = write_task_sets(
+            task,
+            data_dir,
+            options.output_dir,
+            sources.tokenizer,
+            options.max_seq_length,
+            train=options.do_train,
+            dev=options.do_eval,
+            test=options.do_predict,
+            reuse=not chief,
+        )
+    submission = _open_submission(options, task, data)
+
+    predictor = Predictor(model, session.strategy)
+
+    def evaluate(dev_set: TaskSet) -> Evaluation:
+        return evaluate_task(predictor, task, dev_set, options.eval_batch_size)
+
+    objective = RegressionObjective if task.is_regression else ClassificationObjective
+    train_set = sets.train[0] if sets.train else None
+    records = train_set.records if train_set else None
+    step, final = session.train_or_load(
+        objective(model),
+        sources,
+        records,
+        train_set.spec if train_set else {},
+        weights,
+        {"task_name": task.name, "labels": list(task.labels)},
+        options.RECORDED,
+        functools.partial(evaluate, sets.dev[0]) if options.do_eval else None,
+    )
+    # Training ends with an evaluation on the first development set; it is not repeated.
+    evaluations = [final] if final else []
+    evaluations += [evaluate(dev_set) for dev_set in sets.dev[len(evaluations) :]]
+    if session.is_chief:
+        write_eval_results(sets.dev, evaluations, options.output_dir, step, session.evaluated_model)
+    predictions = write_test_results(
+        predictor, task, sets.test, options.predict_batch_size, options.output_dir
+    )
+    if submission and session.is_chief:
+        submission.write(predictions)
+    return FineTuned(step, evaluations, predictions)
+
+
+def _open_submission(
+    options: FineTuningOptions, task: Task, data: list[Input]
+) -> GlueSubmission | None:
+    if not options.make_glue_submission or not options.submission_dir:
+        return None
+    check_folder_apart("submission_dir", options.submission_dir, data)
+    return GlueSubmission(options.submission_dir, task, data[0].path)

@@ -1,0 +1,117 @@
+"""The results of a grid search as `results.json` and `results.md`."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from common.files import write_json, write_text
+from common.machine import describe_machine
+from common.markdown import table
+from experiments.grid_search import CellResult, Grid, GridResults
+
+
+def write_report(grid: Grid, results: GridResults) -> str:
+    """Writes both files into the grid's folder and returns the content of `results.md`."""
+    machine = describe_machine()
+    columns = _columns(results.chosen)
+    content = {
+        "script": os.path.basename(grid.script),
+        "arguments": grid.arguments,
+        "num_train_epochs": grid.num_train_epochs,
+        "cells": [_as_json(result) for result in results.cells],
+        "chosen": {
+            "train_batch_size": results.chosen[0].cell.train_batch_size,
+            "learning_rate": results.chosen[0].cell.learning_rate,
+            "runs": [_as_json(result) for result in results.chosen],
+            "mean": {name: statistics.fmean(values) for name, values in columns.items()},
+            "sample_standard_deviation": {name: _deviation(v) for name, v in columns.items()},
+        },
+        "machine": machine,
+    }
+    write_json(os.path.join(grid.output_dir, "results.json"), content)
+    text = _markdown(grid, results, machine)
+    write_text(os.path.join(grid.output_dir, "results.md"), text)
+    return text
+
+
+def _as_json(result: CellResult) -> dict[str, Any]:
+    values = {
+        "train_batch_size": result.cell.train_batch_size,
+        "learning_rate": result.cell.learning_rate,
+        "seed": result.cell.seed,
+        "folder": result.folder,
+        "score": result.score,
+        "step": result.step,
+        "metrics": result.metrics,
+        "seconds": round(result.seconds, 1),
+    }
+    return {**values, "predictions": result.predictions} if result.predictions else values
+
+
+def _columns(runs: Sequence[CellResult]) -> dict[str, list[float]]:
+    """Name -> the values of all runs, the score first."""
+    names = list(runs[0].metrics)
+    return {
+        "score": [run.score for run in runs],
+        **{name: [run.metrics[name] for run in runs] for name in names},
+    }
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    """Sample standard deviation, None for a single value."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    deviation = _deviation(values)
+    spread = "" if deviation is None else f" ± {deviation:.4f}"
+    return f"{statistics.fmean(values):.4f}{spread}"
+
+
+def _markdown(grid: Grid, results: GridResults, machine: str) -> str:
+    best = results.chosen[0].cell
+    seeds = ", ".join(str(seed) for seed in grid.seeds)
+    measured = ["dev score", *results.cells[0].metrics, "updates", "seconds"]
+    settings = []
+    for result in results.cells:
+        cell = result.cell
+        cells = [str(cell.train_batch_size), f"{cell.learning_rate:g}", *_figures(result)]
+        settings.append([f"**{text}**" for text in cells] if cell == best else cells)
+    runs = [[str(run.cell.seed), *_figures(run)] for run in results.chosen]
+    count = len(results.chosen)
+    if count > 1:
+        spread = [_mean_and_deviation(values) for values in _columns(results.chosen).values()]
+        runs.append(["mean ± sd", *spread, "", ""])
+    lines = [
+        *table(["batch size", "learning rate", *measured], settings),
+        "",
+        f"Chosen by dev score, the first of equal ones: batch size {best.train_batch_size}, learning "
+        f"rate {best.learning_rate:g}, {grid.num_train_epochs:g} epochs. All of these runs have seed "
+        f"{best.seed}.",
+        "",
+        *table(["seed", *measured], runs),
+    ]
+    if count > 1:
+        lines += [
+            "",
+            f"Mean and sample standard deviation over {count} runs with seeds {seeds}; seed "
+            f"{best.seed} is also the one the setting was chosen by.",
+        ]
+    if grid.predict:
+        lines += ["", "Predictions of the test set:"]
+        lines += [f"* `{run.predictions}`" for run in results.chosen]
+    lines += [
+        "",
+        "Dev score: the task's official metric, or the mean of two, at the best evaluation of a run. "
+        "Updates: those of its model at that time, which is in the run's folder `best`. Seconds: of "
+        f"the whole run, or of its last part if it was interrupted. Machine: {machine}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _figures(result: CellResult) -> list[str]:
+    values = [f"{value:.4f}" for value in (result.score, *result.metrics.values())]
+    return [*values, f"{result.step:,}", f"{result.seconds:.0f}"]

@@ -1,0 +1,635 @@
+"""Folders of the Hugging Face library: names, layouts, configurations, both directions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from checkpoints import hugging_face as huggingface
+from checkpoints.hugging_face import (
+    HuggingFaceReader,
+    is_huggingface_folder,
+    read_huggingface_config,
+    write_huggingface,
+)
+from checkpoints.tokenizer_files import read_tokenizer_files
+from checkpoints.weights import variable_values
+from common.errors import UserError
+from modeling.config import ACTIVATION_FUNCTIONS, BertConfig
+from modeling.heads import ClassifierModel, PretrainingModel
+
+# Every matrix but those of width x width is not square.
+ODD = BertConfig(
+    vocab_size=99,
+    hidden_size=32,
+    num_hidden_layers=5,
+    num_attention_heads=4,
+    intermediate_size=37,
+    hidden_dropout_prob=0.25,
+    attention_probs_dropout_prob=0.0,
+    max_position_embeddings=21,
+    type_vocab_size=3,
+    initializer_range=0.03,
+    extra={"directionality": "bidi", "pooler_fc_size": 768, "note": [1, {"a": None}]},
+)
+ONE_LAYER = dataclasses.replace(ODD, num_hidden_layers=1)
+# By hand from bert-base-uncased, for one layer.
+ENCODER_SHAPES = {
+    "embeddings.word_embeddings.weight": (99, 32),
+    "embeddings.position_embeddings.weight": (21, 32),
+    "embeddings.token_type_embeddings.weight": (3, 32),
+    "embeddings.LayerNorm.weight": (32,),
+    "embeddings.LayerNorm.bias": (32,),
+    "encoder.layer.0.attention.self.query.weight": (32, 32),
+    "encoder.layer.0.attention.self.query.bias": (32,),
+    "encoder.layer.0.attention.self.key.weight": (32, 32),
+    "encoder.layer.0.attention.self.key.bias": (32,),
+    "encoder.layer.0.attention.self.value.weight": (32, 32),
+    "encoder.layer.0.attention.self.value.bias": (32,),
+    "encoder.layer.0.attention.output.dense.weight": (32, 32),
+    "encoder.layer.0.attention.output.dense.bias": (32,),
+    "encoder.layer.0.attention.output.LayerNorm.weight": (32,),
+    "encoder.layer.0.attention.output.LayerNorm.bias": (32,),
+    "encoder.layer.0.intermediate.dense.weight": (37, 32),
+    "encoder.layer.0.intermediate.dense.bias": (37,),
+    "encoder.layer.0.output.dense.weight": (32, 37),
+    "encoder.layer.0.output.dense.bias": (32,),
+    "encoder.layer.0.output.LayerNorm.weight": (32,),
+    "encoder.layer.0.output.LayerNorm.bias": (32,),
+    "pooler.dense.weight": (32, 32),
+    "pooler.dense.bias": (32,),
+}
+HEAD_SHAPES = {
+    "cls.predictions.bias": (99,),
+    "cls.predictions.transform.dense.weight": (32, 32),
+    "cls.predictions.transform.dense.bias": (32,),
+    "cls.predictions.transform.LayerNorm.weight": (32,),
+    "cls.predictions.transform.LayerNorm.bias": (32,),
+    "cls.seq_relationship.weight": (2, 32),
+    "cls.seq_relationship.bias": (2,),
+    "classifier.weight": (4, 32),
+    "classifier.bias": (4,),
+    "qa_outputs.weight": (2, 32),
+    "qa_outputs.bias": (2,),
+}
+HEADS = {
+    "masked_lm": "cls/predictions/",
+    "next_sentence": "cls/seq_relationship/",
+    "squad": "cls/squad/",
+    "classifier": "output_",
+    "pooler": "bert/pooler/",
+}
+
+
+def random_weights(config: BertConfig, *heads: str, num_labels: int = 4) -> dict[str, np.ndarray]:
+    """An encoder with heads, by the names of our models."""
+    values = {
+        **variable_values(PretrainingModel(config).trainable_variables),
+        **variable_values(ClassifierModel(config, num_labels).trainable_variables),
+        "cls/squad/output_weights": np.zeros((2, config.hidden_size)),
+        "cls/squad/output_bias": np.zeros(2),
+    }
+    unwanted = tuple(prefix for head, prefix in HEADS.items() if head not in heads)
+    rng = np.random.default_rng(1)
+    return {
+        name: rng.normal(size=value.shape).astype(np.float32)
+        for name, value in values.items()
+        if not name.startswith(unwanted)
+    }
+
+
+def library_tensors(prefix: str = "bert.") -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(2)
+    shapes = {**{prefix + name: shape for name, shape in ENCODER_SHAPES.items()}, **HEAD_SHAPES}
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def write_folder(
+    folder: pathlib.Path, tensors: Mapping[str, np.ndarray] | None = None, **changes: Any
+) -> str:
+    """A folder as the library writes it; None takes a key out of its configuration."""
+    values = {
+        "_name_or_path": "somewhere",
+        "architectures": ["BertForSequenceClassification"],
+        "attention_probs_dropout_prob": 0.1,
+        "classifier_dropout": None,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "hidden_size": 32,
+        "initializer_range": 0.02,
+        "intermediate_size": 37,
+        "layer_norm_eps": 1e-12,
+        "max_position_embeddings": 21,
+        "model_type": "bert",
+        "num_attention_heads": 4,
+        "num_hidden_layers": 1,
+        "pad_token_id": 0,
+        "position_embedding_type": "absolute",
+        "torch_dtype": "float32",
+        "transformers_version": "4.57.6",
+        "type_vocab_size": 3,
+        "use_cache": True,
+        "vocab_size": 99,
+        **changes,
+    }
+    folder.mkdir(exist_ok=True)
+    values = {key: value for key, value in values.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(values))
+    save_file(dict(library_tensors() if tensors is None else tensors), folder / "model.safetensors")
+    return str(folder)
+
+
+def config_values(folder: pathlib.Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text())
+
+
+@pytest.mark.parametrize("prefix", ["bert.", ""])
+@pytest.mark.parametrize("old_names", [False, True])
+def test_names_and_layouts(tmp_path: pathlib.Path, prefix: str, old_names: bool) -> None:
+    tensors = library_tensors(prefix)
+    named = {
+        name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta")
+        if old_names
+        else name: value
+        for name, value in tensors.items()
+    }
+    named[f"{prefix}embeddings.position_ids"] = np.arange(21)[np.newaxis]
+    reader = HuggingFaceReader(write_folder(tmp_path / "model", named))
+    assert reader.source == str(tmp_path / "model" / "model.safetensors")
+    weights = random_weights(ONE_LAYER, *HEADS)
+    assert reader.shapes == {name: value.shape for name, value in weights.items()}
+    layer, ours = f"{prefix}encoder.layer.0.", "bert/encoder/layer_0/"
+    same_layout = {
+        "bert/embeddings/word_embeddings": f"{prefix}embeddings.word_embeddings.weight",
+        "bert/embeddings/LayerNorm/gamma": f"{prefix}embeddings.LayerNorm.weight",
+        "bert/embeddings/LayerNorm/beta": f"{prefix}embeddings.LayerNorm.bias",
+        ours + "attention/output/LayerNorm/gamma": layer + "attention.output.LayerNorm.weight",
+        ours + "attention/self/key/bias": layer + "attention.self.key.bias",
+        ours + "output/LayerNorm/beta": layer + "output.LayerNorm.bias",
+        "output_weights": "classifier.weight",
+        "output_bias": "classifier.bias",
+        "cls/seq_relationship/output_weights": "cls.seq_relationship.weight",
+        "cls/predictions/output_bias": "cls.predictions.bias",
+        "cls/squad/output_weights": "qa_outputs.weight",
+    }
+    transposed = {
+        ours + "attention/self/query/kernel": layer + "attention.self.query.weight",
+        ours + "attention/self/key/kernel": layer + "attention.self.key.weight",
+        ours + "attention/self/value/kernel": layer + "attention.self.value.weight",
+        ours + "attention/output/dense/kernel": layer + "attention.output.dense.weight",
+        ours + "intermediate/dense/kernel": layer + "intermediate.dense.weight",
+        ours + "output/dense/kernel": layer + "output.dense.weight",
+        "bert/pooler/dense/kernel": f"{prefix}pooler.dense.weight",
+        "cls/predictions/transform/dense/kernel": "cls.predictions.transform.dense.weight",
+    }
+    for name, library_name in same_layout.items():
+        np.testing.assert_array_equal(reader.read(name), tensors[library_name], err_msg=name)
+    for name, library_name in transposed.items():
+        np.testing.assert_array_equal(reader.read(name), tensors[library_name].T, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "heads, architecture, left_out",
+    [
+        (("pooler", "classifier"), "BertForSequenceClassification", ()),
+        (("pooler", "masked_lm", "next_sentence"), "BertForPreTraining", ()),
+        (("masked_lm",), "BertForMaskedLM", ()),
+        (("pooler", "next_sentence"), "BertForNextSentencePrediction", ()),
+        (("squad",), "BertForQuestionAnswering", ()),
+        (("pooler",), "BertModel", ()),
+        ((), "BertModel", ()),
+        (("pooler", "squad"), "BertForQuestionAnswering", ("pooler",)),
+        (("pooler", "masked_lm"), "BertForMaskedLM", ("pooler",)),
+        (("pooler", "classifier", "masked_lm"), "BertForSequenceClassification", ("masked_lm",)),
+    ],
+)
+def test_round_trip(
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+    vocab_file: str,
+    heads: tuple[str, ...],
+    architecture: str,
+    left_out: tuple[str, ...],
+) -> None:
+    weights = random_weights(ODD, *heads)
+    folder = tmp_path / "model"
+    with caplog.at_level(logging.INFO):
+        write_huggingface(str(folder), weights, ODD, vocab_file, False, None)
+    without = tuple(HEADS[head] for head in left_out)
+    kept = {name for name in weights if not without or not name.startswith(without)}
+    logged = set(caplog.text.replace(",", " ").split())
+    assert logged & set(weights) == set(weights) - kept
+    assert config_values(folder)["architectures"] == [architecture]
+    assert is_huggingface_folder(str(folder))
+    reader = HuggingFaceReader(str(folder))
+    assert set(reader.shapes) == kept
+    for name in kept:
+        value = reader.read(name)
+        assert value.dtype == np.float32
+        assert value.tobytes() == weights[name].tobytes(), name
+    found = read_huggingface_config(str(folder))
+    assert found == huggingface.HuggingFaceConfig(ODD, None, None)
+    assert read_tokenizer_files(str(folder)).do_lower_case is False
+    assert (folder / "vocab.txt").read_bytes() == pathlib.Path(vocab_file).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_written_names(tmp_path: pathlib.Path) -> None:
+    classifier, encoder = tmp_path / "classifier", tmp_path / "encoder"
+    weights = random_weights(ONE_LAYER, "pooler", "classifier")
+    write_huggingface(str(classifier), weights, ONE_LAYER, None, None, None)
+    write_huggingface(
+        str(encoder), random_weights(ONE_LAYER, "pooler"), ONE_LAYER, None, None, None
+    )
+    shapes = {name: value.shape for name, value in load_file(encoder / "model.safetensors").items()}
+    assert shapes == ENCODER_SHAPES
+    tensors = load_file(classifier / "model.safetensors")
+    assert {name: value.shape for name, value in tensors.items()} == {
+        **{"bert." + name: shape for name, shape in ENCODER_SHAPES.items()},
+        "classifier.weight": (4, 32),
+        "classifier.bias": (4,),
+    }
+    np.testing.assert_array_equal(
+        tensors["bert.encoder.layer.0.output.dense.weight"],
+        weights["bert/encoder/layer_0/output/dense/kernel"].T,
+    )
+    with safe_open(classifier / "model.safetensors", "np") as file:
+        assert file.metadata() == {"format": "pt"}
+    assert not (classifier / "vocab.txt").exists()
+    assert "do_lower_case" not in json.loads((classifier / "tokenizer_config.json").read_text())
+    assert read_tokenizer_files(str(classifier)).do_lower_case is None
+
+
+def test_half_precision_is_converted_exactly(tmp_path: pathlib.Path) -> None:
+    tensors = library_tensors()
+    half = np.array([1 / 3, 6.1e-5, 6e-8, 65504], np.float16)
+    brain = np.array([1 / 3, 1e-38, -3e38, 1e-40], ml_dtypes.bfloat16)
+    tensors["classifier.bias"] = half
+    path = tmp_path / "model" / "model.safetensors"
+    reader = HuggingFaceReader(write_folder(path.parent, tensors))
+    assert reader.read("output_bias").dtype == np.float32
+    np.testing.assert_array_equal(reader.read("output_bias").astype(np.float64), half)
+    save_file({**tensors, "classifier.bias": brain}, path)
+    found = HuggingFaceReader(str(path.parent)).read("output_bias")
+    assert found.dtype == np.float32
+    # A bfloat16 is the upper half of a float32.
+    np.testing.assert_array_equal(found.view(np.uint32), brain.view(np.uint16).astype("u4") << 16)
+    # Quantized weights show their shape, and are refused when they are read.
+    save_file({**tensors, "classifier.bias": np.ones(4, np.int8)}, path)
+    quantized = HuggingFaceReader(str(path.parent))
+    assert quantized.shapes["output_bias"] == (4,)
+    with pytest.raises(UserError, match="tensor of output_bias has the type int8"):
+        quantized.read("output_bias")
+
+
+def test_tied_weights(tmp_path: pathlib.Path) -> None:
+    tensors = library_tensors()
+    word = "bert.embeddings.word_embeddings.weight"
+    decoder, bias = "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
+    tied = {**tensors, decoder: tensors[word], bias: tensors["cls.predictions.bias"]}
+    reader = HuggingFaceReader(write_folder(tmp_path, tied))
+    assert not any("decoder" in name for name in reader.shapes)
+    embeddings = reader.read("bert/embeddings/word_embeddings")
+    np.testing.assert_array_equal(embeddings, tensors[word])
+    # Some tools keep one of two equal tensors, and not always the same one.
+    alone = {name: value for name, value in tied.items() if name != "cls.predictions.bias"}
+    reader = HuggingFaceReader(write_folder(tmp_path, alone))
+    np.testing.assert_array_equal(reader.read("cls/predictions/output_bias"), tied[bias])
+    untied = tied[decoder].copy()
+    untied[98, 31] += 1e-3
+    reader = HuggingFaceReader(write_folder(tmp_path, {**tied, decoder: untied}))
+    with pytest.raises(UserError, match=f"{decoder} has other values than {word}"):
+        reader.read("bert/embeddings/word_embeddings")
+    reader = HuggingFaceReader(write_folder(tmp_path, {**tied, bias: tied[bias] + 1}))
+    reader.read("bert/embeddings/word_embeddings")
+    with pytest.raises(UserError, match=f"{bias} has other values than cls.predictions.bias"):
+        reader.read("cls/predictions/output_bias")
+
+
+def test_what_an_original_has_no_place_for(tmp_path: pathlib.Path) -> None:
+    extra = {"bert.adapter.up": np.zeros((2, 3), np.float32)}
+    reader = HuggingFaceReader(write_folder(tmp_path, {**library_tensors(), **extra}))
+    assert reader.shapes["bert.adapter.up"] == (2, 3)
+    # This head is applied to every token, not to the pooled vector.
+    token_classifier = write_folder(tmp_path, architectures=["BertForTokenClassification"])
+    reader = HuggingFaceReader(token_classifier)
+    assert reader.shapes["classifier.weight"] == (4, 32)
+    assert "output_weights" not in reader.shapes
+    # Configurations of 2019 do not name the class.
+    reader = HuggingFaceReader(write_folder(tmp_path, architectures=None, model_type=None))
+    assert reader.shapes["output_weights"] == (4, 32)
+    twice = {**library_tensors(), "pooler.dense.bias": np.zeros(32, np.float32)}
+    with pytest.raises(UserError, match="pooler.dense.bias is there under two names"):
+        HuggingFaceReader(write_folder(tmp_path, twice))
+
+
+def test_weight_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = library_tensors()
+    folder = write_folder(tmp_path, tensors)
+    expected = HuggingFaceReader(folder)
+    (tmp_path / "model.safetensors").unlink()
+    assert not is_huggingface_folder(folder)
+    with pytest.raises(UserError, match="neither model.safetensors nor pytorch_model.bin"):
+        HuggingFaceReader(folder)
+
+    def same_as_expected() -> None:
+        assert is_huggingface_folder(folder)
+        reader = HuggingFaceReader(folder)
+        assert reader.shapes == expected.shapes
+        kernel = "bert/encoder/layer_0/output/dense/kernel"
+        np.testing.assert_array_equal(
+            reader.read(kernel), tensors["bert.encoder.layer.0.output.dense.weight"].T
+        )
+
+    (tmp_path / "pytorch_model.bin").touch()
+    monkeypatch.setattr(huggingface, "read_torch_file", lambda path: tensors)
+    same_as_expected()
+    (tmp_path / "pytorch_model.bin").unlink()
+
+    names = sorted(tensors)
+    shards = {"model-1.safetensors": names[:9], "model-2.safetensors": names[9:]}
+    for file, part in shards.items():
+        save_file({name: tensors[name] for name in part}, tmp_path / file)
+    index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
+    index_path = tmp_path / "model.safetensors.index.json"
+    index_path.write_text(json.dumps(index))
+    same_as_expected()
+    assert HuggingFaceReader(folder).source == str(index_path)
+    save_file({name: tensors[name] for name in names[1:9]}, tmp_path / "model-1.safetensors")
+    with pytest.raises(UserError, match=f"{names[0]} should be in model-1.safetensors"):
+        HuggingFaceReader(folder)
+    (tmp_path / "model-1.safetensors").unlink()
+    with pytest.raises(UserError, match="model-1.safetensors: not a readable safetensors file"):
+        HuggingFaceReader(folder)
+    for wrong in ({"weight_map": {names[0]: "../model-2.safetensors"}}, {}, []):
+        index_path.write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match="index.json"):
+            HuggingFaceReader(folder)
+
+
+def test_damaged_safetensors(tmp_path: pathlib.Path) -> None:
+    folder = write_folder(tmp_path)
+    path = tmp_path / "model.safetensors"
+    content = path.read_bytes()
+    for damaged in (b"", b"hello", content[:-1], content[: len(content) // 2], content[:100]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="model.safetensors: not a readable safetensors file"):
+            HuggingFaceReader(folder)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model_type": "gpt2"}, 'model_type is "gpt2", models here have "bert"'),
+        ({"is_decoder": True}, "is_decoder is true"),
+        ({"position_embedding_type": "relative_key"}, 'position_embedding_type is "relative_key"'),
+        ({"tie_word_embeddings": False}, "tie_word_embeddings is false"),
+        ({"layer_norm_eps": "small"}, '"layer_norm_eps" must be a number'),
+        ({"classifier_dropout": 1.5}, '"classifier_dropout" must be at least 0 and below 1'),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads is .* models here have {}"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config is .* models here have none"),
+        ({"adapters": {"adapters": {"a": {}}}}, 'adapters is {"a"'),
+        ({"auto_map": {"AutoModel": "custom.Model"}}, "auto_map is"),
+        ({"is_encoder_decoder": True}, "is_encoder_decoder is true"),
+        ({"embedding_size": 16}, "embedding_size is 16, models here have 32"),
+        ({"hidden_act": "silu"}, 'hidden_act is "silu", expected one of gelu_new'),
+        ({"hidden_act": None}, "hidden_act is null"),
+        ({"hidden_size": 30}, "hidden_size 30 is not a multiple"),
+        ({"type_vocab_size": None}, '"type_vocab_size" is missing'),
+        ({"id2label": {"0": "no", "2": "yes"}}, "id2label must give a label to each number"),
+        ({"id2label": ["no", "yes"]}, "id2label must give a label to each number"),
+        ({"id2label": {"0": "no", "1": "yes"}}, r"id2label has 2 labels, .* has shape \[4\]"),
+        (
+            {"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 1, "yes": 0}},
+            "id2label says .*, label2id .* contradict each other",
+        ),
+        (
+            {"id2label": {"0": "no", "1": "yes"}, "num_labels": 3},
+            "num_labels is 3, but id2label has 2",
+        ),
+    ],
+)
+def test_refused_configurations(
+    tmp_path: pathlib.Path, changes: dict[str, Any], message: str
+) -> None:
+    folder = write_folder(tmp_path, **changes)
+    with pytest.raises(UserError, match=f"config.json: .*{message}"):
+        HuggingFaceReader(folder)
+
+
+def test_refused_files(tmp_path: pathlib.Path) -> None:
+    folder = write_folder(tmp_path)
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(UserError, match="config.json: expected a JSON object"):
+        read_huggingface_config(folder)
+    (tmp_path / "config.json").write_text('{"model_type": ')
+    with pytest.raises(UserError, match="config.json, line 1"):
+        read_huggingface_config(folder)
+
+
+def test_configuration(tmp_path: pathlib.Path) -> None:
+    folder = write_folder(
+        tmp_path, layer_norm_eps=1e-5, directionality="bidi", finetuning_task="mnli", top_k=50
+    )
+    found = read_huggingface_config(folder)
+    # What only concerns the library is not carried along.
+    assert found.config.extra == {"directionality": "bidi"}
+    assert found.config.hidden_act == "gelu_erf"
+    assert found.config.intermediate_size == 37
+    assert found.config.layer_norm_eps == 1e-5
+    # What this project does not read must not speak to the library either.
+    extra = {"layer_norm_eps": 0.1, "is_decoder": True, "problem_type": "regression", "a": 1}
+    config = dataclasses.replace(ODD, extra=extra, layer_norm_eps=1e-6, classifier_dropout=0.3)
+    written = tmp_path / "written"
+    write_huggingface(str(written), random_weights(config), config, None, None, None)
+    values = config_values(written)
+    assert (values["layer_norm_eps"], values["is_decoder"], values["a"]) == (1e-6, False, 1)
+    assert values["classifier_dropout"] == 0.3
+    assert "problem_type" not in values
+
+
+@pytest.mark.parametrize(
+    ("given", "rate"),
+    [({}, 0.1), ({"hidden_dropout_prob": 0.3}, 0.3), ({"classifier_dropout": 0.2}, 0.2)],
+)
+def test_dropout_of_the_classifier(
+    tmp_path: pathlib.Path, given: dict[str, Any], rate: float
+) -> None:
+    """null stands for that of the layers."""
+    config = read_huggingface_config(write_folder(tmp_path, **given)).config
+    assert config.classifier_dropout == rate
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "other_head"),
+    [
+        (
+            {"id2label": {"0": "no", "1": "yes"}, "label2id": {"yes": 1, "no": 0}},
+            ["no", "yes"],
+            None,
+        ),
+        ({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, None, None),
+        ({"num_labels": 3}, None, None),
+        ({"num_labels": 1}, [], None),
+        ({"id2label": {"0": "LABEL_0"}}, [], None),
+        # The library trains one output as a score whatever its name.
+        ({"id2label": {"0": "similarity"}}, [], None),
+        ({"problem_type": "regression"}, [], None),
+        (
+            {"id2label": {"0": "a", "1": "b"}, "problem_type": "single_label_classification"},
+            ["a", "b"],
+            None,
+        ),
+        ({"problem_type": "multi_label_classification"}, None, 'problem_type "multi_label'),
+        ({"num_labels": 2, "problem_type": "regression"}, None, "regression with 2 scores"),
+        (
+            {"num_labels": 1, "problem_type": "single_label_classification"},
+            None,
+            "classification with a single class",
+        ),
+    ],
+)
+def test_kinds_of_classifiers(
+    tmp_path: pathlib.Path, values: dict[str, Any], labels: list[str] | None, other_head: str | None
+) -> None:
+    found = read_huggingface_config(write_folder(tmp_path, **values))
+    assert found.labels == labels
+    assert (found.other_head or "").startswith(other_head or "")
+    assert (found.other_head is None) is (other_head is None)
+
+
+@pytest.mark.parametrize("word", ACTIVATION_FUNCTIONS)
+def test_the_function_is_kept_not_the_word(tmp_path: pathlib.Path, word: str) -> None:
+    config = dataclasses.replace(ONE_LAYER, hidden_act=word)
+    write_huggingface(str(tmp_path / "model"), random_weights(config), config, None, None, None)
+    function = ACTIVATION_FUNCTIONS[word]
+    library_words = {"gelu_tanh": "gelu_new", "gelu_erf": "gelu"}
+    assert config_values(tmp_path / "model")["hidden_act"] == library_words.get(function, function)
+    found = read_huggingface_config(str(tmp_path / "model")).config.hidden_act
+    assert ACTIVATION_FUNCTIONS[found] == function
+    # Original scripts know this word for the tanh form, and no other.
+    assert function != "gelu_tanh" or found == "gelu"
+
+
+@pytest.mark.parametrize(
+    "num_labels, labels, problem_type",
+    [
+        (3, ["contradiction", "entailment", "neutral"], None),
+        (3, None, None),
+        (1, [], "regression"),
+        (1, ["score"], None),
+        (12, [f"LABEL_{i}" for i in range(11, -1, -1)], None),
+    ],
+)
+def test_labels(
+    tmp_path: pathlib.Path, num_labels: int, labels: list[str] | None, problem_type: str | None
+) -> None:
+    weights = random_weights(ONE_LAYER, "pooler", "classifier", num_labels=num_labels)
+    folder = tmp_path / "model"
+    write_huggingface(str(folder), weights, ONE_LAYER, None, None, labels)
+    values = config_values(folder)
+    names = labels or [f"LABEL_{i}" for i in range(num_labels)]
+    assert values["id2label"] == {str(i): name for i, name in enumerate(names)}
+    assert values["label2id"] == {name: i for i, name in enumerate(names)}
+    assert values.get("problem_type") == problem_type
+    assert HuggingFaceReader(str(folder)).shapes["output_bias"] == (num_labels,)
+    # A single output is a score to the library, whatever its name.
+    expected = [] if num_labels == 1 else labels
+    assert read_huggingface_config(str(folder)).labels == expected
+
+
+def test_labels_belong_to_a_classifier(tmp_path: pathlib.Path) -> None:
+    id2label = {"1": "b", "0": "a", "3": "d", "2": "c"}
+    folder = write_folder(tmp_path, id2label=id2label)
+    assert read_huggingface_config(folder).labels == ["a", "b", "c", "d"]
+    folder = write_folder(tmp_path, id2label=id2label, architectures=["BertForMaskedLM"])
+    assert read_huggingface_config(folder).labels is None
+
+
+def test_nothing_is_left_of_a_failure(
+    tmp_path: pathlib.Path, vocab_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = random_weights(ONE_LAYER, "pooler", "classifier")
+    folder = tmp_path / "model"
+    with pytest.raises(UserError, match="4 outputs, but 2 labels are given: no, yes"):
+        write_huggingface(str(folder), weights, ONE_LAYER, vocab_file, True, ["no", "yes"])
+    with pytest.raises(UserError, match="missing.txt"):
+        missing = str(tmp_path / "missing.txt")
+        write_huggingface(str(folder), weights, ONE_LAYER, missing, True, None)
+
+    def full_disk(path: str, value: object) -> None:
+        assert pathlib.Path(path).with_name("model.safetensors").exists()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(huggingface, "write_json", full_disk)
+        write_huggingface(str(folder), weights, ONE_LAYER, vocab_file, True, None)
+    assert list(tmp_path.iterdir()) == []
+    folder.mkdir()
+    (folder / "mine.txt").touch()
+    with pytest.raises(UserError, match="model exists already and is not empty"):
+        write_huggingface(str(folder), weights, ONE_LAYER, vocab_file, True, None)
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+def test_tokenizer_files(tmp_path: pathlib.Path) -> None:
+    words = ["a", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocab_file = tmp_path / "words.txt"
+    vocab_file.write_text("\n".join(words) + "\n")
+    write_huggingface(str(tmp_path / "m"), random_weights(ODD), ODD, str(vocab_file), True, None)
+    assert config_values(tmp_path / "m")["pad_token_id"] == 1
+    tokenizer = json.loads((tmp_path / "m" / "tokenizer_config.json").read_text())
+    assert tokenizer["do_lower_case"] is True
+    assert tokenizer["model_max_length"] == 21
+
+
+def test_file_systems_of_tensorflow(tmp_path: pathlib.Path, vocab_file: str) -> None:
+    weights = random_weights(ONE_LAYER, "pooler")
+    folder = f"file://{tmp_path}/model"
+    write_huggingface(folder, weights, ONE_LAYER, vocab_file, True, None)
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer_config.json",
+        "vocab.txt",
+    ]
+    assert is_huggingface_folder(folder)
+    reader = HuggingFaceReader(folder)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(reader.read(name), value)
+
+
+def test_pytorch_files_in_shards(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = library_tensors()
+    expected = HuggingFaceReader(write_folder(tmp_path / "whole", tensors))
+    folder = write_folder(tmp_path / "shards", tensors)
+    (tmp_path / "shards" / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"pytorch_model-1-of-2.bin": names[:9], "pytorch_model-2-of-2.bin": names[9:]}
+    monkeypatch.setattr(
+        huggingface,
+        "read_torch_file",
+        lambda path: {name: tensors[name] for name in parts[pathlib.Path(path).name]},
+    )
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    index_file = tmp_path / "shards" / "pytorch_model.bin.index.json"
+    index_file.write_text(json.dumps(index))
+    assert is_huggingface_folder(folder)
+    reader = HuggingFaceReader(folder)
+    assert reader.shapes == expected.shapes
+    for name in reader.shapes:
+        np.testing.assert_array_equal(reader.read(name), expected.read(name))
+    index["weight_map"][names[0]] = "model.safetensors"
+    index_file.write_text(json.dumps(index))
+    with pytest.raises(UserError, match="must give the name of a .bin file for each tensor"):
+        HuggingFaceReader(folder)

@@ -1,0 +1,211 @@
+"""TFRecord files written without TensorFlow, read by TensorFlow."""
+
+import gzip
+import hashlib
+import json
+import os
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from data.tfrecords import (
+    RecordWriter,
+    is_finished,
+    read_sidecar,
+    serialize_examples,
+    write_sidecar,
+)
+
+
+@pytest.fixture(scope="module")
+def tf():
+    import tensorflow
+
+    return tensorflow
+
+
+@pytest.fixture
+def features():
+    """Rows of all encodings, with integers on both sides of every varint boundary."""
+    rng = np.random.default_rng(0)
+    boundaries = [0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21, 2**35, 2**63 - 1]
+    return {
+        "wide": rng.choice(boundaries, (300, 40)),
+        "small": rng.integers(0, 2, (300, 500), dtype=np.int32),
+        "flags": rng.random((300, 3)) < 0.5,
+        "scalar": np.arange(300, dtype=np.uint16),
+        "zeros": np.zeros((300, 2), np.int64),
+        "empty": np.zeros((300, 0), np.int64),
+        "weights": rng.standard_normal((300, 20)).astype(np.float32),
+        "score": rng.standard_normal(300),
+        "id": np.array([b"row-%d" % i * (i % 70) for i in range(300)], dtype=object),
+    }
+
+
+def test_examples_parse_to_the_same_values(tf, features):
+    for i, record in enumerate(serialize_examples(features)):
+        parsed = tf.train.Example.FromString(record).features.feature
+        assert set(parsed) == set(features)
+        for name in ("wide", "small", "flags", "zeros", "empty"):
+            assert parsed[name].int64_list.value == features[name][i].tolist()
+        assert parsed["scalar"].int64_list.value == [i]
+        assert parsed["weights"].float_list.value == features["weights"][i].tolist()
+        assert parsed["score"].float_list.value == [np.float32(features["score"][i])]
+        assert parsed["id"].bytes_list.value == [features["id"][i]]
+
+
+def test_examples_have_the_very_bytes_of_tensorflow(tf, features):
+    """One feature each, for the order of several is not defined."""
+    for name in ("wide", "small", "weights", "id"):
+        for record in serialize_examples({name: features[name]})[::17]:
+            example = tf.train.Example.FromString(record)
+            assert example.SerializeToString(deterministic=True) == record
+
+
+def test_parse_example_reads_a_batch(tf, features):
+    spec = {
+        "wide": tf.io.FixedLenFeature([40], tf.int64),
+        "weights": tf.io.FixedLenFeature([20], tf.float32),
+        "id": tf.io.FixedLenFeature([], tf.string),
+    }
+    parsed = tf.io.parse_example(serialize_examples(features), spec)
+    for name in spec:
+        np.testing.assert_array_equal(parsed[name].numpy(), features[name])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([[1, -1]]), "negative"),
+        (np.zeros((2, 2, 2), np.int64), "no encoding for int64"),
+        (np.array([1j]), "no encoding for complex"),
+        (np.array(["text"]), "no encoding for <U4"),
+    ],
+)
+def test_unsupported_values(values, message):
+    with pytest.raises(ValueError, match=message):
+        serialize_examples({"x": values})
+
+
+def test_no_rows():
+    features = {"x": np.zeros((0, 3), np.int64), "y": np.zeros(0), "z": np.zeros(0, np.int32)}
+    assert serialize_examples(features) == []
+
+
+def test_features_of_different_length():
+    with pytest.raises(ValueError):
+        serialize_examples({"x": np.zeros(2, np.int64), "y": np.zeros(3, np.int64)})
+
+
+@pytest.mark.parametrize("gzip_compress", [False, True])
+def test_file_is_what_tensorflow_reads_and_writes(tf, tmp_path, gzip_compress):
+    records = [b"", b"x", os.urandom(300), bytes(100_000)]
+    path = str(tmp_path / "a.tfrecord")
+    with RecordWriter(path, gzip_compress) as writer:
+        writer.write(records[0])
+        writer.write_many(records[1:])
+    assert writer.num_records == 4
+    compression = "GZIP" if gzip_compress else ""
+    dataset = tf.data.TFRecordDataset(path, compression_type=compression)
+    assert list(dataset.as_numpy_iterator()) == records
+
+    with tf.io.TFRecordWriter(path + ".theirs") as theirs:
+        for record in records:
+            theirs.write(record)
+    opener = gzip.open if gzip_compress else open
+    with opener(path, "rb") as ours, open(path + ".theirs", "rb") as expected:
+        assert ours.read() == expected.read()
+
+
+def test_compressed_bytes_are_reproducible(tmp_path, monkeypatch):
+    contents = set()
+    for name, now in (("a", 1e9), ("b", 1.5e9)):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        with RecordWriter(str(tmp_path / name), gzip_compress=True) as writer:
+            writer.write(b"record")
+        contents.add((tmp_path / name).read_bytes())
+    assert len(contents) == 1
+
+
+def test_failure_leaves_the_earlier_file_and_its_sidecar(tmp_path):
+    path = str(tmp_path / "a.tfrecord")
+    with RecordWriter(path) as writer:
+        writer.write(b"earlier")
+    write_sidecar(path, {"num_examples": 1})
+    before = (tmp_path / "a.tfrecord").read_bytes()
+    with pytest.raises(RuntimeError), RecordWriter(path) as writer:
+        writer.write(b"later")
+        raise RuntimeError
+    assert (tmp_path / "a.tfrecord").read_bytes() == before
+    assert read_sidecar(path) == {
+        "num_examples": 1,
+        "file_size": len(before),
+        "file_sha256": hashlib.sha256(before).hexdigest(),
+    }
+    assert sorted(os.listdir(tmp_path)) == [".a.tfrecord.json", "a.tfrecord"]
+
+
+def test_new_file_does_not_keep_the_earlier_sidecar(tmp_path):
+    path = str(tmp_path / "a.tfrecord")
+    with RecordWriter(path):
+        pass
+    write_sidecar(path, {"num_examples": 0})
+    with RecordWriter(path) as writer:
+        writer.write(b"record")
+        assert read_sidecar(path) is not None
+    assert read_sidecar(path) is None
+
+
+def test_sidecar_of_earlier_versions(tmp_path):
+    """It had a name that `<file>*` matches; it is read, and goes when a new one is written."""
+    path, old = str(tmp_path / "a.tfrecord"), tmp_path / "a.tfrecord.json"
+    (tmp_path / "a.tfrecord").write_bytes(b"")
+    old.write_text('{"num_examples": 3}')
+    assert read_sidecar(path) == {"num_examples": 3}
+    write_sidecar(path, {"num_examples": 4})
+    info = read_sidecar(path)
+    assert info is not None and info["num_examples"] == 4
+    assert not old.exists()
+    (tmp_path / ".a.tfrecord.json").rename(old)
+    with RecordWriter(path):
+        pass
+    assert read_sidecar(path) is None and not old.exists()
+
+
+def test_sidecar_that_is_not_json(tmp_path):
+    (tmp_path / ".a.json").write_text(json.dumps({"num_examples": 1})[:-1])
+    with pytest.raises(UserError, match=r"a\.json, line 1"):
+        read_sidecar(str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("content", ["[]", '{"num_examples": "3"}', '{"num_examples": -1}'])
+def test_sidecar_of_another_kind(tmp_path, content):
+    (tmp_path / ".a.json").write_text(content)
+    with pytest.raises(UserError, match=r"a\.json"):
+        read_sidecar(str(tmp_path / "a"))
+
+
+def test_finished_files_are_those_that_are_whole_and_made_alike(tmp_path):
+    path = str(tmp_path / "a.tfrecord")
+    with RecordWriter(path) as writer:
+        writer.write(b"record")
+    assert not is_finished(path, {})
+    write_sidecar(path, {"seed": 1})
+    assert is_finished(path, {"seed": 1})
+    assert not is_finished(path, {"seed": 2})
+    data = (tmp_path / "a.tfrecord").read_bytes()
+    for damaged in (data[:-1], data[:-1] + b"?", b""):
+        (tmp_path / "a.tfrecord").write_bytes(damaged)
+        assert not is_finished(path, {"seed": 1})
+    (tmp_path / "a.tfrecord").write_bytes(data)
+    (tmp_path / ".a.tfrecord.json").write_text("{")
+    assert not is_finished(path, {"seed": 1})
+    (tmp_path / "a.tfrecord").unlink()
+    assert not is_finished(path, {})
+
+
+def test_file_that_cannot_be_created(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file"), RecordWriter(str(tmp_path / "file" / "a")):
+        pass

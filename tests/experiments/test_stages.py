@@ -1,0 +1,203 @@
+"""Stages run in order, side by side, and never twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import sys
+import textwrap
+
+import pytest
+
+from common.errors import UserError
+from experiments.stages import Stage, run_stages
+
+# Waits for as long as a busy machine needs, but not for ever.
+WAIT = """
+import os, pathlib, sys, time
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit("waited in vain")
+        time.sleep(0.02)
+"""
+
+
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", textwrap.dedent(code))
+
+
+def note(path: pathlib.Path, name: str, needs: tuple[str, ...] = ()) -> Stage:
+    """A stage that adds its name to a file."""
+    return Stage(name, python(f"open({str(path)!r}, 'a').write('{name} ')"), needs)
+
+
+def test_order_by_needs(tmp_path: pathlib.Path) -> None:
+    """A stage starts when those it needs have finished, not when they have started."""
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    slow = python(f"import time; time.sleep(0.8); open({str(notes)!r}, 'a').write('slow ')")
+    stages = [
+        Stage("slow", slow),
+        note(notes, "after_slow", ("slow",)),
+        note(notes, "free"),
+        note(notes, "last", ("free", "after_slow")),
+    ]
+    seconds = run_stages(stages, str(out), num_jobs=2)
+    assert notes.read_text().split() == ["free", "slow", "after_slow", "last"]
+    assert set(seconds) == {"slow", "after_slow", "free", "last"}
+    assert seconds["slow"] >= 0.8
+
+
+def test_one_at_a_time_in_the_given_order(tmp_path: pathlib.Path) -> None:
+    notes = tmp_path / "notes"
+    stages = [note(notes, name) for name in ("b", "c", "a")]
+    run_stages(stages, str(tmp_path / "out"), num_jobs=1)
+    assert notes.read_text().split() == ["b", "c", "a"]
+
+
+def test_two_jobs_at_a_time(tmp_path: pathlib.Path) -> None:
+    """The first two stages wait for each other; a third never runs beside both."""
+    notes, threads = tmp_path / "notes", max(1, (os.cpu_count() or 1) // 2)
+    code = f"""{WAIT}
+notes = pathlib.Path({str(notes)!r})
+with notes.open("a") as file:
+    file.write("+")
+wait_for(lambda: notes.read_text().count("+") >= 2)
+time.sleep(0.5)
+with notes.open("a") as file:
+    file.write("-")
+print(os.environ["OMP_NUM_THREADS"], os.environ["TF_NUM_INTRAOP_THREADS"])
+"""
+    stages = [Stage(name, (sys.executable, "-c", code)) for name in ("one", "two", "three")]
+    run_stages(stages, str(tmp_path / "out"), num_jobs=2)
+    text = notes.read_text()
+    assert text.startswith("++") and sorted(text) == sorted("+++---")
+    running = [text[:i].count("+") - text[:i].count("-") for i in range(len(text) + 1)]
+    assert max(running) == 2
+    assert (tmp_path / "out" / "one.log").read_text() == f"{threads} {threads}\n"
+
+
+def test_finished_stages_are_skipped(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    first, second = note(notes, "first"), note(notes, "second", ("first",))
+    seconds = run_stages([first], str(out), num_jobs=1)
+    marker = json.loads((out / "first.done.json").read_text())
+    assert marker["command"] == list(first.command)
+    assert marker["seconds"] == pytest.approx(seconds["first"], abs=0.06)
+
+    capsys.readouterr()
+    seconds = run_stages([first, second], str(out), num_jobs=2)
+    assert notes.read_text().split() == ["first", "second"]
+    assert seconds["first"] == marker["seconds"]
+    assert set(seconds) == {"first", "second"}
+    printed = capsys.readouterr().out
+    assert "1 of 2 stages are already done." in printed and "[2/2] second took" in printed
+
+
+def test_marker_of_another_command(tmp_path: pathlib.Path) -> None:
+    """It is refused before any stage runs."""
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    run_stages([note(notes, "first")], str(out), num_jobs=1)
+    marker = (out / "first.done.json").read_bytes()
+    changed = Stage("first", python("print('something else')"))
+    with pytest.raises(UserError, match=r"first\.done\.json is from another command .* first; use"):
+        run_stages([note(notes, "new"), changed], str(out), num_jobs=1)
+    assert notes.read_text().split() == ["first"]
+    assert (out / "first.done.json").read_bytes() == marker
+
+
+def test_failing_command(tmp_path: pathlib.Path) -> None:
+    """The message says all one needs; what depends on the stage is not run; later it goes on."""
+    out, notes, cause = tmp_path / "out", tmp_path / "notes", tmp_path / "cause"
+    command = python(f"""
+        import os, sys
+        print("working", flush=True)
+        if not os.path.exists({str(cause)!r}):
+            print("10%\\rthe cause is missing\\n", file=sys.stderr)
+            sys.exit(3)
+    """)
+    stages = [
+        note(notes, "before"),
+        Stage("broken", command, ("before",)),
+        note(notes, "dependent", ("broken",)),
+    ]
+    with pytest.raises(UserError) as caught:
+        run_stages(stages, str(out), num_jobs=1)
+    message = str(caught.value)
+    assert "stage broken failed with exit status 3: the cause is missing\n" in message
+    assert f"command: {sys.executable} -c " in message
+    assert f"log: {out / 'broken.log'}" in message
+    assert "working" in (out / "broken.log").read_text()
+    assert notes.read_text().split() == ["before"]
+    assert {path.name for path in out.glob("*.json")} == {"before.done.json"}
+
+    cause.touch()
+    run_stages(stages, str(out), num_jobs=1)
+    assert notes.read_text().split() == ["before", "dependent"]
+
+
+def test_failure_stops_the_other_jobs(tmp_path: pathlib.Path) -> None:
+    """Nothing is left running, and what was stopped does not count as done."""
+    out, started = tmp_path / "out", tmp_path / "started"
+    long = f"""{WAIT}
+pathlib.Path({str(started)!r} + ".tmp").write_text(str(os.getpid()))
+os.rename({str(started)!r} + ".tmp", {str(started)!r})
+time.sleep(120)
+"""
+    failing = f"{WAIT}\nwait_for(pathlib.Path({str(started)!r}).exists)\nsys.exit(1)\n"
+    stages = [
+        Stage("long", (sys.executable, "-c", long)),
+        Stage("failing", (sys.executable, "-c", failing)),
+    ]
+    with pytest.raises(UserError, match="stage failing failed with exit status 1"):
+        run_stages(stages, str(out), num_jobs=2)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+    assert not list(out.glob("*.done.json"))
+
+
+def reader(path: pathlib.Path, out: pathlib.Path, needs: tuple[str, ...] = ()) -> Stage:
+    """A stage that reads a file and adds it to another."""
+    code = f"open({str(out)!r}, 'a').write(open({str(path)!r}).read() + ' ')"
+    return Stage(f"read_{path.stem}", (*python(code), f"--input_file={path}"), needs)
+
+
+def test_changed_content(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command on other content is refused, or run again with all that need it."""
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    first, second = tmp_path / "one.txt", tmp_path / "two.txt"
+    first.write_text("1")
+    second.write_text("2")
+    stages = [reader(first, notes), reader(second, notes), note(notes, "after", ("read_one",))]
+    run_stages(stages, str(out), num_jobs=1)
+    assert notes.read_text().split() == ["1", "2", "after"]
+    first.write_text("3")
+    markers = {path.name: path.read_bytes() for path in out.glob("*.done.json")}
+    message = rf"read_one\.done\.json is from other content of --input_file={first}; use another .*"
+    with pytest.raises(UserError, match=f"{message}--start_over to run read_one and what needs it"):
+        run_stages(stages, str(out), num_jobs=1)
+    assert {path.name: path.read_bytes() for path in out.glob("*.done.json")} == markers
+    assert notes.read_text().split() == ["1", "2", "after"]
+
+    run_stages(stages, str(out), num_jobs=1, start_over=True)
+    assert notes.read_text().split() == ["1", "2", "after", "3", "after"]
+    assert "after is run again: its last run is from before a stage that it needs" in (
+        capsys.readouterr().out
+    )
+    run_stages(stages, str(out), num_jobs=1)
+    assert notes.read_text().split() == ["1", "2", "after", "3", "after"]
+
+
+def test_arguments_for_a_new_beginning(tmp_path: pathlib.Path) -> None:
+    """They are passed on only if asked for, and are no part of the command."""
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    command = python(f"import sys; open({str(notes)!r}, 'a').write(f'{{sys.argv[1:]}} ')")
+    run_stages([Stage("a", command)], str(out), num_jobs=1)
+    run_stages([Stage("b", command), Stage("c", command, anew=())], str(out), 1, start_over=True)
+    run_stages([Stage("b", command)], str(out), num_jobs=1)
+    assert notes.read_text().split() == ["[]", "['--start_over']", "[]"]

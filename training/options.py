@@ -1,0 +1,126 @@
+"""What a run is told, as frozen objects: the flags that scripts share, in groups.
+
+Every attribute is the flag of that name (`training.flags`), with the same default; what it means
+stands in the help of the flag. The options of a script are its groups put together
+(`classification.fine_tuning.FineTuningOptions`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from absl import flags
+
+SomeOptions = TypeVar("SomeOptions", bound="Options")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The options of a script, or a group of them."""
+
+    def values(self, names: Iterable[str]) -> dict[str, Any]:
+        """Name -> value, for records of how something was made."""
+        return {name: getattr(self, name) for name in names}
+
+
+def from_flags(kind: type[SomeOptions], values: flags.FlagValues) -> SomeOptions:
+    """The options of that kind that the flags of a script hold."""
+    return kind(**{field.name: values[field.name].value for field in dataclasses.fields(kind)})
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceOptions(Options):
+    """Where to compute (`training.flags.define_device_flags`)."""
+
+    use_tpu: bool = False
+    tpu_name: str | None = None
+    tpu_zone: str | None = None
+    gcp_project: str | None = None
+    master: str | None = None
+    num_tpu_cores: int = 8
+    precision: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOptions(Options):
+    """The model and its text (`define_model_flags`, `define_text_flags`)."""
+
+    bert_config_file: str | None = None
+    init_checkpoint: str | None = None
+    vocab_file: str | None = None
+    do_lower_case: bool | None = None
+    max_seq_length: int = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions(DeviceOptions, ModelOptions):
+    """Training a model in a folder (`define_optimization_flags`, `define_initialization_flags`)."""
+
+    output_dir: str = ""
+    do_train: bool = False
+    do_eval: bool = False
+    init_strategy: str = "full"
+    init_layers: Sequence[str] | None = None
+    train_batch_size: int = 32
+    learning_rate: float = 5e-5
+    gradient_accumulation_steps: int = 1
+    random_seed: int = 12345
+    save_checkpoints_steps: int = 1000
+    keep_checkpoint_max: int = 2
+    evaluate_steps: int = 0
+    start_over: bool = False
+    log_steps: int = 100
+    iterations_per_loop: int = 1000
+    eval_batch_size: int = 8
+
+    # Names of flags whose values decide, with data and model, the weights of every run.
+    DECISIVE: ClassVar[tuple[str, ...]] = (
+        "max_seq_length",
+        "train_batch_size",
+        "learning_rate",
+        "gradient_accumulation_steps",
+        "random_seed",
+        "precision",
+    )
+    # Where the model comes from: recorded with the result. What decides is the content behind it.
+    MODEL_SOURCES: ClassVar[tuple[str, ...]] = (
+        "bert_config_file",
+        "init_checkpoint",
+        "init_strategy",
+        "init_layers",
+        "vocab_file",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochOptions(TrainingOptions):
+    """Training in passes over a set of examples (`define_epoch_flags`, `define_head_flag`)."""
+
+    do_predict: bool = False
+    init_head: str = "auto"
+    predict_batch_size: int = 8
+    num_train_epochs: float = 3.0
+    early_stopping_patience: int = 0
+    warmup_proportion: float = 0.1
+
+    DECISIVE = (*TrainingOptions.DECISIVE, "init_head", "warmup_proportion")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskOptions(Options):
+    """A labelled task (`define_task_flags`), in the words of `classification.tasks.get_task`."""
+
+    task_name: str | None = None
+    data_source: str = "files"
+    data_dir: str | None = None
+    text_a: str | None = None
+    text_b: str | None = None
+    label: str | None = None
+    labels: Sequence[str] | None = None
+    regression: bool | None = None
+
+
+# All of them; they are the arguments of `get_task`.
+TASK_FLAGS = tuple(field.name for field in dataclasses.fields(TaskOptions))

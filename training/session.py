@@ -1,0 +1,283 @@
+"""What every training command does around its own work.
+
+It finds its devices, opens the model it starts from, makes the output folder its own, checks that the
+run in it is the one that is asked for, trains or loads, and writes the model. What differs between
+pre-training, fine-tuning and distillation, the data, the head and the loss, comes from their modules.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tf_keras
+
+from checkpoints.formats import find_weights, open_weights, weights_exist
+from checkpoints.initialization import RANDOM, select_head, select_weights
+from checkpoints.model_folder import (
+    ModelSources,
+    TextModelSources,
+    resolve_model,
+    resolve_text_model,
+)
+from checkpoints.weights import WeightReader
+from common.content import Content
+from common.errors import UserError
+from common.files import is_folder
+from common.outputs import Input, check_folder_apart, checkpoint_file, lock_folder
+from data.record_sets import FeatureSpec, RecordSet
+from training.identity import Identity, Part, check_identity, run_identity
+from training.loop import Objective
+from training.options import EpochOptions, TrainingOptions
+from training.run import Evaluation, Trained, run_training
+from training.strategy import check_batch_size, create_strategy, is_chief
+from training.trained_models import load_trained_weights, write_trained_model
+
+_TRAIN_OR_LEAVE_OUT = (
+    "train one (--do_train), or give the trained one, which without --init_checkpoint is that of "
+    "--output_dir"
+)
+
+
+class Session:
+    """One training command; its methods are called in the order in which they stand here.
+
+    Attributes:
+      options: Of the command.
+      strategy: Where to compute.
+      is_chief: Whether this process writes.
+      start: What the model is taken from: --init_checkpoint or, where nothing is trained, the model
+        in --output_dir if no other is named; None for random weights.
+
+    Raises:
+      UserError: A device does not answer, a batch cannot be divided over the devices, or there is
+        nothing trained to use.
+    """
+
+    def __init__(self, options: TrainingOptions):
+        self.options = options
+        self.strategy = create_strategy(options)
+        self.is_chief = is_chief(self.strategy)
+        sizes = {"eval_batch_size": options.eval_batch_size}
+        if isinstance(options, EpochOptions):
+            sizes["predict_batch_size"] = options.predict_batch_size
+        for flag, size in sizes.items():
+            check_batch_size(flag, size, self.strategy)
+        self.start = options.init_checkpoint
+        if not options.do_train:
+            self.start = trained_checkpoint(options.output_dir, options.init_checkpoint)
+        self._identity: Identity | None = None
+
+    @property
+    def evaluated_model(self) -> str:
+        """The model that results are of, for the record."""
+        return self.options.output_dir if self.options.do_train else self.start or ""
+
+    def model_sources(self) -> ModelSources:
+        """The model's architecture, vocabulary and labels; UserError where the flags contradict."""
+        options = self.options
+        return resolve_model(
+            options.bert_config_file, options.vocab_file, self.start, options.do_lower_case
+        )
+
+    def text_model_sources(self) -> TextModelSources:
+        """`model_sources` of a model that reads text."""
+        options = self.options
+        return resolve_text_model(
+            options.bert_config_file,
+            options.vocab_file,
+            self.start,
+            options.do_lower_case,
+            options.max_seq_length,
+        )
+
+    def build(self, make_model: Callable[[], tf_keras.Model]) -> tf_keras.Model:
+        """A model whose variables are on the devices."""
+        with self.strategy.scope():
+            return make_model()
+
+    def initial_weights(self, sources: ModelSources) -> WeightReader | None:
+        """What training starts from, checked against the model before anything is written.
+
+        Returns:
+          The weights; None for random ones, and where nothing is trained.
+
+        Raises:
+          UserError: The checkpoint does not fit.
+        """
+        options = self.options
+        if not options.do_train or not self.start or options.init_strategy == RANDOM:
+            return None
+        reader = open_weights(find_weights(self.start))
+        layers = _layer_numbers(options.init_layers)
+        return select_weights(reader, sources.config, options.init_strategy, layers)
+
+    def initial_classifier_weights(
+        self, sources: ModelSources, labels: Sequence[str]
+    ) -> WeightReader | None:
+        """`initial_weights` for a classifier of these labels, none for a regression."""
+        options = self.options
+        assert isinstance(options, EpochOptions)
+        reader = self.initial_weights(sources)
+        has_head = reader is not None and options.init_strategy != "embeddings_only"
+        if options.do_train and options.init_head == "keep" and not has_head:
+            raise UserError(
+                "--init_head=keep needs a classifier to keep, but there is none in "
+                f"--init_checkpoint={options.init_checkpoint} with "
+                f"--init_strategy={options.init_strategy}."
+            )
+        if reader is None:
+            return None
+        return select_head(reader, options.init_head, sources.labels, labels, sources.other_head)
+
+    def claim_output_dir(self, data: Sequence[Input]) -> None:
+        """Makes --output_dir this process's own: apart from the inputs, and locked.
+
+        Without training no model is written, so results may go into the folder of the model.
+
+        Args:
+          data: Files and folders of data that are read.
+
+        Raises:
+          UserError: An input would be written to, or another process works in the folder.
+        """
+        options = self.options
+        inputs = list(data)
+        if options.do_train:
+            for name in ("init_checkpoint", "teacher"):
+                if path := getattr(options, name, None):
+                    inputs.append(Input(name, checkpoint_file(path)))
+            for name in ("vocab_file", "bert_config_file"):
+                path = getattr(options, name)
+                # The name of a size is no file, though there may be a folder of that name.
+                if path and not is_folder(path):
+                    inputs.append(Input(name, path))
+        check_folder_apart("output_dir", options.output_dir, inputs)
+        if self.is_chief:
+            lock_folder("output_dir", options.output_dir)
+
+    def check_run(
+        self,
+        sources: ModelSources,
+        model: tf_keras.Model,
+        weights: WeightReader | None,
+        values: Mapping[str, Any],
+        contents: Mapping[str, Content],
+        evaluation: Part | None,
+    ) -> None:
+        """Keeps the run in the folder from being continued as another one; see `check_identity`.
+
+        Args:
+          sources: The model's architecture, vocabulary and casing.
+          model: The model; of the starting weights, only what it takes counts.
+          weights: What it starts from; None for random weights.
+          values: What decides the result beside the model and `options.DECISIVE`.
+          contents: The data.
+          evaluation: What decides which model is the best; None without evaluation.
+
+        Raises:
+          UserError: The folder holds another run.
+        """
+        values = {**self.options.values(self.options.DECISIVE), **values}
+        self._identity = run_identity(sources, model, weights, values, contents, evaluation)
+        options = self.options
+        check_identity(options.output_dir, self._identity, self.strategy, options.start_over)
+
+    def train_or_load(
+        self,
+        objective: Objective,
+        sources: ModelSources,
+        records: RecordSet | None,
+        spec: FeatureSpec,
+        weights: WeightReader | None,
+        info: Mapping[str, Any],
+        recorded: Sequence[str],
+        evaluate: Callable[[], Evaluation] | None,
+        num_steps: int | None = None,
+        num_warmup_steps: int = 0,
+        group_by_length: bool = True,
+    ) -> Trained:
+        """Trains to the end and writes the model, or loads the one that is trained already.
+
+        Args:
+          objective: Model and loss.
+          sources: The model's architecture and vocabulary.
+          records: The training set; None where nothing is trained.
+          spec: Features of its records.
+          weights: From `initial_weights`.
+          info: What else `model_info.json` is to say.
+          recorded: Names of the options that it is to hold.
+          evaluate: Measures the model while training and at its end; None for no evaluation.
+          num_steps: Updates; by default those of `num_train_epochs`.
+          num_warmup_steps: Updates in which the learning rate rises, where `num_steps` is given.
+          group_by_length: Whether batches are formed of examples of similar lengths.
+
+        Raises:
+          UserError: See `run_training` and `load_trained_weights`.
+        """
+        options = self.options
+        if not options.do_train or records is None:
+            assert self.start
+            step = load_trained_weights(objective.model, self.start, _TRAIN_OR_LEAVE_OUT)
+            return Trained(step, None)
+        if num_steps is None:
+            assert isinstance(options, EpochOptions)
+            num_steps = int(
+                records.num_examples / options.train_batch_size * options.num_train_epochs
+            )
+            num_warmup_steps = int(num_steps * options.warmup_proportion)
+
+        def write_model(folder: str, step: int) -> None:
+            assert self._identity
+            values = options.values(recorded)
+            write_trained_model(
+                folder, objective.model, sources, step, values, self._identity, info
+            )
+
+        return run_training(
+            objective,
+            self.strategy,
+            records,
+            spec,
+            options,
+            num_steps,
+            num_warmup_steps,
+            weights,
+            write_model,
+            evaluate,
+            group_by_length,
+        )
+
+
+def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:
+    """What is evaluated and used for predictions when nothing is trained; says so in the log.
+
+    Args:
+      output_dir: Folder of a run; its model is used where no other one is asked for.
+      init_checkpoint: The model that is asked for, None where none is.
+
+    Raises:
+      UserError: There are no weights.
+    """
+    if init_checkpoint:
+        logging.info("The model is that of --init_checkpoint=%s.", init_checkpoint)
+        return init_checkpoint
+    if weights_exist(output_dir):
+        logging.info("The model is that of --output_dir=%s.", output_dir)
+        return output_dir
+    raise UserError(
+        f"--output_dir={output_dir} holds no trained model; train first (--do_train), or say with "
+        "--init_checkpoint which model to use."
+    )
+
+
+def _layer_numbers(texts: Sequence[str] | None) -> tuple[int, ...] | None:
+    if texts is None:
+        return None
+    try:
+        return tuple(map(int, texts))
+    except ValueError:
+        raise UserError(
+            f"--init_layers={','.join(texts)}: expected numbers of layers such as 0,2,4."
+        ) from None
