@@ -113,10 +113,11 @@ def main(_: Sequence[str]) -> None:
     )
     from checkpoints.formats import find_weights
     from checkpoints.hugging_face import write_huggingface
-    from checkpoints.model_folder import resolve_model, write_model_folder
+    from checkpoints.model_folder import write_model_folder
     from checkpoints.model_garden import write_model_garden
+    from checkpoints.model_sources import resolve_model
     from checkpoints.verification import check_outputs, check_written
-    from common.files import new_folder
+    from common.atomic import new_folder
     from common.outputs import Input, check_folder_apart, checkpoint_file
     from modeling.heads import CLASSIFIER_WEIGHTS
     from modeling.tokenization import ORIGINAL_SETTINGS

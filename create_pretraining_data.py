@@ -41,8 +41,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from common.atomic import scratch_folder
 from common.errors import UserError
-from common.files import expand_globs, scratch_folder, sha256_file
+from common.files import sha256_file
+from common.input_files import expand_globs
 from common.outputs import check_files_apart, lock_files
 from training import cli
 from training.flags import beam_options, define_beam_flags, define_start_over_flag

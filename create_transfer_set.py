@@ -140,24 +140,13 @@ def main(_: Sequence[str]) -> None:
     import dataclasses
     import logging
 
-    from common.files import (
-        expand_globs,
-        file_size,
-        is_remote,
-        make_folder,
-        sha256_file,
-        write_json,
-    )
+    from common.atomic import write_json
+    from common.files import file_size, is_remote, make_folder, sha256_file
+    from common.input_files import expand_globs
     from data.texts import check_columns, file_sources, is_source_name
     from distillation.leaks import LeakIndex
-    from distillation.transfer_set import (
-        TextShuffler,
-        add_sources,
-        all_pairs,
-        manifest_path,
-        subset_paths,
-        write_subsets,
-    )
+    from distillation.subsets import manifest_path, subset_paths, write_subsets
+    from distillation.transfer_set import TextShuffler, add_sources, all_pairs
 
     beam = beam_options(FLAGS)
     # The sources, and all that can be said against them before reading.

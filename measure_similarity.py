@@ -91,7 +91,8 @@ def main(_: Sequence[str]) -> None:
 
     from tqdm import tqdm
 
-    from common.files import expand_globs, write_json
+    from common.atomic import write_json
+    from common.input_files import expand_globs
     from common.processes import ordered_map
     from data.texts import (
         check_columns,

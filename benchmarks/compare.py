@@ -94,7 +94,8 @@ def main(_: Sequence[str]) -> None:
         raise UserError(f"--loops: {unknown[0]} is not one of {', '.join(ALL_LOOPS)}.")
 
     from benchmarks.report import Group, markdown
-    from common.files import exists, make_folder, read_json, write_json, write_text
+    from common.atomic import write_json, write_text
+    from common.files import exists, make_folder, read_json
     from common.machine import describe_machine
 
     make_folder(FLAGS.output_dir)

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from common.files import read_lines
+from data.batches import LENGTH_MULTIPLE, training_batches
 from data.classifier_records import encode_rows
-from data.record_sets import LENGTH_MULTIPLE, open_records, training_batches
+from data.record_sets import open_records
 from modeling.tokenization import FullTokenizer
 from pretraining.objective import feature_spec
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from benchmarks.timing import interleaved_medians
+from common.atomic import write_json, write_text
 from common.errors import UserError
-from common.files import write_json, write_text
 from common.machine import describe_machine
 from common.markdown import table
 from modeling.bert import BertEncoder

@@ -91,8 +91,8 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     import numpy as np
     import tensorflow as tf
 
+    from data.batches import array_batches
     from data.classifier_records import encode_rows
-    from data.record_sets import array_batches
     from modeling.config import load_config
     from modeling.heads import ClassifierModel
     from modeling.tokenization import FullTokenizer

@@ -19,8 +19,9 @@ from benchmarks.tpu_compiler import (
     compiler_versions,
 )
 from benchmarks.xla_programs import inference_program, pretraining_program
+from common.atomic import write_json, write_text
 from common.errors import UserError
-from common.files import exists, read_json, write_json, write_text
+from common.files import exists, read_json
 from common.markdown import table
 from modeling.config import BertConfig, named_config
 

@@ -9,38 +9,28 @@ The first three are those of the released archives (google-research/bert, 24 sma
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from checkpoints.formats import HUGGINGFACE, StoredWeights, find_weights
-from checkpoints.hugging_face import read_huggingface_config
-from checkpoints.initialization import say_assumed_order
+from checkpoints.formats import HUGGINGFACE, StoredWeights
+from checkpoints.hugging_face_config import read_huggingface_config
 from checkpoints.tokenizer_files import (
     INFO_FILE,
     TokenizerFiles,
     find_vocabulary,
-    open_tokenizer_of_file,
     read_tokenizer_files,
 )
 from checkpoints.weights import MODEL_CHECKPOINT, weights_digest, write_checkpoint
-from common.errors import UserError
-from common.files import (
-    atomic_files,
-    exists,
-    sha256_file,
-    write_json,
-    write_text,
-)
+from common.atomic import atomic_files, write_json, write_text
+from common.files import exists, sha256_file
 from common.json_objects import BOOLEAN, COUNT, TEXT, TEXTS, Kind, read_object
-from modeling.config import ACTIVATION_FUNCTIONS, CONFIG_FILE, BertConfig, load_config
-from modeling.tokenization import FullTokenizer, open_tokenizer
+from modeling.config import CONFIG_FILE, BertConfig, load_config
+from modeling.tokenization import FullTokenizer
 from modeling.vocabulary import (
-    TOKENIZER_JSON,
     VOCAB_FILE,
     KnownVocabulary,
     copy_vocabulary,
@@ -198,223 +188,3 @@ def write_model_folder(
                 path, MODEL_CHECKPOINT, all_model_checkpoint_paths=[MODEL_CHECKPOINT]
             )
             write_text(os.path.join(folder, "checkpoint"), str(state))
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelSources:
-    """What a run's flags say about its model, after they were checked against each other.
-
-    Attributes:
-      config: The architecture.
-      tokenizer: Of the model's vocabulary, None when no vocabulary is known.
-      do_lower_case: Casing as given or recorded, None when it is not known.
-      labels: Of the classifier that `init_checkpoint` holds, as in `ModelFolder`.
-      vocab_sha256: Digest of the vocabulary, of that of `tokenizer` or a recorded one; None when
-        nothing is known.
-      other_head: As in `ModelFolder`.
-      model_max_length: As in `checkpoints.tokenizer_files.TokenizerFiles`.
-    """
-
-    config: BertConfig
-    tokenizer: FullTokenizer | None
-    do_lower_case: bool | None
-    labels: list[str] | None
-    vocab_sha256: str | None
-    other_head: str | None
-    model_max_length: int | None
-
-    @property
-    def vocab_file(self) -> str | None:
-        return self.tokenizer.vocab_file if self.tokenizer else None
-
-    def check_head(self, source: str) -> None:
-        """Raises a UserError when the classifier is for no task of ours."""
-        if self.other_head:
-            raise UserError(
-                f"The classifier of {source} is for {self.other_head}, which is no task here; only "
-                "its encoder can be used, to train a new classifier (run_classifier.py)."
-            )
-
-    def check_labels(self, labels: Sequence[str], source: str) -> None:
-        """`check_labels` for the model; also raises one when its classifier is of no kind of ours."""
-        self.check_head(source)
-        check_labels(self.labels, labels, source)
-
-    def tokenizer_info(self) -> dict[str, Any]:
-        """What `model_info.json` is to say of the tokenizer, as far as it is known."""
-        info = tokenizer_info(self.tokenizer) if self.tokenizer else {}
-        info |= {"do_lower_case": self.do_lower_case, "vocab_sha256": self.vocab_sha256}
-        return {key: value for key, value in info.items() if value is not None}
-
-
-@dataclasses.dataclass(frozen=True)
-class TextModelSources(ModelSources):
-    """`ModelSources` with a vocabulary."""
-
-    tokenizer: FullTokenizer
-
-    @property
-    def vocab_file(self) -> str:
-        return self.tokenizer.vocab_file
-
-
-def resolve_model(
-    bert_config_file: str | None,
-    vocab_file: str | None,
-    init_checkpoint: str | None,
-    do_lower_case: bool | None,
-) -> ModelSources:
-    """Puts `--bert_config_file`, `--vocab_file` and `--init_checkpoint` together.
-
-    What is not given is taken from the model folder of the checkpoint; what is given must not
-    contradict it.
-
-    Args:
-      bert_config_file: Path or name of a size, or None.
-      vocab_file: Path or None.
-      init_checkpoint: Model folder or checkpoint, or None.
-      do_lower_case: Casing of the run; None to take the model folder's, else the vocabulary's.
-
-    Raises:
-      UserError: Something is missing or contradicts the model folder.
-    """
-    folder = read_model_folder(find_weights(init_checkpoint)) if init_checkpoint else None
-    recorded = folder.do_lower_case if folder else None
-    if folder:
-        if None not in (do_lower_case, recorded) and do_lower_case != recorded:
-            raise UserError(
-                f"This run has do_lower_case={do_lower_case}, but {folder.path} was trained with "
-                f"do_lower_case={recorded}; use the same casing."
-            )
-        vocab_file = vocab_file or folder.vocab_file
-    if do_lower_case is None:
-        do_lower_case = recorded
-    tokenizer = None
-    if vocab_file:
-        if folder and folder.vocabulary:
-            folder.vocabulary.check(read_vocabulary(vocab_file), vocab_file)
-        if folder:
-            settings = folder.tokenizer_files.settings
-            tokenizer = open_tokenizer(vocab_file, do_lower_case, recorded, settings)
-        else:
-            tokenizer = open_tokenizer_of_file(vocab_file, do_lower_case)
-        if do_lower_case is None and not tokenizer.do_lower_case:
-            do_lower_case = False  # The vocabulary is a cased one.
-    vocab_size = tokenizer.vocab_size if tokenizer else None
-    if bert_config_file:
-        config = load_config(bert_config_file, vocab_size)
-    elif folder:
-        config = folder.config
-    else:
-        raise UserError(
-            f"--bert_config_file is missing, and {_absent(CONFIG_FILE, init_checkpoint)}; give the "
-            "model's bert_config.json or the name of a size."
-        )
-    if folder:
-        _check_same_function(config, folder)
-    if vocab_size is not None and config.vocab_size != vocab_size:
-        raise UserError(
-            f"{vocab_file} has {vocab_size} entries, but the model's vocab_size is "
-            f"{config.vocab_size}; use the vocabulary the model was made for."
-        )
-    recorded_digest = folder.vocabulary.sha256 if folder and folder.vocabulary else None
-    return ModelSources(
-        config=config,
-        tokenizer=tokenizer,
-        do_lower_case=do_lower_case,
-        labels=folder.labels if folder else None,
-        vocab_sha256=tokenizer.sha256 if tokenizer else recorded_digest,
-        other_head=folder.other_head if folder else None,
-        model_max_length=folder.tokenizer_files.model_max_length if folder else None,
-    )
-
-
-def _check_same_function(config: BertConfig, folder: ModelFolder) -> None:
-    """Differences that no shape of a variable shows: the same weights, another function."""
-    for key in ("hidden_act", "num_attention_heads", "layer_norm_eps"):
-        wanted, found = getattr(config, key), getattr(folder.config, key)
-        if key == "hidden_act":
-            same = ACTIVATION_FUNCTIONS[wanted] == ACTIVATION_FUNCTIONS[found]
-        else:
-            same = wanted == found
-        if config.hidden_size == folder.config.hidden_size and not same:
-            raise UserError(
-                f"--bert_config_file has {key} {wanted}, but the weights of {folder.path} were made "
-                f"with {found}; leave the flag out to take the configuration of the checkpoint."
-            )
-
-
-def resolve_text_model(
-    bert_config_file: str | None,
-    vocab_file: str | None,
-    init_checkpoint: str | None,
-    do_lower_case: bool | None,
-    max_seq_length: int,
-) -> TextModelSources:
-    """`resolve_model` for runs that read text: a vocabulary is needed.
-
-    Raises:
-      UserError: As `resolve_model`; there is no vocabulary; too few positions for `max_seq_length`.
-    """
-    sources = resolve_model(bert_config_file, vocab_file, init_checkpoint, do_lower_case)
-    if sources.tokenizer is None:
-        names = f"{VOCAB_FILE} or {TOKENIZER_JSON}"
-        raise UserError(f"--vocab_file is missing, and {_absent(names, init_checkpoint)}.")
-    check_max_seq_length(sources.config, max_seq_length)
-    if sources.model_max_length and max_seq_length > sources.model_max_length:
-        logging.warning(
-            "--max_seq_length=%d is more than the model_max_length of %d that the tokenizer of %s "
-            "has; longer texts keep more tokens than there.",
-            max_seq_length,
-            sources.model_max_length,
-            init_checkpoint,
-        )
-    # Text is read in this casing, known or assumed.
-    known = {**vars(sources), "do_lower_case": sources.tokenizer.do_lower_case}
-    return TextModelSources(**known)
-
-
-def _absent(name: str, init_checkpoint: str | None) -> str:
-    if init_checkpoint:
-        return f"there is no {name} beside the weights of {init_checkpoint}"
-    return "there is no --init_checkpoint to take it from"
-
-
-def check_labels(recorded: Sequence[str] | None, labels: Sequence[str], source: str) -> None:
-    """Raises a UserError when a classifier or its output is for other labels than wanted.
-
-    Where the labels are not known, a line says which order is assumed.
-
-    Args:
-      recorded: The labels of `source` in order, none of a regression; None when they are not known.
-      labels: The wanted labels in order, none for a regression.
-      source: What the labels were recorded for, for the message.
-    """
-    if recorded is None:
-        say_assumed_order(source, labels)
-        return
-    if list(recorded) == list(labels):
-        return
-    if not recorded or not labels:
-        kinds = [
-            f"a classification with the labels {', '.join(names)}"
-            if names
-            else "a regression (a score, no labels)"
-            for names in (recorded, labels)
-        ]
-        raise UserError(
-            f"{source} was made for {kinds[0]}, this run is {kinds[1]}; both must be of one kind."
-        )
-    raise UserError(
-        f"{source} was made for the labels {', '.join(recorded)}, this run has "
-        f"{', '.join(labels)}; both must be the same, in the same order."
-    )
-
-
-def check_max_seq_length(config: BertConfig, max_seq_length: int) -> None:
-    """Raises a UserError when the model has no positions for inputs of this length."""
-    if max_seq_length > config.max_position_embeddings:
-        raise UserError(
-            f"--max_seq_length={max_seq_length} is more than the model's "
-            f"max_position_embeddings of {config.max_position_embeddings}."
-        )

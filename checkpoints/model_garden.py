@@ -31,219 +31,38 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
+from checkpoints.model_garden_graph import (
+    HEADS,
+    MODEL_HEADS,
+    OBJECT_GRAPH_KEY,
+    POOLER,
+    QUERY_KERNEL,
+    ROOT_HEADS,
+    VARIABLE_VALUE,
+    ObjectGraph,
+    local_names,
+    original_variables,
+    paths_by_attribute,
+    paths_by_number,
+)
 from checkpoints.tokenizer_files import INFO_FILE
 from checkpoints.weights import MODEL_CHECKPOINT, checkpoint_shapes, weights_digest
+from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
-from common.files import new_folder, write_json, write_text
 from modeling.config import CONFIG_FILE, BertConfig
 from modeling.vocabulary import VOCAB_FILE, copy_vocabulary
 
-OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_VARIABLE_VALUE = "VARIABLE_VALUE"
-_KEY_SUFFIX = f"/.ATTRIBUTES/{_VARIABLE_VALUE}"
+_KEY_SUFFIX = f"/.ATTRIBUTES/{VARIABLE_VALUE}"
 # Every encoder has this variable, and no other kind of checkpoint has one with such a key.
 _QUERY_KEY = "_attention_layer/_query_dense/kernel" + _KEY_SUFFIX
-_QUERY_KERNEL = "bert/encoder/layer_0/attention/self/query/kernel"
-_POOLER = "bert/pooler/dense"
 
 # Heads that Model Garden applies as they are stored, the original transposed.
-_TRANSPOSED = (
+TRANSPOSED = (
     "output_weights",
     "cls/seq_relationship/output_weights",
     "cls/squad/output_weights",
 )
-
-
-def _dense(path: str, scope: str) -> dict[str, str]:
-    return {f"{path}/{part}": f"{scope}/{part}" for part in ("kernel", "bias")}
-
-
-def _norm(path: str, scope: str) -> dict[str, str]:
-    return {f"{path}/{part}": f"{scope}/{part}" for part in ("gamma", "beta")}
-
-
-def _linear(path: str, scope: str) -> dict[str, str]:
-    return {f"{path}/kernel": f"{scope}output_weights", f"{path}/bias": f"{scope}output_bias"}
-
-
-# Paths as TensorFlow prints them in keys: ".S" is a "/" and ".." a "." within a name.
-_MASKED_LM = {
-    **_dense("masked_lm/dense", "cls/predictions/transform/dense"),
-    **_norm("masked_lm/layer_norm", "cls/predictions/transform/LayerNorm"),
-    "masked_lm/output_bias.Sbias": "cls/predictions/output_bias",
-}
-# Below the root: what `checkpoint_items` of the models names.
-_ROOT_HEADS = {
-    **_MASKED_LM,
-    **_dense("next_sentence..pooler_dense", _POOLER),
-    **_dense("sentence_prediction..pooler_dense", _POOLER),
-}
-# Below the model.
-_MODEL_HEADS = {
-    **_MASKED_LM,
-    **_linear("classification_heads/0/out_proj", "cls/seq_relationship/"),
-    **_dense("classification_heads/0/dense", _POOLER),
-    **_linear("classifier/out_proj", ""),
-    **_dense("classifier/dense", _POOLER),
-    **_linear("span_labeling/layer_with_weights-0", "cls/squad/"),
-}
-_HEADS = {**_ROOT_HEADS, **_MODEL_HEADS}
-
-
-def _encoder_parts(num_layers: int) -> dict[str, dict[str, str]]:
-    """Attribute of an encoder -> path below it -> original name, in the functional model's order."""
-
-    def layer(scope: str) -> dict[str, str]:
-        return {
-            **_dense("_attention_layer/_query_dense", f"{scope}/attention/self/query"),
-            **_dense("_attention_layer/_key_dense", f"{scope}/attention/self/key"),
-            **_dense("_attention_layer/_value_dense", f"{scope}/attention/self/value"),
-            **_dense("_attention_layer/_output_dense", f"{scope}/attention/output/dense"),
-            **_norm("_attention_layer_norm", f"{scope}/attention/output/LayerNorm"),
-            **_dense("_intermediate_dense", f"{scope}/intermediate/dense"),
-            **_dense("_output_dense", f"{scope}/output/dense"),
-            **_norm("_output_layer_norm", f"{scope}/output/LayerNorm"),
-        }
-
-    norm = "bert/embeddings/LayerNorm"
-    return {
-        "_embedding_layer": {"embeddings": "bert/embeddings/word_embeddings"},
-        "_position_embedding_layer": {"embeddings": "bert/embeddings/position_embeddings"},
-        "_type_embedding_layer": {"embeddings": "bert/embeddings/token_type_embeddings"},
-        "_embedding_norm_layer": {"gamma": f"{norm}/gamma", "beta": f"{norm}/beta"},
-        **{f"_transformer_layers/{i}": layer(f"bert/encoder/layer_{i}") for i in range(num_layers)},
-        "_pooler_layer": {"kernel": f"{_POOLER}/kernel", "bias": f"{_POOLER}/bias"},
-    }
-
-
-_FIRST_LAYER = len(_encoder_parts(0)) - 1
-
-
-def _paths_by_attribute(num_layers: int) -> dict[str, str]:
-    """Path below an encoder -> original name, as both classes of encoders have it."""
-    return {
-        f"{attribute}/{below}": name
-        for attribute, variables in _encoder_parts(num_layers).items()
-        for below, name in variables.items()
-    }
-
-
-def _paths_by_number(num_layers: int) -> dict[str, str]:
-    """Path below an encoder -> original name, as `BertEncoder`, a functional model, has it too."""
-    return {
-        f"layer_with_weights-{number}/{below}": name
-        for number, variables in enumerate(_encoder_parts(num_layers).values())
-        for below, name in variables.items()
-    }
-
-
-class ObjectGraph:
-    """The graph of Python objects in a TF2 checkpoint; node 0 is the root.
-
-    Args:
-      serialized: The value stored under `OBJECT_GRAPH_KEY`.
-
-    Attributes:
-      children: For each node, name -> node.
-      keys: For each node, the key of its value; None for objects that are no variables.
-
-    Raises:
-      DecodeError: `serialized` is something else.
-    """
-
-    def __init__(self, serialized: bytes):
-        nodes = TrackableObjectGraph.FromString(serialized).nodes
-        self.children = [{c.local_name: c.node_id for c in node.children} for node in nodes]
-        self.keys = [
-            next((a.checkpoint_key for a in node.attributes if a.name == _VARIABLE_VALUE), None)
-            for node in nodes
-        ]
-
-    def find(self, node: int, path: str) -> int | None:
-        """The node at a path below another one."""
-        found: int | None = node
-        for name in _local_names(path):
-            if found is None:
-                break
-            found = self.children[found].get(name)
-        return found
-
-    def key(self, node: int, path: str) -> str | None:
-        """The key of the variable at a path below a node."""
-        found = self.find(node, path)
-        return None if found is None else self.keys[found]
-
-
-def _local_names(path: str) -> list[str]:
-    return [part.replace(".S", "/").replace("..", ".") for part in path.split("/")]
-
-
-def original_variables(graph: ObjectGraph, source: str) -> dict[str, list[str]]:
-    """Original name -> keys of the variables of a BERT model, heads included.
-
-    The encoder may be saved alone or inside any model, under any name. Where several variables have
-    a name, the one to use comes first: the pooler of a head before the encoder's, because Model
-    Garden trains that one only.
-
-    Args:
-      graph: The stored objects.
-      source: The checkpoint, for messages.
-
-    Raises:
-      UserError: There is no encoder, or there are several; a layer is missing.
-    """
-    nodes = range(len(graph.children))
-    heads: dict[str, list[str]] = {}
-    for node in nodes:
-        _collect(graph, node, _HEADS, heads)
-    encoders = {}
-    for node in nodes:
-        if num_layers := _num_layers(graph, node):
-            # Attributes first: they are right whatever other layers the encoder has.
-            paths = {**_paths_by_attribute(num_layers), **_paths_by_number(num_layers)}
-            encoder: dict[str, list[str]] = {}
-            _collect(graph, node, paths, encoder)
-            for name in paths.values():
-                if name not in encoder and not name.startswith(_POOLER):
-                    raise UserError(
-                        f"{source}: variable {name} is missing in an encoder of {num_layers} layers."
-                    )
-            encoders[encoder[_QUERY_KERNEL][0]] = encoder
-    if len(encoders) != 1:
-        raise UserError(
-            f"{source}: expected one BERT encoder of Model Garden, found {len(encoders)}"
-            + "".join(f", {key}" for key in sorted(encoders))
-            + "; save the encoder to use alone."
-        )
-    (encoder,) = encoders.values()
-    return {name: heads.get(name, []) + encoder.get(name, []) for name in {**encoder, **heads}}
-
-
-def _collect(
-    graph: ObjectGraph, node: int, paths: Mapping[str, str], found: dict[str, list[str]]
-) -> None:
-    """Adds the keys of the variables below a node to `found`, by original names."""
-    for path, name in paths.items():
-        key = graph.key(node, path)
-        if key and key not in found.setdefault(name, []):
-            found[name].append(key)
-
-
-def _num_layers(graph: ObjectGraph, node: int) -> int:
-    """Number of Transformer layers of an encoder; 0 when the node is something else."""
-    layers = graph.find(node, "_transformer_layers")
-    if layers is not None:
-        indices = [int(name) for name in graph.children[layers] if name.isdigit()]
-    else:
-        indices = [
-            int(name.removeprefix("layer_with_weights-")) - _FIRST_LAYER
-            for name, child in graph.children[node].items()
-            if name.startswith("layer_with_weights-")
-            and "_attention_layer" in graph.children[child]
-        ]
-    return max(indices, default=-1) + 1
 
 
 def is_model_garden_checkpoint(keys: Iterable[str]) -> bool:
@@ -282,7 +101,7 @@ class ModelGardenReader:
         for name, key in self._keys.items():
             if key not in stored:
                 raise UserError(f"{prefix}: variable {name} is missing, there is no key {key}.")
-        query_shape = stored[self._keys[_QUERY_KERNEL]]
+        query_shape = stored[self._keys[QUERY_KERNEL]]
         self.num_attention_heads = query_shape[1] if len(query_shape) == 3 else 0
         self.shapes = {
             name: self._original_shape(name, stored[key]) for name, key in self._keys.items()
@@ -301,7 +120,7 @@ class ModelGardenReader:
           UserError: The data is truncated or does not match its checksum.
         """
         value = np.asarray(self._get(name, self._keys[name]), np.float32)
-        if name in _TRANSPOSED:
+        if name in TRANSPOSED:
             value = np.ascontiguousarray(value.T)
         return value.reshape(self.shapes[name])
 
@@ -315,11 +134,11 @@ class ModelGardenReader:
                 f"{rank} dimensions, as BertEncoder of Model Garden has them."
             )
         if axis is None:
-            return stored[::-1] if name in _TRANSPOSED else stored
+            return stored[::-1] if name in TRANSPOSED else stored
         if stored[axis] != self.num_attention_heads:
             raise UserError(
                 f"{self.source}: variable {name} is stored with shape {list(stored)}, that is for "
-                f"{stored[axis]} attention heads; {_QUERY_KERNEL} has {self.num_attention_heads}."
+                f"{stored[axis]} attention heads; {QUERY_KERNEL} has {self.num_attention_heads}."
             )
         return (*stored[:axis], stored[axis] * stored[axis + 1], *stored[axis + 2 :])
 
@@ -343,7 +162,7 @@ def _to_model_garden(name: str, value: np.ndarray, num_heads: int) -> np.ndarray
     """An array of the original in Model Garden's layout."""
     axis = _heads_axis(name)
     if axis is None:
-        return value.T if name in _TRANSPOSED else value
+        return value.T if name in TRANSPOSED else value
     return value.reshape(*value.shape[:axis], num_heads, -1, *value.shape[axis + 1 :])
 
 
@@ -392,14 +211,14 @@ def write_model_garden(
 def _checkpoint(weights: Mapping[str, np.ndarray], config: BertConfig) -> tf.train.Checkpoint:
     """Objects without code, named as those of Model Garden, with the weights in them."""
     num_layers = config.num_hidden_layers
-    encoder_paths = {**_paths_by_number(num_layers), **_paths_by_attribute(num_layers)}
-    names = {*encoder_paths.values(), *_HEADS.values()}
+    encoder_paths = {**paths_by_number(num_layers), **paths_by_attribute(num_layers)}
+    names = {*encoder_paths.values(), *HEADS.values()}
     if superfluous := sorted(set(weights) - names):
         raise UserError(
             f"Variable {superfluous[0]} has no place in a Model Garden model of {num_layers} layers."
         )
     lacking = sorted(set(encoder_paths.values()) - set(weights))
-    if other := [name for name in lacking if not name.startswith(_POOLER)]:
+    if other := [name for name in lacking if not name.startswith(POOLER)]:
         raise UserError(f"Variable {other[0]} is missing; a Model Garden encoder needs it.")
     if lacking:
         logging.warning(
@@ -413,14 +232,14 @@ def _checkpoint(weights: Mapping[str, np.ndarray], config: BertConfig) -> tf.tra
     }
     # The pooler of a head is a variable of its own in Model Garden.
     of_heads = {
-        name: tf.Variable(variable) if name.startswith(_POOLER) else variable
+        name: tf.Variable(variable) if name.startswith(POOLER) else variable
         for name, variable in of_encoder.items()
     }
     root = tf.train.Checkpoint()
     for encoder in ("encoder", "model", "model/encoder_network", "model/_network"):
         _attach(root, encoder, encoder_paths, of_encoder)
-    _attach(root, "model", _MODEL_HEADS, of_heads)
-    _attach(root, "", _ROOT_HEADS, of_heads)
+    _attach(root, "model", MODEL_HEADS, of_heads)
+    _attach(root, "", ROOT_HEADS, of_heads)
     # `Checkpoint.restore` wants to find one, unlike `Checkpoint.read`.
     root.save_counter.assign_add(1)
     return root
@@ -432,7 +251,7 @@ def _attach(
     """Puts those of the variables that exist at their paths below `place`."""
     for path, name in paths.items():
         if name in variables:
-            *parents, last = _local_names(f"{place}/{path}" if place else path)
+            *parents, last = local_names(f"{place}/{path}" if place else path)
             node = root
             for parent in parents:
                 if not hasattr(node, parent):
@@ -487,10 +306,10 @@ def build_model_garden_encoder(config: BertConfig, weights: Mapping[str, np.ndar
     )
 
     size = config.hidden_size
-    pooler = {f"{_POOLER}/kernel": np.zeros([size, size]), f"{_POOLER}/bias": np.zeros([size])}
+    pooler = {f"{POOLER}/kernel": np.zeros([size, size]), f"{POOLER}/bias": np.zeros([size])}
     values = {**pooler, **weights}
     # Paths have the order in which the encoder made its variables.
-    names = _paths_by_attribute(config.num_hidden_layers).values()
+    names = paths_by_attribute(config.num_hidden_layers).values()
     encoder.set_weights(
         [_to_model_garden(name, values[name], config.num_attention_heads) for name in names]
     )

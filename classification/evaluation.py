@@ -14,11 +14,12 @@ from scipy.special import log_softmax, softmax
 
 from classification.metrics import compute_metrics, primary_metric
 from classification.predictions import write_predictions
+from classification.task import Task
 from classification.task_files import TaskFile
-from classification.tasks import Task
 from common.content import Content
+from data.batches import evaluation_batches, read_feature
 from data.classifier_records import feature_spec, write_classifier_records
-from data.record_sets import FeatureSpec, RecordSet, evaluation_batches, open_records, read_feature
+from data.record_sets import FeatureSpec, RecordSet, open_records
 from modeling.tokenization import FullTokenizer
 from training.identity import Part
 from training.loop import Predictor

@@ -19,7 +19,8 @@ from classification.evaluation import (
 )
 from classification.glue_submission import GlueSubmission
 from classification.objective import ClassificationObjective, RegressionObjective
-from classification.tasks import Task, get_task
+from classification.task import Task
+from classification.tasks import get_task
 from common.outputs import Input, check_folder_apart
 from modeling.heads import ClassifierModel
 from training.loop import Predictor

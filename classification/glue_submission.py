@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classification.tasks import Task
+from classification.task import Task
+from common.atomic import atomic_output, write_text
 from common.errors import UserError
-from common.files import atomic_output, exists, open_binary, write_text
+from common.files import exists, open_binary
 
 ARCHIVE = "glue_submission.zip"
 LOWEST_SCORE, HIGHEST_SCORE = 0.0, 5.0

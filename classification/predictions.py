@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from common.files import write_text
+from common.atomic import write_text
 
 LABELS_FILE = "labels.txt"
 

@@ -8,134 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from classification.task_files import NO_LABEL, TableFile, TaskFile
+from classification.task import Task, is_number, some_of
+from classification.task_files import TableFile, TaskFile
 from classification.tfds_source import DATASETS, TfdsSplit
 from common.errors import UserError
-from data.classifier_records import Example, num_outputs
 
 FILES, TFDS = "files", "tfds"
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """A classification or regression task.
-
-    Attributes:
-      name: As in `--task_name`.
-      labels: In the order of the classifier's outputs; none if the task is a regression, whose labels
-        are numbers and whose model has one output.
-      metrics: The task's official metrics, keys of `classification.metrics.METRICS`; the best
-        checkpoint is the one with the highest mean of them on the first file of `dev`.
-      train: The files of the training set.
-      dev: Development sets, each evaluated on its own.
-      test: Test sets, each predicted on its own.
-      skips_unlabelled: Whether rows with `NO_LABEL` in place of a label are left out and counted.
-      labels_from: Who says that these are the labels, for messages; the task itself where empty.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    metrics: tuple[str, ...]
-    train: tuple[TaskFile, ...] = ()
-    dev: tuple[TaskFile, ...] = ()
-    test: tuple[TaskFile, ...] = ()
-    skips_unlabelled: bool = False
-    labels_from: str = ""
-
-    @property
-    def is_regression(self) -> bool:
-        return not self.labels
-
-    @property
-    def num_outputs(self) -> int:
-        """Of a model for the task."""
-        return num_outputs(self.labels)
-
-    def label_value(self, label: str) -> int | float:
-        """A label as records hold it: its position in `labels`, or the score of a regression."""
-        return float(label) if self.is_regression else self.labels.index(label)
-
-    def has_pairs(self, file: TaskFile, data_dir: str) -> bool:
-        """Whether the examples of one of the task's files are pairs of texts.
-
-        Raises:
-          UserError: As `read_examples`, for the first example.
-        """
-        return next(self.read_examples(file, data_dir)).text_b is not None
-
-    def check_has(self, train: bool, dev: bool, test: bool) -> None:
-        """Raises a UserError for a wanted set that the task lacks (AX has nothing but a test set)."""
-        for wanted, files, flag, kind in (
-            (train, self.train, "do_train", "training"),
-            (dev, self.dev, "do_eval", "development"),
-            (test, self.test, "do_predict", "test"),
-        ):
-            if wanted and not files:
-                raise UserError(
-                    f"--{flag}: task {self.name} has no {kind} set; it is there for --do_predict, by "
-                    "a model of another task with the same labels (--init_checkpoint)."
-                )
-
-    def read_examples(self, file: TaskFile, data_dir: str) -> Iterator[Example]:
-        """Yields the examples of one file in the order of its rows, rows with empty texts included.
-
-        Args:
-          file: One of `train`, `dev`, `test`.
-          data_dir: Where the task's sets are.
-
-        Raises:
-          UserError: At once if the file is missing; while reading for what it refuses to read, a
-            label that is none of `labels` (no number, in a regression), or a file without examples.
-        """
-        return self._checked(*file.open(data_dir, self.name))
-
-    def _checked(self, title: str, examples: Iterator[Example]) -> Iterator[Example]:
-        num_read = num_skipped = 0
-        for example in examples:
-            if self.skips_unlabelled and example.label == NO_LABEL:
-                num_skipped += 1
-                continue
-            if example.label is not None:
-                self._check_label(example.label, example.source)
-            num_read += 1
-            yield example
-        if num_skipped:
-            logging.info(
-                "%s: %d rows without a label (%s) were left out.", title, num_skipped, NO_LABEL
-            )
-        if not num_read:
-            raise UserError(f"{title} holds no examples.")
-
-    def _check_label(self, label: str, place: str) -> None:
-        if self.is_regression:
-            if not _is_number(label):
-                raise UserError(f'{place}: found the score "{label}", expected a number.')
-        elif label not in self.labels:
-            way_out = (
-                "; if it is a label, pass --labels with all of them in the order of the outputs"
-                if self.labels_from
-                else ""
-            )
-            raise UserError(
-                f'{place}: unknown label "{label}"; the labels of '
-                f"{self.labels_from or f'task {self.name}'} are {_some_of(self.labels)}{way_out}."
-            )
-
-
-def _some_of(labels: Sequence[str], number: int = 20) -> str:
-    more = f" and {len(labels) - number} more" if len(labels) > number else ""
-    return ", ".join(labels[:number]) + more
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _alike(
@@ -276,7 +157,7 @@ def get_task(
     regression: bool | None = None,
     data_source: str = FILES,
 ) -> Task:
-    """The task that flags ask for: `get_task(**flag_values(FLAGS, TASK_FLAGS))`.
+    """The task that flags ask for: `get_task(**options.values(TASK_FLAGS))`.
 
     Args:
       task_name: One of `TASKS` in any spelling of case, hyphens and underscores; or one of
@@ -401,7 +282,7 @@ def _labels_in(file: TableFile, data_dir: str, kind: str, doubts: bool) -> list[
             "2."
         )
     labels = sorted(found)
-    are_numbers = all(map(_is_number, labels))
+    are_numbers = all(map(is_number, labels))
     if doubts:
         holds = f'{path}: column "{file.label}" holds {len(labels)} different '
         such_as = f"in {num_rows} rows, such as {labels[0]} and {labels[-1]}"
@@ -423,7 +304,7 @@ def _labels_in(file: TableFile, data_dir: str, kind: str, doubts: bool) -> list[
         "%s: column %s is taken as a class, one of %s%s.",
         path,
         file.label,
-        _some_of(labels),
+        some_of(labels),
         "; to predict it as a number, pass --regression" if doubts and are_numbers else "",
     )
     return labels

@@ -11,8 +11,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from common.atomic import write_json
 from common.errors import UserError
-from common.files import read_json, write_json
+from common.files import read_json
 
 _DIGEST = "content_sha256"
 

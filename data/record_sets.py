@@ -1,8 +1,4 @@
-"""TFRecords to batches: checked, shuffled, grouped by length, and repeatable from any step.
-
-The order of training examples is a function of (seed, epoch) alone, so a run that is resumed at
-step n sees exactly the batches an uninterrupted run would have seen from there on.
-"""
+"""Record files that were checked: their number of examples, digest and limits, before a run."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import dataclasses
 import hashlib
 import itertools
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +16,9 @@ from google.protobuf.message import DecodeError
 
 from common.content import Content
 from common.errors import UserError
-from common.files import expand_globs, file_size
+from common.files import file_size
+from common.input_files import expand_globs
+from data.datasets import PARALLEL_CALLS, as_written, dataset_options, interleaved
 from data.tfrecords import (
     is_record_name,
     read_sidecar,
@@ -30,19 +27,8 @@ from data.tfrecords import (
 )
 from modeling.config import BertConfig
 
-# For functions of data sets: without control flow over tensors their source need not be rewritten.
-_as_written = tf.autograph.experimental.do_not_convert
-
 FeatureSpec = Mapping[str, tf.io.FixedLenFeature]
 
-# Records held for shuffling: a share of memory that does not grow with the data.
-SHUFFLE_BYTES = 64 << 20
-# Windows of batches that are parsed at the same time, and stand in memory when they are ready.
-PARALLEL_CALLS = min(8, os.cpu_count() or 1)
-# Batches are formed from up to this many batches' worth of shuffled examples sorted by length.
-LENGTH_WINDOW = 50
-# Lengths are rounded up to a multiple of this, so that shapes repeat: training compiles for each.
-LENGTH_MULTIPLE = 4
 # Records of another tool are checked in batches of this many.
 _CHECKED_ROWS = 512
 # What bad ones raise; the last where a message of TensorFlow's quotes their bytes.
@@ -265,7 +251,7 @@ def _checked_count(
 ) -> int:
     """The number of records, of which each was checked: whole batches at a time, as that is fast."""
 
-    @_as_written
+    @as_written
     def check(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         are_good = [tf.constant(True)]
         for name, values in tf.io.parse_example(serialized, dict(spec)).items():
@@ -276,8 +262,8 @@ def _checked_count(
                 are_good.append(tf.reduce_max(values) < limits[name].size)
         return tf.size(serialized), tf.reduce_all(are_good)
 
-    records = _interleaved([path], [compression], cycle=1).batch(_CHECKED_ROWS)
-    records = records.map(check, num_parallel_calls=PARALLEL_CALLS).with_options(_options())
+    records = interleaved([path], [compression], cycle=1).batch(_CHECKED_ROWS)
+    records = records.map(check, num_parallel_calls=PARALLEL_CALLS).with_options(dataset_options())
     count = 0
     try:
         for num_rows, are_good in records:
@@ -309,232 +295,3 @@ def damage_named(*record_sets: RecordSet) -> Iterator[None]:
             for path, compression in zip(records.files, records.compressions, strict=True):
                 _check_records(path, compression, records.spec, records.limits)
         raise
-
-
-def training_batches(
-    records: RecordSet,
-    spec: FeatureSpec,
-    batch_size: int,
-    seed: int,
-    start_step: int = 0,
-    group_by_length: bool = False,
-) -> tf.data.Dataset:
-    """Endless batches from step `start_step` on, in an order given by the seed.
-
-    Every epoch shuffles the files and, within a buffer, their records; each record is seen once an
-    epoch, and a batch may span two epochs.
-
-    Args:
-      records: From `open_records`.
-      spec: Features to parse; int64 arrive as int32, as the original casts them.
-      batch_size: Examples per batch over all replicas.
-      seed: Decides the order.
-      start_step: Number of batches to leave out; whole epochs are skipped without reading.
-      group_by_length: Sort the examples of some batches by the number of tokens, cut each batch to
-        its longest example, and shuffle the batches. The examples are the same; padding is not
-        computed. Only where `training.strategy.lengths_may_vary`.
-
-    Returns:
-      Batches of Tensors [batch_size, ...] of static shape; the length axis of grouped ones varies by
-      batch.
-    """
-    window = _length_window(records.num_examples, batch_size) if group_by_length else 1
-    first_window, first_batch = divmod(start_step, window)
-    consumed = first_window * window * batch_size
-    first_epoch, first_record = divmod(consumed, records.num_examples)
-
-    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-    dataset = epochs.flat_map(lambda epoch: _shuffled_epoch(records, seed, epoch))
-    dataset = dataset.skip(first_record).batch(window * batch_size, drop_remainder=True)
-    dataset = dataset.map(lambda x: _parse(x, spec), num_parallel_calls=PARALLEL_CALLS)
-    if group_by_length:
-        dataset = dataset.enumerate(start=first_window)
-        dataset = dataset.map(
-            lambda i, window_rows: _sorted_batches(window_rows, batch_size, [seed, i]),
-            num_parallel_calls=PARALLEL_CALLS,
-        )
-        dataset = dataset.unbatch().skip(first_batch).map(_cut_padding)
-    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return dataset.apply(endless).prefetch(tf.data.AUTOTUNE).with_options(_options())
-
-
-def _length_window(num_examples: int, batch_size: int) -> int:
-    """How many batches to form at a time: equal parts of an epoch, none above `LENGTH_WINDOW`.
-
-    Batches of a window come in any order, so a run that ends inside one has not seen all of its
-    examples; with windows that end where epochs do, it has (up to an incomplete batch).
-    """
-    per_epoch = max(1, num_examples // batch_size)
-    return per_epoch // -(-per_epoch // LENGTH_WINDOW)
-
-
-def read_feature(records: RecordSet, spec: FeatureSpec, name: str) -> np.ndarray:
-    """One feature of every record, [num_examples, ...], in the order of the files."""
-    dataset = _interleaved(records.files, records.compressions, cycle=1).batch(1024)
-    values = [_parse(rows, {name: spec[name]})[name].numpy() for rows in dataset]
-    return np.concatenate(values)
-
-
-def evaluation_batches(
-    records: RecordSet, spec: FeatureSpec, batch_size: int, group_by_length: bool = False
-) -> tf.data.Dataset:
-    """Every example exactly once, each batch full.
-
-    Missing rows are filled with copies of a real one (grouped by length, they stand in any batch).
-    The features `row` (int64, position of the example in the files) and `is_real_row` (1.0, or 0.0
-    for such copies) are added.
-
-    Args:
-      records: From `open_records`.
-      spec: Features to parse.
-      batch_size: Examples per batch over all replicas.
-      group_by_length: As in `training_batches`; rows then come in another order, which `row` tells.
-        Short examples come in batches of several times `batch_size`, with no more tokens than a batch
-        of full length: weights are converted and loaded once per batch.
-    """
-    window = (LENGTH_WINDOW if group_by_length else 1) * batch_size
-    dataset = _interleaved(records.files, records.compressions, cycle=1)
-    dataset = dataset.enumerate().batch(window)
-    dataset = dataset.map(
-        lambda rows, serialized: (rows, _parse(serialized, spec)),
-        num_parallel_calls=PARALLEL_CALLS,
-    )
-    return _full_batches(dataset, batch_size, group_by_length)
-
-
-def array_batches(
-    features: Mapping[str, np.ndarray], batch_size: int, group_by_length: bool = False
-) -> tf.data.Dataset:
-    """`evaluation_batches` of rows in memory: name -> [num_examples, ...]."""
-    dataset = tf.data.Dataset.from_tensor_slices(dict(features))
-    window = (LENGTH_WINDOW if group_by_length else 1) * batch_size
-    dataset = dataset.enumerate().batch(window)
-    return _full_batches(dataset, batch_size, group_by_length)
-
-
-def _full_batches(
-    windows: tf.data.Dataset, batch_size: int, group_by_length: bool
-) -> tf.data.Dataset:
-    """(row numbers, rows) of windows -> full batches with `row` and `is_real_row`."""
-
-    def batches_of(rows: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        batch = {**batch, "row": rows, "is_real_row": tf.ones_like(rows, tf.float32)}
-        return _sorted_batches(_filled(batch, batch_size), batch_size, None, group_by_length)
-
-    dataset = windows.map(batches_of, num_parallel_calls=PARALLEL_CALLS).unbatch()
-    if group_by_length:
-        full_length = dataset.element_spec["input_mask"].shape[1]
-        dataset = dataset.map(_cut_padding).group_by_window(
-            key_func=lambda batch: tf.shape(batch["input_mask"], tf.int64)[1],
-            reduce_func=lambda _, group: group.batch(full_length).map(_joined),
-            window_size_func=lambda length: full_length // length,
-        )
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    options.deterministic = True
-    # TensorFlow's search for numbers of threads gains nothing here, and the end of an iterator often
-    # waits until the searching thread wakes up, which sleeps twice as long each time: 3 seconds
-    # after 7, 10 after 10, at most a minute.
-    options.autotune.enabled = False
-    # `training.strategy.distribute` has divided the rows when TensorFlow gets the data set.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return options
-
-
-@_as_written
-def _interleaved(files: Any, compressions: Any, cycle: int) -> tf.data.Dataset:
-    dataset = tf.data.Dataset.from_tensor_slices(
-        (tf.convert_to_tensor(files), tf.convert_to_tensor(compressions))
-    )
-
-    def read(path: tf.Tensor, compression: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.TFRecordDataset(path, compression_type=compression, buffer_size=1 << 20)
-
-    if cycle == 1:
-        return dataset.flat_map(read)
-    return dataset.interleave(read, cycle_length=cycle, num_parallel_calls=2, deterministic=True)
-
-
-@_as_written
-def _shuffled_epoch(records: RecordSet, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
-    key = tf.stack([tf.constant(seed, tf.int64), epoch])
-    order = tf.random.experimental.stateless_shuffle(tf.range(len(records.files)), key)
-    dataset = _interleaved(
-        tf.gather(records.files, order),
-        tf.gather(records.compressions, order),
-        cycle=min(16, len(records.files)),
-    )
-    buffer = max(1, min(records.num_examples, SHUFFLE_BYTES // records.mean_bytes))
-    shuffle_seed = tf.random.stateless_uniform([], key, 0, np.iinfo(np.int64).max, tf.int64)
-    return dataset.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
-
-
-@_as_written
-def _parse(serialized: tf.Tensor, spec: FeatureSpec) -> dict[str, tf.Tensor]:
-    batch = tf.io.parse_example(serialized, dict(spec))
-    return {
-        name: tf.cast(value, tf.int32) if value.dtype == tf.int64 else value
-        for name, value in batch.items()
-    }
-
-
-def _filled(batch: dict[str, tf.Tensor], batch_size: int) -> dict[str, tf.Tensor]:
-    """Repeats the first row until the rows are a multiple of `batch_size`."""
-    rows = tf.shape(batch["row"])[0]
-    missing = -rows % batch_size
-    filled = {
-        name: tf.concat([value, tf.repeat(value[:1], missing, axis=0)], axis=0)
-        for name, value in batch.items()
-    }
-    filled["is_real_row"] = tf.concat([batch["is_real_row"], tf.zeros([missing])], axis=0)
-    return filled
-
-
-def _lengths(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-    return tf.reduce_sum(batch["input_mask"], axis=-1)
-
-
-@_as_written
-def _sorted_batches(
-    rows: dict[str, tf.Tensor], batch_size: int, seed: Any, by_length: bool = True
-) -> dict[str, tf.Tensor]:
-    """[n * batch_size, ...] -> [n, batch_size, ...], of similar lengths, in an order by the seed."""
-    if by_length:
-        order = tf.argsort(_lengths(rows), stable=True)
-        rows = {name: tf.gather(value, order) for name, value in rows.items()}
-    batches = {
-        name: tf.reshape(value, tf.concat([[-1, batch_size], tf.shape(value)[1:]], axis=0))
-        for name, value in rows.items()
-    }
-    for name, value in rows.items():
-        batches[name] = tf.ensure_shape(batches[name], [None, batch_size, *value.shape[1:]])
-    if seed is not None:
-        count = tf.shape(next(iter(batches.values())))[0]
-        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed)
-        batches = {name: tf.gather(value, order) for name, value in batches.items()}
-    return batches
-
-
-@_as_written
-def _joined(batches: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """[n, batch_size, ...] -> [n * batch_size, ...]."""
-    return {
-        name: tf.reshape(value, tf.concat([[-1], tf.shape(value)[2:]], axis=0))
-        for name, value in batches.items()
-    }
-
-
-@_as_written
-def _cut_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Cuts the columns in which every row of the batch has padding."""
-    full = tf.shape(batch["input_mask"])[1]
-    longest = tf.reduce_max(_lengths(batch))
-    rounded = (longest + LENGTH_MULTIPLE - 1) // LENGTH_MULTIPLE * LENGTH_MULTIPLE
-    length = tf.minimum(rounded, full)
-    sequences = ("input_ids", "input_mask", "segment_ids")
-    return {
-        name: value[:, :length] if name in sequences else value for name, value in batch.items()
-    }

@@ -30,9 +30,9 @@ from typing import IO, Any, cast
 import google_crc32c
 import numpy as np
 
+from common.atomic import atomic_output
 from common.errors import UserError
 from common.files import (
-    atomic_output,
     compression_of,
     exists,
     file_size,

@@ -21,6 +21,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 
+from common.atomic import write_json
 from common.beam import (
     BeamOptions,
     read_arrays,
@@ -29,7 +30,7 @@ from common.beam import (
     work_folder,
     write_arrays,
 )
-from common.files import read_json, write_json
+from common.files import read_json
 from data.texts import TextSource
 from distillation.leaks import LeakIndex
 from distillation.transfer_set import (

@@ -11,14 +11,15 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from checkpoints.model_folder import TextModelSources, check_labels, resolve_text_model
+from checkpoints.model_sources import TextModelSources, check_labels, resolve_text_model
 from checkpoints.weights import variable_values, weights_digest
-from classification.tasks import Task, check_label_flags, get_task
+from classification.task import Task
+from classification.tasks import check_label_flags, get_task
 from common.errors import UserError
-from common.files import expand_globs
+from common.input_files import expand_globs
 from common.outputs import Input, check_folder_apart, checkpoint_file, lock_folder
+from data.batches import array_batches
 from data.classifier_records import encode_rows, num_outputs
-from data.record_sets import array_batches
 from data.tables import is_transfer_name, read_transfer_texts
 from distillation.patience import parse_layers, teacher_outputs
 from distillation.soft_labels import (

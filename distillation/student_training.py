@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from checkpoints.model_folder import TextModelSources, check_labels
+from checkpoints.model_sources import TextModelSources, check_labels
 from classification.evaluation import (
     TaskSet,
     TaskSets,
@@ -18,17 +18,17 @@ from classification.evaluation import (
     write_task_sets,
     write_test_results,
 )
-from classification.tasks import Task, get_task
+from classification.task import Task
+from classification.tasks import get_task
 from common.errors import UserError
 from common.outputs import Input
+from data.batches import evaluation_batches, read_feature
 from data.classifier_records import num_outputs
 from data.record_sets import (
     FeatureSpec,
     RecordSet,
     damage_named,
-    evaluation_batches,
     open_records,
-    read_feature,
     record_files,
     value_limits,
 )

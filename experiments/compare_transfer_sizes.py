@@ -145,7 +145,7 @@ def main(_: Sequence[str]) -> None:
         )
 
     from classification.tasks import get_task
-    from common.files import atomic_output, write_json, write_text
+    from common.atomic import atomic_output, write_json, write_text
     from common.machine import describe_machine
     from experiments.results import collect_results, rows_as_json
     from training.flags import flag_values

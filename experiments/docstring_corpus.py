@@ -25,7 +25,8 @@ from typing import Any
 
 from absl import flags
 
-from common.files import exists, make_folder, read_json, remove, write_json, write_text
+from common.atomic import write_json, write_text
+from common.files import exists, make_folder, read_json, remove
 from experiments.docstrings import (
     Document,
     default_site_packages,

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from classification.glue_scores import META_TASKS, README_TASKS, meta_score, readme_score
-from classification.tasks import TASKS, Task
+from classification.task import Task
+from classification.tasks import TASKS
 from common.errors import UserError
 from common.files import exists
 from common.markdown import table

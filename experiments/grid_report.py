@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from common.files import write_json, write_text
+from common.atomic import write_json, write_text
 from common.machine import describe_machine
 from common.markdown import table
 from experiments.grid_search import CellResult, Grid, GridResults

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from classification.metrics import compute_metrics, primary_metric
+from classification.task import Task
 from classification.task_files import TableFile
-from classification.tasks import OWN_TABLES, Task
+from classification.tasks import OWN_TABLES
+from common.atomic import atomic_output, write_json, write_text
 from common.errors import UserError
-from common.files import atomic_output, read_json, read_lines, write_json, write_text
+from common.files import read_json, read_lines
 from common.machine import describe_machine
 from common.markdown import table
 from modeling.config import BertConfig

@@ -11,15 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from common.errors import UserError
-from common.files import (
-    exists,
-    expand_globs,
-    file_size,
-    is_folder,
-    is_remote,
-    list_folder,
-    sha256_file,
-)
+from common.files import exists, file_size, is_folder, is_remote, list_folder, sha256_file
+from common.input_files import expand_globs
 
 # Flags of the scripts whose values are files (comma-separated globs).
 _GLOB_FLAGS = ("input_file", "eval_file", "exclude_file")

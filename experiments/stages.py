@@ -18,8 +18,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.atomic import write_json
 from common.errors import UserError
-from common.files import exists, read_json, remove, write_json
+from common.files import exists, read_json, remove
 from common.outputs import lock_folder
 from experiments.stage_inputs import command_inputs
 

@@ -14,8 +14,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from common.atomic import copy_file, write_text
 from common.errors import UserError
-from common.files import copy_file, read_json, write_text
+from common.files import read_json
 
 # More entries than this is damage.
 _MAX_ENTRIES = 1 << 24

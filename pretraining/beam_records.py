@@ -27,6 +27,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 
+from common.atomic import copy_file, write_json
 from common.beam import (
     BeamOptions,
     read_arrays,
@@ -35,16 +36,7 @@ from common.beam import (
     work_folder,
     write_arrays,
 )
-from common.files import (
-    LineBlock,
-    copy_file,
-    is_remote,
-    make_folder,
-    open_binary,
-    read_json,
-    read_line_blocks,
-    write_json,
-)
+from common.files import LineBlock, is_remote, make_folder, open_binary, read_json, read_line_blocks
 from data.tfrecords import RecordWriter, frame_records, move_records
 from modeling.tokenization import FullTokenizer
 from pretraining.corpus import BlockTokenizer, TokenBlock, TokenStore, store_tokens

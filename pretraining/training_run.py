@@ -7,13 +7,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from checkpoints.model_folder import ModelSources, check_max_seq_length, resolve_model
+from checkpoints.model_sources import ModelSources, check_max_seq_length, resolve_model
 from common.outputs import Input
+from data.batches import evaluation_batches
 from data.record_sets import (
     FeatureSpec,
     RecordSet,
     damage_named,
-    evaluation_batches,
     open_records,
     record_files,
     value_limits,

@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from checkpoints.model_folder import check_max_seq_length, tokenizer_info
+from checkpoints.model_folder import tokenizer_info
+from checkpoints.model_sources import check_max_seq_length
 from checkpoints.tokenizer_files import INFO_FILE
 from checkpoints.weights import variable_name
+from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
-from common.files import new_folder, write_json, write_text
 from modeling.bert import BertEncoder
 from modeling.config import CONFIG_FILE, BertConfig
 from modeling.heads import CLASSIFIER_BIAS, CLASSIFIER_WEIGHTS, ClassifierModel

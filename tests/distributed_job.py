@@ -79,12 +79,13 @@ def main(job: dict[str, Any]) -> None:
         parts = [tf.config.LogicalDeviceConfiguration()] * job["replicas"]
         tf.config.set_logical_device_configuration(cpu, parts)
     # The connections of a worker are made once in the life of a process.
-    training.strategy.create_strategy = functools.cache(training.strategy.create_strategy)
+    create = functools.partial(training.strategy.create_strategy, training.options.DeviceOptions())
+    only_strategy = functools.cache(create)
+    training.strategy.create_strategy = lambda _: only_strategy()
     for name, values in job["scripts"]:
         run_script(name, **values)
         # The next script reads what the chief has written.
-        strategy = training.strategy.create_strategy(training.options.DeviceOptions())
-        training.strategy.chief_value(strategy, 0)
+        training.strategy.chief_value(only_strategy(), 0)
 
 
 if __name__ == "__main__":

@@ -265,7 +265,7 @@ NOT_REACHED = {
         for script in SCRIPTS
         if script != "run_pretraining"
     },
-    "checkpoints.model_folder._absent": {"convert_checkpoint": "which has an --input_path"},
+    "checkpoints.model_sources._absent": {"convert_checkpoint": "which has an --input_path"},
     "experiments.grid_search.split_arguments": {"run_grid_search": "flags after the --"},
 }
 # Flags of absl and of Apache Beam, and the name that stands for any.
@@ -342,7 +342,7 @@ def commands(path: pathlib.Path) -> Iterator[tuple[str, str]]:
 def test_a_task_has_one_maker() -> None:
     """Whoever has a task from flags gives all of them to `get_task`."""
     calls = {
-        path.name: re.findall(r"get_task\(([^)]*(?:\([^)]*\)[^)]*)*)\)", path.read_text())
+        path.name: re.findall(r"get_task\(((?:[^()\n]|\([^()\n]*\))*)\)", path.read_text())
         for path in ROOT.rglob("*.py")
         if not {"tests", ".venv"} & set(path.parts) and path.name != "tasks.py"
     }

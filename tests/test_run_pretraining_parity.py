@@ -19,7 +19,8 @@ from reference_bert import (
 from scripts import run_script
 
 from checkpoints.weights import CheckpointReader, write_checkpoint
-from data.record_sets import open_records, training_batches
+from data.batches import training_batches
+from data.record_sets import open_records
 from pretraining.objective import feature_spec
 
 STEPS, WARMUP, PEAK, BATCH_SIZE, SEED = 100, 10, 4e-3, 16, 7

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 
 from common.errors import UserError
-from common.files import readable_again
+from common.input_files import readable_again
 from common.outputs import release_locks
 from training.flag_checks import check_flags
 from training.help import define_help_flags

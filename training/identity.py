@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from checkpoints.model_folder import ModelSources
+from checkpoints.model_sources import ModelSources
 from checkpoints.weights import (
     MODEL_CHECKPOINT,
     WeightReader,

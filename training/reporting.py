@@ -13,7 +13,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from common.files import exists, is_folder, is_remote, list_folder, open_binary, write_text
+from common.atomic import write_text
+from common.files import exists, is_folder, is_remote, list_folder, open_binary
 from data.tfrecords import RecordWriter
 from training.metrics_log import METRICS_FILE, read_metrics
 

@@ -19,7 +19,8 @@ from checkpoints.weights import (
     load_weights,
 )
 from common.errors import UserError
-from data.record_sets import FeatureSpec, RecordSet, damage_named, training_batches
+from data.batches import training_batches
+from data.record_sets import FeatureSpec, RecordSet, damage_named
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.identity import BEST_FOLDER
 from training.loop import LoopOptions, Objective, train

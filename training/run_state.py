@@ -17,14 +17,9 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from checkpoints.weights import variable_name
+from common.atomic import atomic_files, write_text
 from common.errors import UserError
-from common.files import (
-    atomic_files,
-    is_folder,
-    list_folder,
-    remove,
-    write_text,
-)
+from common.files import is_folder, list_folder, remove
 from modeling.optimization import AdamWeightDecay
 from training.strategy import chief_first, chief_value, is_chief
 

@@ -15,7 +15,7 @@ import tf_keras
 
 from checkpoints.formats import find_weights, open_weights, weights_exist
 from checkpoints.initialization import RANDOM, select_head, select_weights
-from checkpoints.model_folder import (
+from checkpoints.model_sources import (
     ModelSources,
     TextModelSources,
     resolve_model,

@@ -12,7 +12,8 @@ import tf_keras
 
 from checkpoints.formats import find_weights, open_weights
 from checkpoints.initialization import check_whole
-from checkpoints.model_folder import ModelSources, read_model_folder, write_model_folder
+from checkpoints.model_folder import read_model_folder, write_model_folder
+from checkpoints.model_sources import ModelSources
 from checkpoints.weights import CheckpointReader, load_weights, variable_values
 from common.errors import UserError
 from training.identity import Identity

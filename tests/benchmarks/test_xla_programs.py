@@ -18,7 +18,7 @@ from steps import (
 )
 
 from benchmarks.xla_programs import inference_program, pretraining_program, stablehlo
-from data.record_sets import LENGTH_MULTIPLE
+from data.batches import LENGTH_MULTIPLE
 
 PRECISIONS = ["float32", "bfloat16"]
 # Lengths that batches of records of length 24 are cut to.

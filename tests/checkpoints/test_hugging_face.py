@@ -16,12 +16,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from checkpoints import hugging_face as huggingface
-from checkpoints.hugging_face import (
-    HuggingFaceReader,
-    is_huggingface_folder,
-    read_huggingface_config,
-    write_huggingface,
-)
+from checkpoints.hugging_face import HuggingFaceReader, is_huggingface_folder, write_huggingface
+from checkpoints.hugging_face_config import read_huggingface_config
 from checkpoints.tokenizer_files import read_tokenizer_files
 from checkpoints.weights import variable_values
 from common.errors import UserError

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from checkpoints.hugging_face import HuggingFaceReader, read_huggingface_config, write_huggingface
+from checkpoints.hugging_face import HuggingFaceReader, write_huggingface
+from checkpoints.hugging_face_config import read_huggingface_config
 from checkpoints.weights import load_weights, variable_name
 from modeling.config import BertConfig
 from modeling.heads import ClassifierModel, PretrainingModel

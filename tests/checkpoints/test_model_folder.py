@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from models import random_weights
 
-from checkpoints.model_folder import resolve_model, tokenizer_info, write_model_folder
+from checkpoints.model_folder import tokenizer_info, write_model_folder
+from checkpoints.model_sources import resolve_model
 from common.errors import UserError
 from common.files import sha256_file
 from modeling.config import BertConfig

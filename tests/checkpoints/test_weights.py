@@ -11,7 +11,8 @@ import tensorflow as tf
 from models import ODD_CONFIG, random_weights
 
 from checkpoints.formats import StoredWeights, find_weights, open_weights
-from checkpoints.model_folder import read_model_folder, resolve_model, write_model_folder
+from checkpoints.model_folder import read_model_folder, write_model_folder
+from checkpoints.model_sources import resolve_model
 from checkpoints.weights import (
     CheckpointReader,
     load_weights,

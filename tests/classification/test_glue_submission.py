@@ -12,7 +12,8 @@ import pytest
 
 from classification import glue_submission
 from classification.glue_submission import ARCHIVE, TEST_SETS, GlueSubmission, GlueTestSet
-from classification.tasks import TASKS, Task, get_task
+from classification.task import Task
+from classification.tasks import TASKS, get_task
 from common.errors import UserError
 
 SIZE = 4

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from classification.metrics import METRICS
+from classification.task import Task
 from classification.task_files import TableFile, TaskFile, find_file
-from classification.tasks import OWN_TABLES, TASKS, Task, get_task
+from classification.tasks import OWN_TABLES, TASKS, get_task
 from common.errors import UserError
 from data.classifier_records import Example
 

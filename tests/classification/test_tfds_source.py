@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from classification import tfds_source
+from classification.task import Task
 from classification.task_files import TaskFile
-from classification.tasks import Task, get_task
+from classification.tasks import get_task
 from classification.tfds_source import DATASETS
 from common.errors import UserError
 from data.classifier_records import Example

@@ -16,7 +16,7 @@ import zipfile
 
 import pytest
 
-from common import files
+from common import atomic, files, input_files
 from common.errors import UserError
 
 # What the ending of a name says, and what packs a file so.
@@ -35,7 +35,7 @@ def test_expand_globs_sorts_and_removes_duplicates(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "folder.txt").mkdir()
     patterns = f"{tmp_path}/b.txt, {tmp_path}/*.txt,,{tmp_path}/c.*,{tmp_path}/d[1].txt"
-    found = files.expand_globs(patterns, "input_file")
+    found = input_files.expand_globs(patterns, "input_file")
     assert [os.path.basename(path) for path in found] == ["a.txt", "b.txt", "c.csv", "d[1].txt"]
 
 
@@ -62,7 +62,7 @@ def test_expand_globs_below_folders(tmp_path, caplog, pattern, names):
         (tmp_path / name).touch()
     if pattern == "{0}":
         (tmp_path / "AB" / "up").symlink_to(tmp_path)  # Followed, it would never end.
-    found = files.expand_globs(pattern.format(tmp_path), "input_file")
+    found = input_files.expand_globs(pattern.format(tmp_path), "input_file")
     assert [os.path.relpath(path, tmp_path) for path in found] == names
     if len(names) > 1:
         assert f"{len(names)} files, from {found[0]} to {found[-1]}" in caplog.text
@@ -82,7 +82,9 @@ def test_expand_globs_says_what_else_matches(tmp_path, pattern, message):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.csv").touch()
     with pytest.raises(UserError, match=f"--train_file: no file matches .*{message}"):
-        files.expand_globs(pattern.format(tmp_path), "train_file", lambda p: p.endswith(".txt"))
+        input_files.expand_globs(
+            pattern.format(tmp_path), "train_file", lambda p: p.endswith(".txt")
+        )
 
 
 @pytest.mark.parametrize("pattern", ["{}/*.txt", "{}/missing", "{}/empty", "", " , "])
@@ -91,7 +93,7 @@ def test_expand_globs_refuses_what_matches_no_file(tmp_path, pattern):
     (tmp_path / "empty").mkdir()
     pattern = pattern.format(tmp_path)
     with pytest.raises(UserError, match="--train_file: .*no ?.* file") as error:
-        files.expand_globs(f"{pattern}", "train_file")
+        input_files.expand_globs(f"{pattern}", "train_file")
     assert pattern in str(error.value)
 
 
@@ -203,13 +205,13 @@ def test_pipes_can_be_read_again(tmp_path, caplog, name, data, copy):
     os.mkfifo(fifo)
     writer = threading.Thread(target=lambda: pathlib.Path(fifo).write_bytes(data))
     writer.start()
-    [path] = files.expand_globs(fifo, "input_file")
+    [path] = input_files.expand_globs(fifo, "input_file")
     writer.join()
     assert pathlib.Path(path).read_bytes() == data == pathlib.Path(path).read_bytes()
     assert re.fullmatch(copy, os.path.basename(path))
     assert f"{fifo} can be read once only: its {len(data)} bytes" in caplog.text
     # A second flag with the same name gets the same content.
-    assert files.readable_again(fifo) == path
+    assert input_files.readable_again(fifo) == path
 
 
 def test_copies_of_pipes_go_with_the_process(tmp_path):
@@ -281,13 +283,13 @@ def test_open_binary_decompresses_unless_told_otherwise(tmp_path):
 
 def test_atomic_output_replaces_on_success_only(tmp_path):
     path = tmp_path / "new" / "result"
-    files.write_text(str(path), "first")
-    with pytest.raises(RuntimeError), files.atomic_output(str(path)) as temporary:
+    atomic.write_text(str(path), "first")
+    with pytest.raises(RuntimeError), atomic.atomic_output(str(path)) as temporary:
         with open(temporary, "w") as file:
             file.write("half")
         raise RuntimeError
     assert path.read_text() == "first"
-    with files.atomic_output(str(path)) as temporary:
+    with atomic.atomic_output(str(path)) as temporary:
         assert os.path.dirname(temporary) == str(path.parent)
         with open(temporary, "w") as file:
             file.write("second")
@@ -314,14 +316,14 @@ def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
         [*command, living_file, living_folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        files.write_text(str(path), "text")
-        with files.scratch_folder(str(folder)):
+        atomic.write_text(str(path), "text")
+        with atomic.scratch_folder(str(folder)):
             pass
         assert not dead_file.exists() and not dead_folder.exists()
         assert living_file.exists() and living_folder.exists() and other.exists()
         process.kill()
-    files.write_text(str(path), "text")
-    with files.new_folder(str(folder)) as temporary:
+    atomic.write_text(str(path), "text")
+    with atomic.new_folder(str(folder)) as temporary:
         assert os.path.dirname(temporary) == str(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"result", "out", other.name}
 
@@ -329,12 +331,12 @@ def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
 def test_atomic_files_move_in_with_one_of_them_last(tmp_path, monkeypatch):
     folder = tmp_path / "new" / "model"
     for text in ("one", "two"):
-        with files.atomic_files(str(folder), last="b") as temporary:
+        with atomic.atomic_files(str(folder), last="b") as temporary:
             for name in "abc":
-                files.write_text(os.path.join(temporary, name), text)
+                atomic.write_text(os.path.join(temporary, name), text)
     assert {p.name: p.read_text() for p in folder.iterdir()} == dict.fromkeys("abc", "two")
-    with pytest.raises(RuntimeError), files.atomic_files(str(folder), last="b") as temporary:
-        files.write_text(os.path.join(temporary, "a"), "three")
+    with pytest.raises(RuntimeError), atomic.atomic_files(str(folder), last="b") as temporary:
+        atomic.write_text(os.path.join(temporary, "a"), "three")
         raise RuntimeError
     assert {p.name: p.read_text() for p in folder.iterdir()} == dict.fromkeys("abc", "two")
 
@@ -347,10 +349,10 @@ def test_atomic_files_move_in_with_one_of_them_last(tmp_path, monkeypatch):
         if len(moved) == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), files.atomic_files(str(folder), last="b") as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic.atomic_files(str(folder), last="b") as temporary:
         for name in "abc":
             (pathlib.Path(temporary) / name).write_text("three")
-        monkeypatch.setattr(files, "move", killed_after_two)
+        monkeypatch.setattr(atomic, "move", killed_after_two)
     assert moved == ["a", "c"]
     assert sorted(os.listdir(folder)) == ["a", "c"]
 
@@ -358,20 +360,20 @@ def test_atomic_files_move_in_with_one_of_them_last(tmp_path, monkeypatch):
 def test_output_below_a_file_is_a_user_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="Cannot create the folder .*file/sub"):
-        files.write_text(str(tmp_path / "file" / "sub" / "x"), "text")
+        atomic.write_text(str(tmp_path / "file" / "sub" / "x"), "text")
 
 
 def test_output_in_place_of_a_folder_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=f"Cannot write {tmp_path}/folder"):
         (tmp_path / "folder").mkdir()
-        files.write_text(str(tmp_path / "folder"), "text")
+        atomic.write_text(str(tmp_path / "folder"), "text")
     assert os.listdir(tmp_path) == ["folder"]
 
 
 def test_json_round_trip_and_error_position(tmp_path):
     path = str(tmp_path / "a.json")
     value = {"b": [1, 2.5, None], "a": "naïve"}
-    files.write_json(path, value)
+    atomic.write_json(path, value)
     assert files.read_json(path) == value
     with open(path, "w") as file:
         file.write('{"a": 1,\n "b" 2}')
@@ -402,32 +404,32 @@ def test_remote_files(tmp_path):
     url = f"file://{tmp_path}/sub/text.gz"
     (tmp_path / "sub").mkdir()
     compress(tmp_path / "sub" / "text.gz", b"one\ntwo")
-    assert files.expand_globs(f"file://{tmp_path}/sub/*.gz", "input_file") == [url]
+    assert input_files.expand_globs(f"file://{tmp_path}/sub/*.gz", "input_file") == [url]
     assert list(files.read_lines(url)) == [(1, "one"), (2, "two")]
     assert files.file_size(url) == os.path.getsize(tmp_path / "sub" / "text.gz")
-    files.write_json(f"file://{tmp_path}/deep/er/a.json", [1])
+    atomic.write_json(f"file://{tmp_path}/deep/er/a.json", [1])
     assert files.read_json(f"file://{tmp_path}/deep/er/a.json") == [1]
     assert os.listdir(tmp_path / "deep" / "er") == ["a.json"]
 
 
 def test_new_folder_appears_complete_or_not_at_all(tmp_path: pathlib.Path) -> None:
     target = tmp_path / "out"
-    with pytest.raises(ZeroDivisionError), files.new_folder(str(target)) as staging:
+    with pytest.raises(ZeroDivisionError), atomic.new_folder(str(target)) as staging:
         (pathlib.Path(staging) / "half").write_text("half")
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
     target.mkdir()  # An empty folder may be taken.
-    with files.new_folder(f"{target}/") as staging:
+    with atomic.new_folder(f"{target}/") as staging:
         (pathlib.Path(staging) / "whole").write_text("whole")
         assert list(target.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (target / "whole").read_text() == "whole"
     with (
         pytest.raises(UserError, match="exists already and is not empty"),
-        files.new_folder(str(target)),
+        atomic.new_folder(str(target)),
     ):
         pass
-    with pytest.raises(UserError, match="exists already"), files.new_folder(str(target / "whole")):
+    with pytest.raises(UserError, match="exists already"), atomic.new_folder(str(target / "whole")):
         pass
     assert (target / "whole").read_text() == "whole"
 
@@ -435,7 +437,7 @@ def test_new_folder_appears_complete_or_not_at_all(tmp_path: pathlib.Path) -> No
 def test_copy_file(tmp_path: pathlib.Path) -> None:
     source, target = tmp_path / "a", tmp_path / "folder" / "b"
     source.write_bytes(b"\x00\xff" * 3)
-    files.copy_file(str(source), str(target))
-    files.copy_file(str(target), str(target))
+    atomic.copy_file(str(source), str(target))
+    atomic.copy_file(str(target), str(target))
     assert target.read_bytes() == source.read_bytes()
     assert [path.name for path in target.parent.iterdir()] == ["b"]

@@ -16,18 +16,15 @@ import pytest
 import tensorflow as tf
 
 from common.errors import UserError
-from data import record_sets as pipeline
-from data.record_sets import (
+from data import batches as pipeline
+from data.batches import (
     LENGTH_MULTIPLE,
-    Limit,
-    RecordSet,
     array_batches,
-    damage_named,
     evaluation_batches,
-    open_records,
     read_feature,
     training_batches,
 )
+from data.record_sets import Limit, RecordSet, damage_named, open_records
 from data.tfrecords import RecordWriter, serialize_examples, sidecar_path, write_sidecar
 from training.strategy import distribute
 

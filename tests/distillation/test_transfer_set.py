@@ -14,15 +14,8 @@ from common.errors import UserError
 from data.texts import Text, TextSource
 from distillation import transfer_set
 from distillation.leaks import LeakIndex
-from distillation.transfer_set import (
-    LeakReport,
-    SourceCounts,
-    TextShuffler,
-    add_sources,
-    all_pairs,
-    subset_paths,
-    write_subsets,
-)
+from distillation.subsets import subset_paths, write_subsets
+from distillation.transfer_set import LeakReport, SourceCounts, TextShuffler, add_sources, all_pairs
 
 
 def source(name: str, *texts: str | tuple[str, str]) -> TextSource:

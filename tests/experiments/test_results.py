@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from classification.tasks import Task, get_task
+from classification.task import Task
+from classification.tasks import get_task
 from common.errors import UserError
 from experiments.results import Score, collect_results, read_test_labels, write_report
 from modeling.config import BertConfig

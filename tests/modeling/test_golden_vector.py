@@ -40,7 +40,7 @@ def outputs(folder: str, text: str, max_seq_length: int) -> tuple[np.ndarray, np
     import tensorflow as tf
 
     from checkpoints.formats import find_weights, open_weights
-    from checkpoints.model_folder import resolve_text_model
+    from checkpoints.model_sources import resolve_text_model
     from checkpoints.weights import load_weights
     from data.classifier_records import encode_rows
     from modeling.bert import BertEncoder

@@ -15,7 +15,7 @@ from scripts import run_script
 
 from checkpoints.formats import find_weights, open_weights
 from checkpoints.model_folder import write_model_folder
-from common import files
+from common import atomic
 from common.errors import UserError
 from data.tfrecords import RecordWriter, is_finished, sidecar_path
 from modeling.config import BertConfig
@@ -77,8 +77,8 @@ def test_records_text_and_log(tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "a.tfrecord")
     with RecordWriter(path) as writer:
         writer.write(b"first")
-    files.write_json(sidecar_path(path), {"num_examples": 1})
-    files.write_text(str(tmp_path / "results.txt"), "good")
+    atomic.write_json(sidecar_path(path), {"num_examples": 1})
+    atomic.write_text(str(tmp_path / "results.txt"), "good")
     reporter = Reporter(str(tmp_path), 10, 1, 0)
     before = contents(tmp_path)
     with no_file_above(4096):
@@ -88,7 +88,7 @@ def test_records_text_and_log(tmp_path: pathlib.Path) -> None:
         ):
             writer.write(bytes(100_000))
         with pytest.raises(UserError, match="Cannot write .*results.txt.*make room"):
-            files.write_text(str(tmp_path / "results.txt"), "x" * 100_000)
+            atomic.write_text(str(tmp_path / "results.txt"), "x" * 100_000)
         assert contents(tmp_path) == before
         with pytest.raises(UserError, match="Cannot write .*metrics.jsonl.*make room"):
             reporter.scalars(1, {f"loss_{i}": 1.0 for i in range(1000)})
@@ -120,7 +120,7 @@ def test_unwritable_folder(tmp_path: pathlib.Path) -> None:
     target = str(tmp_path / "out" / "x")
     config = BertConfig(9, 4, 1, 2, 5)
     for write in (
-        lambda: files.write_text(target, ""),
+        lambda: atomic.write_text(target, ""),
         lambda: RecordWriter(target).__enter__(),
         lambda: write_model_folder(target, {}, config, None, {}),
         lambda: Reporter(target, 1, 1, 0),

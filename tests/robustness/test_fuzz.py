@@ -32,11 +32,12 @@ from checkpoints.hugging_face import write_huggingface
 from checkpoints.model_folder import read_model_folder, write_model_folder
 from checkpoints.weights import variable_values, write_checkpoint
 from classification.tasks import get_task
-from common import files
+from common import files, input_files
 from common.errors import UserError
 from common.files import read_json
+from data.batches import evaluation_batches
 from data.classifier_records import encode_rows, feature_spec
-from data.record_sets import damage_named, evaluation_batches, open_records, value_limits
+from data.record_sets import damage_named, open_records, value_limits
 from data.tables import read_json_lines, read_transfer_texts
 from data.tfrecords import (
     RecordWriter,
@@ -220,13 +221,13 @@ def read_piped(folder: pathlib.Path) -> None:
     """The same files, but each comes through a pipe of its name."""
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     (folder / "pipes").mkdir()
-    files._copied_pipe.cache_clear()  # The cases have the same paths.
+    input_files._copied_pipe.cache_clear()  # The cases have the same paths.
     for path in paths:
         pipe = folder / "pipes" / path.name
         os.mkfifo(pipe)
         writer = threading.Thread(target=pipe.write_bytes, args=(path.read_bytes(),), daemon=True)
         writer.start()
-        [copy] = files.expand_globs(str(pipe), "input_file")
+        [copy] = input_files.expand_globs(str(pipe), "input_file")
         writer.join()
         found = list(files.read_lines(copy))
         lines = lines_of(path)

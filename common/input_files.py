@@ -1,0 +1,174 @@
+"""The files that flags stand for: globs, folders, `~` and pipes."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import glob
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+
+from common.atomic import scratch_folder
+from common.errors import UserError
+from common.files import (
+    BLOCK_BYTES,
+    exists,
+    file_size,
+    gfile,
+    is_folder,
+    is_remote,
+    list_folder,
+    make_folder,
+    move,
+    open_binary,
+    read_lines,
+)
+
+
+def expand_globs(
+    patterns: str,
+    flag: str,
+    fits: Callable[[str], bool] = lambda path: True,
+    level: int = logging.INFO,
+) -> list[str]:
+    """The files that a comma-separated list of names, globs and folders stands for, each once.
+
+    `**` is any depth of folders, and a folder stands for all files below it. What is found, rather
+    than named, leaves out hidden files and each `<name>.json` beside a `<name>`, which describes that
+    file. Pipes are copied (`readable_again`). The log says how many files there are.
+
+    Args:
+      patterns: The list, as given by a user.
+      flag: Where it comes from, for messages.
+      fits: Which files in folders and behind globs are wanted; one that is named is always.
+      level: Of what is logged.
+
+    Returns:
+      The paths, sorted.
+
+    Raises:
+      UserError: A pattern matches no file; the message names `flag` and the pattern.
+    """
+    paths: set[str] = set()
+    wanted = [part.strip() for part in patterns.split(",") if part.strip()]
+    for pattern in wanted:
+        # A name with brackets in it is a file before it is a pattern.
+        if exists(pattern) and not is_folder(pattern):
+            paths.add(pattern)
+            continue
+        found = _files_below(pattern) if is_folder(pattern) else _matches(pattern, flag)
+        described = {f"{path}.json" for path in found}
+        files = [path for path in found if path not in described and fits(path)]
+        left_out = len(found) - len(files)
+        if not files:
+            hint = f" ({left_out} of another kind)" if left_out else ""
+            raise UserError(f'--{flag}: no file matches "{pattern}"{hint}.')
+        if left_out:
+            logging.log(level, '--%s: "%s": %d other files left out.', flag, pattern, left_out)
+        paths.update(files)
+    if not paths:
+        raise UserError(f'--{flag}: "{patterns}" names no file.')
+    files = sorted(paths)
+    if files != wanted:
+        logging.log(level, "--%s: %d files, from %s to %s.", flag, len(files), files[0], files[-1])
+    return list(map(readable_again, files))
+
+
+def readable_again(path: str) -> str:
+    """A path with the content of `path` that can be read any number of times.
+
+    A pipe, `/dev/stdin` or `<(...)` can be read once only: it is copied to a temporary file, which is
+    removed when the process ends. A name without an ending gets the one of what the text begins with:
+    `.jsonl` for a JSON object, `.tsv` for a tab in the first line, else `.txt`.
+
+    Raises:
+      UserError: It cannot be read, or the disk is full.
+    """
+    if is_remote(path) or not exists(path) or is_folder(path) or os.path.isfile(path):
+        return path
+    return _copied_pipe(path)
+
+
+@functools.cache
+def _copied_pipe(path: str) -> str:
+    number = len(list_folder(_copies_folder())) + 1
+    folder = os.path.join(_copies_folder(), str(number))
+    make_folder(folder)
+    name = os.path.basename(path)
+    copy = os.path.join(folder, name if "." in name else f"pipe-{number}")
+    with open_binary(path, decompress=False) as pipe, open_binary(copy, "wb") as file:
+        while chunk := pipe.read(BLOCK_BYTES):
+            file.write(chunk)
+    if "." not in name:
+        nameless, copy = copy, copy + _ending_of_text(copy)
+        move(nameless, copy)
+    logging.info(
+        "%s can be read once only: its %d bytes are read from a copy, %s.",
+        path,
+        file_size(copy),
+        copy,
+    )
+    return copy
+
+
+@functools.cache
+def _copies_folder() -> str:
+    """Where copies of pipes are until this process ends."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(scratch_folder(os.path.join(tempfile.gettempdir(), "pipes")))
+
+
+def _ending_of_text(path: str) -> str:
+    try:
+        line = next((text for _, text in read_lines(path) if text.strip()), "")
+    except UserError:
+        return ""  # No text, perhaps records.
+    if line.lstrip().startswith("{"):
+        return ".jsonl"
+    return ".tsv" if "	" in line else ".txt"
+
+
+def _matches(pattern: str, flag: str) -> list[str]:
+    """The files, not folders, that match a glob."""
+    if is_remote(pattern) and "**" in pattern:
+        raise UserError(
+            f'--{flag}: "{pattern}": ** is for local disks only; name the folder, and all files '
+            "below it are read."
+        )
+    found = gfile().glob(pattern) if is_remote(pattern) else glob.glob(pattern, recursive=True)
+    files = [path for path in found if not is_folder(path)]
+    num_folders = len(found) - len(files)
+    if num_folders and "**" not in pattern:
+        if not files:
+            raise UserError(
+                f'--{flag}: no file matches "{pattern}", but {num_folders} folders do; write '
+                f'"{pattern.rstrip("/")}/**" for the files below them.'
+            )
+        logging.warning(
+            '--%s: "%s" matches %d folders too, which are not read; "**" reads what is below them.',
+            flag,
+            pattern,
+            num_folders,
+        )
+    return files
+
+
+def _files_below(folder: str) -> list[str]:
+    """The files in a folder and in all folders below it; what is hidden is left out."""
+    files: list[str] = []
+    seen: set[str] = set()
+    walk = gfile().walk(folder) if is_remote(folder) else os.walk(folder, followlinks=True)
+    for parent, folders, names in walk:
+        if not is_remote(folder):
+            real = os.path.realpath(parent)
+            if real in seen:  # A link may lead back to a folder above it.
+                folders.clear()
+                continue
+            seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += (os.path.join(parent, name) for name in names if not name.startswith("."))
+    return files

@@ -1,0 +1,230 @@
+"""Records to batches: shuffled, grouped by length, and repeatable from any step.
+
+The order of training examples is a function of (seed, epoch) alone, so a run that is resumed at
+step n sees exactly the batches an uninterrupted run would have seen from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from data.datasets import PARALLEL_CALLS, as_written, dataset_options, interleaved
+from data.record_sets import FeatureSpec, RecordSet
+
+# Records held for shuffling: a share of memory that does not grow with the data.
+SHUFFLE_BYTES = 64 << 20
+
+
+# Batches are formed from up to this many batches' worth of shuffled examples sorted by length.
+LENGTH_WINDOW = 50
+
+
+# Lengths are rounded up to a multiple of this, so that shapes repeat: training compiles for each.
+LENGTH_MULTIPLE = 4
+
+
+def training_batches(
+    records: RecordSet,
+    spec: FeatureSpec,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    group_by_length: bool = False,
+) -> tf.data.Dataset:
+    """Endless batches from step `start_step` on, in an order given by the seed.
+
+    Every epoch shuffles the files and, within a buffer, their records; each record is seen once an
+    epoch, and a batch may span two epochs.
+
+    Args:
+      records: From `open_records`.
+      spec: Features to parse; int64 arrive as int32, as the original casts them.
+      batch_size: Examples per batch over all replicas.
+      seed: Decides the order.
+      start_step: Number of batches to leave out; whole epochs are skipped without reading.
+      group_by_length: Sort the examples of some batches by the number of tokens, cut each batch to
+        its longest example, and shuffle the batches. The examples are the same; padding is not
+        computed. Only where `training.strategy.lengths_may_vary`.
+
+    Returns:
+      Batches of Tensors [batch_size, ...] of static shape; the length axis of grouped ones varies by
+      batch.
+    """
+    window = _length_window(records.num_examples, batch_size) if group_by_length else 1
+    first_window, first_batch = divmod(start_step, window)
+    consumed = first_window * window * batch_size
+    first_epoch, first_record = divmod(consumed, records.num_examples)
+
+    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+    dataset = epochs.flat_map(lambda epoch: _shuffled_epoch(records, seed, epoch))
+    dataset = dataset.skip(first_record).batch(window * batch_size, drop_remainder=True)
+    dataset = dataset.map(lambda x: _parse(x, spec), num_parallel_calls=PARALLEL_CALLS)
+    if group_by_length:
+        dataset = dataset.enumerate(start=first_window)
+        dataset = dataset.map(
+            lambda i, window_rows: _sorted_batches(window_rows, batch_size, [seed, i]),
+            num_parallel_calls=PARALLEL_CALLS,
+        )
+        dataset = dataset.unbatch().skip(first_batch).map(_cut_padding)
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return dataset.apply(endless).prefetch(tf.data.AUTOTUNE).with_options(dataset_options())
+
+
+def _length_window(num_examples: int, batch_size: int) -> int:
+    """How many batches to form at a time: equal parts of an epoch, none above `LENGTH_WINDOW`.
+
+    Batches of a window come in any order, so a run that ends inside one has not seen all of its
+    examples; with windows that end where epochs do, it has (up to an incomplete batch).
+    """
+    per_epoch = max(1, num_examples // batch_size)
+    return per_epoch // -(-per_epoch // LENGTH_WINDOW)
+
+
+def read_feature(records: RecordSet, spec: FeatureSpec, name: str) -> np.ndarray:
+    """One feature of every record, [num_examples, ...], in the order of the files."""
+    dataset = interleaved(records.files, records.compressions, cycle=1).batch(1024)
+    values = [_parse(rows, {name: spec[name]})[name].numpy() for rows in dataset]
+    return np.concatenate(values)
+
+
+def evaluation_batches(
+    records: RecordSet, spec: FeatureSpec, batch_size: int, group_by_length: bool = False
+) -> tf.data.Dataset:
+    """Every example exactly once, each batch full.
+
+    Missing rows are filled with copies of a real one (grouped by length, they stand in any batch).
+    The features `row` (int64, position of the example in the files) and `is_real_row` (1.0, or 0.0
+    for such copies) are added.
+
+    Args:
+      records: From `open_records`.
+      spec: Features to parse.
+      batch_size: Examples per batch over all replicas.
+      group_by_length: As in `training_batches`; rows then come in another order, which `row` tells.
+        Short examples come in batches of several times `batch_size`, with no more tokens than a batch
+        of full length: weights are converted and loaded once per batch.
+    """
+    window = (LENGTH_WINDOW if group_by_length else 1) * batch_size
+    dataset = interleaved(records.files, records.compressions, cycle=1)
+    dataset = dataset.enumerate().batch(window)
+    dataset = dataset.map(
+        lambda rows, serialized: (rows, _parse(serialized, spec)),
+        num_parallel_calls=PARALLEL_CALLS,
+    )
+    return _full_batches(dataset, batch_size, group_by_length)
+
+
+def array_batches(
+    features: Mapping[str, np.ndarray], batch_size: int, group_by_length: bool = False
+) -> tf.data.Dataset:
+    """`evaluation_batches` of rows in memory: name -> [num_examples, ...]."""
+    dataset = tf.data.Dataset.from_tensor_slices(dict(features))
+    window = (LENGTH_WINDOW if group_by_length else 1) * batch_size
+    dataset = dataset.enumerate().batch(window)
+    return _full_batches(dataset, batch_size, group_by_length)
+
+
+def _full_batches(
+    windows: tf.data.Dataset, batch_size: int, group_by_length: bool
+) -> tf.data.Dataset:
+    """(row numbers, rows) of windows -> full batches with `row` and `is_real_row`."""
+
+    def batches_of(rows: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        batch = {**batch, "row": rows, "is_real_row": tf.ones_like(rows, tf.float32)}
+        return _sorted_batches(_filled(batch, batch_size), batch_size, None, group_by_length)
+
+    dataset = windows.map(batches_of, num_parallel_calls=PARALLEL_CALLS).unbatch()
+    if group_by_length:
+        full_length = dataset.element_spec["input_mask"].shape[1]
+        dataset = dataset.map(_cut_padding).group_by_window(
+            key_func=lambda batch: tf.shape(batch["input_mask"], tf.int64)[1],
+            reduce_func=lambda _, group: group.batch(full_length).map(_joined),
+            window_size_func=lambda length: full_length // length,
+        )
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(dataset_options())
+
+
+@as_written
+def _shuffled_epoch(records: RecordSet, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
+    key = tf.stack([tf.constant(seed, tf.int64), epoch])
+    order = tf.random.experimental.stateless_shuffle(tf.range(len(records.files)), key)
+    dataset = interleaved(
+        tf.gather(records.files, order),
+        tf.gather(records.compressions, order),
+        cycle=min(16, len(records.files)),
+    )
+    buffer = max(1, min(records.num_examples, SHUFFLE_BYTES // records.mean_bytes))
+    shuffle_seed = tf.random.stateless_uniform([], key, 0, np.iinfo(np.int64).max, tf.int64)
+    return dataset.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
+
+
+@as_written
+def _parse(serialized: tf.Tensor, spec: FeatureSpec) -> dict[str, tf.Tensor]:
+    batch = tf.io.parse_example(serialized, dict(spec))
+    return {
+        name: tf.cast(value, tf.int32) if value.dtype == tf.int64 else value
+        for name, value in batch.items()
+    }
+
+
+def _filled(batch: dict[str, tf.Tensor], batch_size: int) -> dict[str, tf.Tensor]:
+    """Repeats the first row until the rows are a multiple of `batch_size`."""
+    rows = tf.shape(batch["row"])[0]
+    missing = -rows % batch_size
+    filled = {
+        name: tf.concat([value, tf.repeat(value[:1], missing, axis=0)], axis=0)
+        for name, value in batch.items()
+    }
+    filled["is_real_row"] = tf.concat([batch["is_real_row"], tf.zeros([missing])], axis=0)
+    return filled
+
+
+def _lengths(batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    return tf.reduce_sum(batch["input_mask"], axis=-1)
+
+
+@as_written
+def _sorted_batches(
+    rows: dict[str, tf.Tensor], batch_size: int, seed: Any, by_length: bool = True
+) -> dict[str, tf.Tensor]:
+    """[n * batch_size, ...] -> [n, batch_size, ...], of similar lengths, in an order by the seed."""
+    if by_length:
+        order = tf.argsort(_lengths(rows), stable=True)
+        rows = {name: tf.gather(value, order) for name, value in rows.items()}
+    batches = {
+        name: tf.reshape(value, tf.concat([[-1, batch_size], tf.shape(value)[1:]], axis=0))
+        for name, value in rows.items()
+    }
+    for name, value in rows.items():
+        batches[name] = tf.ensure_shape(batches[name], [None, batch_size, *value.shape[1:]])
+    if seed is not None:
+        count = tf.shape(next(iter(batches.values())))[0]
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed)
+        batches = {name: tf.gather(value, order) for name, value in batches.items()}
+    return batches
+
+
+@as_written
+def _joined(batches: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """[n, batch_size, ...] -> [n * batch_size, ...]."""
+    return {
+        name: tf.reshape(value, tf.concat([[-1], tf.shape(value)[2:]], axis=0))
+        for name, value in batches.items()
+    }
+
+
+@as_written
+def _cut_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Cuts the columns in which every row of the batch has padding."""
+    full = tf.shape(batch["input_mask"])[1]
+    longest = tf.reduce_max(_lengths(batch))
+    rounded = (longest + LENGTH_MULTIPLE - 1) // LENGTH_MULTIPLE * LENGTH_MULTIPLE
+    length = tf.minimum(rounded, full)
+    sequences = ("input_ids", "input_mask", "segment_ids")
+    return {
+        name: value[:, :length] if name in sequences else value for name, value in batch.items()
+    }
