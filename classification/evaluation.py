@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from classification.task_files import TaskFile
 from common.content import Content
 from data.batches import evaluation_batches, read_feature
 from data.classifier_records import feature_spec, write_classifier_records
-from data.record_sets import FeatureSpec, RecordSet, open_records
+from data.record_sets import FeatureSpec, Limit, RecordSet, open_records
 from modeling.tokenization import FullTokenizer
 from training.identity import Part
 from training.loop import Predictor
@@ -56,6 +56,7 @@ def write_task_sets(
     output_dir: str,
     tokenizer: FullTokenizer,
     max_seq_length: int,
+    limits: Mapping[str, Limit],
     train: bool = False,
     dev: bool = False,
     test: bool = False,
@@ -72,6 +73,8 @@ def write_task_sets(
       output_dir: Folder for the records.
       tokenizer: Of the model.
       max_seq_length: Length of the records.
+      limits: What the model can take (`data.record_sets.value_limits`); a model without a second
+        segment takes no pairs.
       train: Whether the training set is wanted.
       dev: Whether the development sets are.
       test: Whether the test sets are.
@@ -90,7 +93,7 @@ def write_task_sets(
             examples = task.read_examples(file, data_dir)
             if not reuse:
                 write_classifier_records(path, tokenizer, examples, task.labels, max_seq_length)
-            sets.append(TaskSet(file, open_records(path, "data_dir", spec, {}), spec))
+            sets.append(TaskSet(file, open_records(path, "data_dir", spec, {}, limits), spec))
         return sets
 
     # The small sets first: what is wrong with them is found at once.

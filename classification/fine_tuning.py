@@ -22,6 +22,7 @@ from classification.objective import ClassificationObjective, RegressionObjectiv
 from classification.task import Task
 from classification.tasks import get_task
 from common.outputs import Input, check_folder_apart
+from data.record_sets import value_limits
 from modeling.heads import ClassifierModel
 from training.loop import Predictor
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
@@ -95,6 +96,7 @@ def run(options: FineTuningOptions) -> FineTuned:
             options.output_dir,
             sources.tokenizer,
             options.max_seq_length,
+            value_limits(sources.config, len(task.labels)),
             train=options.do_train,
             dev=options.do_eval,
             test=options.do_predict,

@@ -124,6 +124,7 @@ def run(options: DistillationOptions) -> None:
                 options.output_dir,
                 sources.tokenizer,
                 options.max_seq_length,
+                value_limits(sources.config, len(labels)),
                 dev=options.do_eval,
                 test=options.do_predict,
                 reuse=not chief,

@@ -942,3 +942,24 @@ def test_earlier_run_is_left_alone(
             do_predict=True,
         )
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_pairs_need_a_model_with_two_segments(
+    options: dict[str, Any],
+    write_config: Callable[..., str],
+    vocab_file: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    """On a CPU the look-up would fail in the middle of training, elsewhere it would give zeros."""
+    with pytest.raises(UserError, match=r'"segment_ids" holds 1 .* 0 to 0 .*type_vocab_size'):
+        run_script(
+            "run_classifier",
+            **{**options, "task_name": "tsv"},
+            text_a="sentence",
+            text_b="sentence",
+            label="label",
+            bert_config_file=write_config(num_hidden_layers=1, type_vocab_size=1),
+            vocab_file=vocab_file,
+            output_dir=tmp_path,
+            do_train=True,
+        )
