@@ -256,6 +256,7 @@ NOT_REACHED = {
     "classification.tasks": {
         "create_transfer_set": "which reads known tasks from files, and no labels"
     },
+    "classification.task": {"create_transfer_set": "as above"},
     "classification.tfds_source": {"create_transfer_set": "as above"},
     "data.texts": {"measure_similarity": "lines are its texts"},
     "data.tables.read_transfer_texts": {"create_pretraining_data": "which names no columns"},

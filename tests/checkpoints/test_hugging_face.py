@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from checkpoints import hugging_face as huggingface
+from checkpoints import hugging_face_config
 from checkpoints.hugging_face import HuggingFaceReader, is_huggingface_folder, write_huggingface
 from checkpoints.hugging_face_config import read_huggingface_config
 from checkpoints.tokenizer_files import read_tokenizer_files
@@ -234,7 +235,7 @@ def test_round_trip(
         assert value.dtype == np.float32
         assert value.tobytes() == weights[name].tobytes(), name
     found = read_huggingface_config(str(folder))
-    assert found == huggingface.HuggingFaceConfig(ODD, None, None)
+    assert found == hugging_face_config.HuggingFaceConfig(ODD, None, None)
     assert read_tokenizer_files(str(folder)).do_lower_case is False
     assert (folder / "vocab.txt").read_bytes() == pathlib.Path(vocab_file).read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

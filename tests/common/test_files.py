@@ -215,7 +215,7 @@ def test_pipes_can_be_read_again(tmp_path, caplog, name, data, copy):
 
 
 def test_copies_of_pipes_go_with_the_process(tmp_path):
-    code = "from common.files import readable_again; print(readable_again('/dev/stdin'))"
+    code = "from common.input_files import readable_again; print(readable_again('/dev/stdin'))"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", code]
     result = subprocess.run(
