@@ -28,6 +28,16 @@ from checkpoints.weights import (
 from common.errors import UserError
 from common.files import exists
 
+# Files in a folder that are a model to other tools, and what to do about them.
+_UNREADABLE = {
+    "saved_model.pb": "a finished program; give the checkpoint it was exported from",
+    "tf_model.h5": "Keras weights of the Hugging Face library, which are not read; save the model as "
+    "model.safetensors",
+    "flax_model.msgpack": "Flax weights of the Hugging Face library, which are not read; save the "
+    "model as model.safetensors",
+    "adapter_config.json": "an adapter without its model; merge it into the model and save that",
+}
+
 TF1, RUN, HUGGINGFACE, MODEL_GARDEN = "tf1", "run", "hf", "model_garden"
 
 
@@ -63,11 +73,9 @@ def find_weights(path: str, flag: str = "init_checkpoint") -> StoredWeights:
     """
     found = _find(path)
     if found is None:
-        if exists(os.path.join(path, "saved_model.pb")):
-            raise UserError(
-                f"--{flag}={path} is a SavedModel, a finished program; give the checkpoint it was "
-                "exported from."
-            )
+        for name, reason in _UNREADABLE.items():
+            if exists(os.path.join(path, name)):
+                raise UserError(f"--{flag}={path} holds {name}, {reason}.")
         raise UserError(
             f"--{flag}={path}: no checkpoint found; give a model folder (with "
             f"{MODEL_CHECKPOINT}.index in it), the folder of a run, the prefix of a checkpoint, or a "

@@ -205,7 +205,7 @@ def test_saved_model_of_a_classifier(tmp_path: pathlib.Path, odd_vocab_file: str
     of_pairs = pairs["serving_default"](text_a=tf.constant(["w3"]), text_b=tf.constant(["w7"]))
     assert not np.allclose(of_pairs["logits"][0], of_text["logits"][0])
     assert text["labels"]()["labels"].numpy().tolist() == [b"no", b"maybe", b"yes"]
-    with pytest.raises(UserError, match="is a SavedModel"):
+    with pytest.raises(UserError, match="holds saved_model.pb, a finished program"):
         run_script("convert_checkpoint", input_path=tmp_path / "text", output_dir=tmp_path / "x")
     unknown = write_model(tmp_path / "unknown", weights, odd_vocab_file, labels=["a", "b", "c"])
     with pytest.raises(UserError, match="--do_lower_case is not recorded"):
