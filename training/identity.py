@@ -198,8 +198,10 @@ def _described(content: Mapping[str, str] | None) -> str:
     return f"{content['source']} with the digest {content['sha256'][:12]}..."
 
 
-def _has_model(folder: str) -> bool:
-    return exists(os.path.join(folder, f"{MODEL_CHECKPOINT}.index"))
+def _has_model(output_dir: str) -> bool:
+    """Whether there is a model, be it only the best one of a run of which the rest was deleted."""
+    folders = (output_dir, os.path.join(output_dir, BEST_FOLDER))
+    return any(exists(os.path.join(folder, f"{MODEL_CHECKPOINT}.index")) for folder in folders)
 
 
 def discard_run(output_dir: str) -> None:

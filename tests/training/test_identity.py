@@ -101,12 +101,21 @@ def test_evaluation_may_be_added_but_not_changed(tmp_path: pathlib.Path) -> None
 
 
 def test_a_run_without_a_state_yet(tmp_path: pathlib.Path) -> None:
-    """Nothing was trained, so nothing is lost; a best model of it would not be the new run's."""
+    """Nothing was trained, so nothing is lost."""
     check(tmp_path, RUN)
-    (tmp_path / "best").mkdir()
-    (tmp_path / "best" / "bert_model.ckpt.index").write_bytes(b"x")
+    (tmp_path / "train.tf_record").write_bytes(b"x")
     check(tmp_path, OTHER_RUNS[0][0])
     assert [path.name for path in tmp_path.iterdir()] == ["run_config.json"]
+
+
+def test_a_best_model_alone_is_kept(folder: pathlib.Path) -> None:
+    """Whoever needs room deletes all but the best model; another run may not take its place."""
+    (folder / "model.ckpt-3.index").unlink()
+    (folder / "best").mkdir()
+    (folder / "best" / "bert_model.ckpt.index").write_bytes(b"x")
+    with pytest.raises(UserError, match="holds a run with learning_rate=0.1"):
+        check(folder, OTHER_RUNS[0][0])
+    assert (folder / "best" / "bert_model.ckpt.index").exists()
 
 
 @pytest.mark.parametrize("start_over", [False, True])
