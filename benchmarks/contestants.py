@@ -24,13 +24,13 @@ from data.tfrecords import remove_sidecar
 
 @dataclasses.dataclass
 class Result:
-    """What was measured of one contestant.
+    """Measurements of one contestant.
 
     Attributes:
-      name: Who, and in which mode.
+      name: The library and its mode.
       rates: Units per second, one of each round.
-      facts: What else it says of itself.
-      problem: Why there is no (further) measurement; "" if all went well.
+      facts: Other facts that the contestant reports, such as versions.
+      problem: Reason for the lack of (further) measurements; "" if all went well.
     """
 
     name: str
@@ -161,7 +161,7 @@ class Command(Contestant):
 
         Args:
           name: As in the base class; so are `command`, `log` and `cwd`.
-          units: What one run does.
+          units: Units of work in one run.
           output: A file or folder of the command, removed before each run with its sidecar: our
             scripts skip what is finished.
         """

@@ -27,7 +27,7 @@ def write_text(source: str, target: str, megabytes: float) -> int:
     Args:
       source: Maybe compressed; blank lines between documents.
       target: Plain text.
-      megabytes: Where to stop, at the end of a line.
+      megabytes: Size at which to stop, at the end of a line.
     """
     size = words = 0
     with open(target, "w", encoding="utf-8") as file:

@@ -72,7 +72,7 @@ class Setting:
         return value
 
     def log(self, group: str, name: str) -> str:
-        """Where a contestant's messages go."""
+        """Path of the log file of a contestant."""
         return self.path(f"{group}_{name}.log".replace(" ", "_").replace(",", ""))
 
     def run(self, contestants: list[Contestant]) -> list:

@@ -70,7 +70,7 @@ def measure_speedups(
 
     Args:
       configs: From `model_configs`.
-      strategy: Where to compute.
+      strategy: The devices.
       precision: "float32" or "bfloat16".
       batch_size: Inputs per pass and replica.
       seq_length: Tokens per input.
@@ -122,7 +122,7 @@ def write_table(
       output_dir: The folder.
       configs: From `model_configs`.
       times: From `measure_speedups`; empty where nothing was measured.
-      setting: How it was measured.
+      setting: Settings of the measurement.
     """
     columns = ["Model", "L", "H", "parameters with heads", "millions", "without heads"]
     if times:

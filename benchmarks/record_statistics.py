@@ -1,4 +1,4 @@
-"""What pre-training records look like on average, to compare those of different programs."""
+"""Average properties of pre-training records, to compare those of different programs."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Group:
 
     Attributes:
       name: Loop and setting.
-      unit: What a rate counts per second; "run" where a run's seconds are of interest.
+      unit: Unit of work of the rates; "run" where a run's seconds are of interest.
       results: In the order of the rows.
       flops_per_unit: Useful floating-point operations of a unit; None where that says nothing.
     """

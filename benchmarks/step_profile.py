@@ -1,4 +1,4 @@
-"""Where the time of one of our training steps goes, by kind of operation.
+"""Time of one training step by kind of operation.
 
 The rows are those that `benchmarks.compare` leaves in the folder `work` of its output:
   python -m benchmarks.step_profile --input=comparison/work/pretraining.npz --size=small

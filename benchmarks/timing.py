@@ -52,7 +52,7 @@ def operation_times(work: Callable[[], object]) -> collections.Counter[str]:
     """Milliseconds in each kind of operation, from the profiler of TensorFlow.
 
     Args:
-      work: What to profile; TensorFlow functions that are compiled already.
+      work: Calls to profile, of TensorFlow functions that are compiled already.
     """
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2

@@ -28,7 +28,7 @@ class Generation:
     Attributes:
       topology: Its smallest slice in libtpu's words; one device of it is compiled for.
       megahertz: Clock rate.
-      device: What one device is: a core, or a chip whose cores the compiler uses as one.
+      device: Kind of one device: a core, or a chip whose cores the compiler uses as one.
     """
 
     topology: str
@@ -52,7 +52,7 @@ GENERATIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class CompiledProgram:
-    """What the compiler says of a program, for one device.
+    """Memory and cycles of a compiled program on one device, as the compiler reports them.
 
     Attributes:
       memory_bytes: Parameters, results, temporary buffers and code at once; None where the program
@@ -60,7 +60,7 @@ class CompiledProgram:
       cycles: See `scheduled_cycles`.
       flops: Floating-point operations.
       bytes_accessed: Traffic of all operations with memory.
-      refusal: Why the program does not fit.
+      refusal: Reason that the program does not fit; None where it does.
     """
 
     memory_bytes: int | None = None

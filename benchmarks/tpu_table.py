@@ -41,7 +41,7 @@ MEASURED_SPEEDUPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is compiled; a batch is that of one device.
+    """Precision and shapes of the compiled programs; batch sizes are those of one device.
 
     Attributes:
       precision: "float32", which the matrix units of a TPU multiply in bfloat16, or "bfloat16".
@@ -75,7 +75,7 @@ def estimate(
     Args:
       configs: Models by name.
       generations: Of `GENERATIONS`.
-      setting: What to compile.
+      setting: Settings of the programs to compile.
       output_dir: Programs that the file in it already has, compiled by the same compiler, are not
         compiled again.
 
@@ -155,7 +155,7 @@ def write_table(
     Args:
       output_dir: The folder.
       estimates: From `estimate`; they may hold models of earlier runs.
-      setting: What was compiled.
+      setting: Settings of the compiled programs.
     """
     lines = [
         "# Estimates of the TPU compiler",

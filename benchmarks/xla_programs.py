@@ -51,7 +51,7 @@ def stablehlo(function: Callable[[Batch], Any], spec: BatchSpec) -> str:
 def batch_spec(
     features: Mapping[str, tf.io.FixedLenFeature], batch_size: int
 ) -> dict[str, tf.TensorSpec]:
-    """What batches of records with these features look like to a step (`data.record_sets`)."""
+    """Shapes and dtypes of a batch of records with these features, as `data.record_sets` makes it."""
     return {
         name: tf.TensorSpec(
             [batch_size, *feature.shape],

@@ -139,7 +139,7 @@ def check_shapes(
 def label_order(
     weights: Mapping[str, np.ndarray], recorded: Sequence[str] | None, wanted: Sequence[str]
 ) -> list[int]:
-    """Which output of a classifier stands for each of the wanted labels.
+    """Index of the classifier's output for each of the wanted labels.
 
     Args:
       weights: A model's weights.

@@ -43,7 +43,7 @@ TF1, RUN, HUGGINGFACE, MODEL_GARDEN = "tf1", "run", "hf", "model_garden"
 
 @dataclasses.dataclass(frozen=True)
 class StoredWeights:
-    """Where weights are stored.
+    """A set of stored weights: its file format and its path.
 
     Attributes:
       form: One of the forms above.
@@ -55,7 +55,7 @@ class StoredWeights:
 
     @property
     def folder(self) -> str:
-        """Where the configuration and the vocabulary are to be found."""
+        """Folder of the configuration and the vocabulary that belong to the weights."""
         return self.path if self.form == HUGGINGFACE else os.path.dirname(self.path)
 
 
@@ -85,7 +85,7 @@ def find_weights(path: str, flag: str = "init_checkpoint") -> StoredWeights:
 
 
 def weights_exist(path: str) -> bool:
-    """Whether `find_weights` would find some."""
+    """Whether there are weights at `path` in one of the formats that `find_weights` knows."""
     return _find(path) is not None
 
 

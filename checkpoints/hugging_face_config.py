@@ -74,14 +74,14 @@ _LIBRARY_KEYS = {
 
 @dataclasses.dataclass(frozen=True)
 class HuggingFaceConfig:
-    """What a folder says about its model.
+    """Description of the model in a Hugging Face folder.
 
     Attributes:
       config: The architecture.
       labels: Labels of the classifier in the order of its outputs; None without a classifier, and
         where the library has only numbered them. A single numbered one is a regression (the library
         trains it as such), for which the list is empty.
-      other_head: What the classifier is for, where that is no task of ours; None for a task of ours.
+      other_head: Purpose of a classifier for a kind of task that is not ours; None for ours.
     """
 
     config: BertConfig

@@ -1,4 +1,4 @@
-"""What a student starts from (Turc et al. 2019, section 6.1 and Figure 5).
+"""Initialization of a student from stored weights (Turc et al. 2019, section 6.1 and Figure 5).
 
 A strategy is a view of the stored weights: it shows the student those it takes, under the names of
 the student's own layers. Loading them is the same for all.
@@ -103,7 +103,7 @@ def select_head(
     labels: Sequence[str],
     other_head: str | None = None,
 ) -> WeightReader:
-    """What a classifier takes of a stored model whose own classifier may be for other labels.
+    """The stored weights that a new run takes, with or without their classifier.
 
     Args:
       reader: The stored weights.
@@ -112,7 +112,7 @@ def select_head(
       recorded: The labels of the stored classifier, none of a regression; None when they are not
         known, and then their number has to do.
       labels: The labels of the run, none for a regression.
-      other_head: What the stored classifier is for, where that is no task of ours.
+      other_head: Purpose of a stored classifier for a kind of task that is not ours.
 
     Returns:
       The weights with the classifier, or without it for a new one.

@@ -62,15 +62,15 @@ class ModelFolder:
 
     Attributes:
       path: The folder.
-      weights: Where in it the weights are.
+      weights: The weights in it.
       config: The architecture.
       vocab_file: Path of its `vocab.txt` or `tokenizer.json`, or None.
       vocabulary: The vocabulary the model was made with, as recorded, else that of `vocab.txt`.
       do_lower_case: The casing the model was trained with, where it is recorded.
-      tokenizer_files: What else is recorded of its tokenizer.
+      tokenizer_files: Recorded settings of its tokenizer.
       labels: The classifier's labels in the order of its outputs; none if it is a regression model,
         and None where nothing is recorded.
-      other_head: What the classifier is for, where that is no task of ours.
+      other_head: Purpose of a classifier for a kind of task that is not ours.
       global_step: Number of updates the model has had, 0 where it is not recorded.
     """
 
@@ -87,7 +87,7 @@ class ModelFolder:
 
 
 def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
-    """What stands beside weights; None for a checkpoint without a configuration.
+    """Reads the files beside weights; returns None for a checkpoint without a configuration.
 
     Raises:
       UserError: A file in the folder is damaged or is for another kind of model.
@@ -123,7 +123,7 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
 def _known_vocabulary(
     folder: str, vocab_file: str | None, info: Mapping[str, Any]
 ) -> KnownVocabulary | None:
-    """What `vocab.txt` and `model_info.json` say of the vocabulary a model was made with."""
+    """The vocabulary a model was made with, as `vocab.txt` and `model_info.json` record it."""
     recorded = info.get("vocab_sha256")
     if vocab_file is None:
         return KnownVocabulary(folder, recorded, info.get("vocab_unused")) if recorded else None
@@ -136,7 +136,7 @@ def _known_vocabulary(
 
 
 def tokenizer_info(tokenizer: FullTokenizer) -> dict[str, Any]:
-    """What `model_info.json` says of a model's tokenizer."""
+    """Entries of `model_info.json` that describe a model's tokenizer."""
     info: dict[str, Any] = {
         "do_lower_case": tokenizer.do_lower_case,
         "vocab_sha256": tokenizer.sha256,

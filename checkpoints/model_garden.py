@@ -66,7 +66,7 @@ TRANSPOSED = (
 
 
 def is_model_garden_checkpoint(keys: Iterable[str]) -> bool:
-    """Whether these are the keys of a Model Garden checkpoint with an encoder in it."""
+    """Whether the keys are those of a Model Garden checkpoint that holds an encoder."""
     return any(key.endswith(_QUERY_KEY) for key in keys)
 
 
@@ -150,7 +150,7 @@ class ModelGardenReader:
 
 
 def _heads_axis(name: str) -> int | None:
-    """Where Model Garden has [heads, head size] in place of the width, if it has."""
+    """Axis that Model Garden splits into [heads, head size]; None where it does not."""
     if re.search(r"/attention/self/\w+/kernel$", name):
         return 1
     if re.search(r"/attention/self/\w+/bias$|/attention/output/dense/kernel$", name):

@@ -1,4 +1,4 @@
-"""Where Model Garden's checkpoints have the variables of an original one: paths among objects."""
+"""Object paths of the original BERT's variables in checkpoints of Model Garden."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flags and a model folder say about a model together, checked against each other."""
+"""Configuration, tokenizer and labels of a run's model, from its flags and its model folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from modeling.vocabulary import (
 
 @dataclasses.dataclass(frozen=True)
 class ModelSources:
-    """What a run's flags say about its model, after they were checked against each other.
+    """Description of a run's model, from flags and model folder checked against each other.
 
     Attributes:
       config: The architecture.
@@ -64,7 +64,7 @@ class ModelSources:
         check_labels(self.labels, labels, source)
 
     def tokenizer_info(self) -> dict[str, Any]:
-        """What `model_info.json` is to say of the tokenizer, as far as it is known."""
+        """Entries of `model_info.json` about the tokenizer, as far as they are known."""
         info = tokenizer_info(self.tokenizer) if self.tokenizer else {}
         info |= {"do_lower_case": self.do_lower_case, "vocab_sha256": self.vocab_sha256}
         return {key: value for key, value in info.items() if value is not None}
@@ -211,7 +211,7 @@ def check_labels(recorded: Sequence[str] | None, labels: Sequence[str], source: 
     Args:
       recorded: The labels of `source` in order, none of a regression; None when they are not known.
       labels: The wanted labels in order, none for a regression.
-      source: What the labels were recorded for, for the message.
+      source: The model or records that have these labels, for the message.
     """
     if recorded is None:
         say_assumed_order(source, labels)

@@ -1,4 +1,4 @@
-"""What the files of a model say about its tokenizer: ours, and those of the Hugging Face library.
+"""Tokenizer settings in the files of a model: ours, and those of the Hugging Face library.
 
     model_info.json                                                              ours
     tokenizer_config.json  tokenizer.json  special_tokens_map.json  added_tokens.json    theirs
@@ -56,7 +56,7 @@ _NO_LENGTH = 1 << 31
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerFiles:
-    """What is recorded of a tokenizer.
+    """Recorded settings of a tokenizer.
 
     Attributes:
       do_lower_case: The casing, None where it is not recorded.
@@ -80,7 +80,7 @@ def open_tokenizer_of_file(vocab_file: str, do_lower_case: bool | None) -> FullT
 
     Args:
       vocab_file: A `vocab.txt` or `tokenizer.json`, alone or in the folder of a model.
-      do_lower_case: What the user says, None for nothing.
+      do_lower_case: Value of the flag; None where it is not given.
 
     Raises:
       UserError: As `modeling.tokenization.open_tokenizer` and `read_tokenizer_files`, or the casing

@@ -301,7 +301,7 @@ def _array(source: str, value: Any, values: Mapping[str, np.ndarray]) -> np.ndar
 
     Args:
       source: File and name, for messages.
-      value: What the state dictionary holds.
+      value: The value in the state dictionary.
       values: Storages by key.
     """
     tensor = value.tensor if isinstance(value, _Parameter) else value

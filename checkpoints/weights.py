@@ -31,7 +31,7 @@ MODEL_CHECKPOINT = "bert_model.ckpt"
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What became of each variable when weights were loaded.
+    """Result of loading weights: the variables that were matched, new and left over.
 
     Attributes:
       source: Prefix of the checkpoint that was read.
@@ -81,7 +81,7 @@ def checkpoint_shapes(prefix: str) -> dict[str, tuple[int, ...]]:
 
 
 def is_run_checkpoint(keys: Iterable[str]) -> bool:
-    """Whether these are the keys of a state that a run of ours saved."""
+    """Whether the keys are those of a checkpoint that one of our training runs saved."""
     return any(_name_in_run(key, RUN_WEIGHTS_PREFIX) for key in keys)
 
 

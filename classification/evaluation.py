@@ -32,7 +32,7 @@ class TaskSet:
     """One set of a task as records.
 
     Attributes:
-      file: What the records were made from.
+      file: The task's file that the records were made from.
       records: The records.
       spec: Their features.
     """
@@ -69,11 +69,11 @@ def write_task_sets(
 
     Args:
       task: The task.
-      data_dir: Where its sets are.
+      data_dir: Folder of its sets.
       output_dir: Folder for the records.
       tokenizer: Of the model.
       max_seq_length: Length of the records.
-      limits: What the model can take (`data.record_sets.value_limits`); a model without a second
+      limits: Limits of the model (`data.record_sets.value_limits`); a model without a second
         segment takes no pairs.
       train: Whether the training set is wanted.
       dev: Whether the development sets are.
@@ -120,7 +120,7 @@ def task_content(task: Task, files: Sequence[TaskFile], data_dir: str) -> Conten
 
 
 def evaluation_part(task: Task, data_dir: str) -> Part:
-    """What decides which model is the best on a task, as a part of a run's identity.
+    """Development data and metrics, which select the best model, as part of a run's identity.
 
     Raises:
       UserError: The development set cannot be read.
@@ -183,7 +183,7 @@ def write_eval_results(
       evaluations: Of each of them.
       output_dir: Folder for the results.
       step: `global_step` of the evaluated model.
-      checkpoint: Where that model is.
+      checkpoint: Path of that model.
     """
     for evaluation, (_, name) in zip(evaluations, _named(dev_sets, "eval_results"), strict=True):
         results = {"global_step": step, **evaluation.metrics}

@@ -58,7 +58,7 @@ class GlueSubmission:
     Args:
       folder: For the files of all tasks and the archive.
       task: The task.
-      data_dir: Where its test sets are, which are read through for their indexes.
+      data_dir: Folder of its test sets, which are read for their indexes.
 
     Raises:
       UserError: The task is not part of GLUE, or a test set is not the one the server has: rows are

@@ -23,7 +23,7 @@ class ClassificationObjective(Objective):
     def __init__(self, model: ClassifierModel):
         self.model = model
 
-    def counts(self, batch: Batch) -> dict[str, tf.Tensor]:
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
         return {"label_loss": tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))}
 
     def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:

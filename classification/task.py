@@ -26,7 +26,7 @@ class Task:
       dev: Development sets, each evaluated on its own.
       test: Test sets, each predicted on its own.
       skips_unlabelled: Whether rows with `NO_LABEL` in place of a label are left out and counted.
-      labels_from: Who says that these are the labels, for messages; the task itself where empty.
+      labels_from: Source of the labels, for messages; empty for the task itself.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Task:
 
         Args:
           file: One of `train`, `dev`, `test`.
-          data_dir: Where the task's sets are.
+          data_dir: Folder of the task's sets.
 
         Raises:
           UserError: At once if the file is missing; while reading for what it refuses to read, a

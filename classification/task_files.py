@@ -30,10 +30,10 @@ class TaskFile(Protocol):
         """Names the set in output files and is the first part of its example ids."""
 
     def open(self, data_dir: str, task_name: str) -> tuple[str, Iterator[Example]]:
-        """What to call the set in messages, and its examples, read one at a time.
+        """Opens a set of examples.
 
         Args:
-          data_dir: Where it is.
+          data_dir: Folder of the set.
           task_name: The task it belongs to, for messages.
 
         Raises:

@@ -162,7 +162,7 @@ def get_task(
     Args:
       task_name: One of `TASKS` in any spelling of case, hyphens and underscores; or one of
         `OWN_TABLES`: train, dev and test files of that kind, tables with a header each.
-      data_dir: Where the task's sets are; read here only for the labels of `OWN_TABLES`.
+      data_dir: Folder of the task's sets; read here only for the labels of `OWN_TABLES`.
       text_a: Column or key of the (first) text, for `OWN_TABLES` only, as all that follow.
       text_b: Column or key of the second text, if there is one.
       label: Column or key of the label; the test set need not have it.

@@ -23,7 +23,7 @@ _INDEX = "idx"
 
 @dataclasses.dataclass(frozen=True)
 class TfdsDataset:
-    """What tensorflow-datasets calls the parts of a task.
+    """Names of a task's data set, features and splits in tensorflow-datasets.
 
     Attributes:
       name: Of the data set and its configuration.
@@ -74,7 +74,7 @@ class TfdsSplit:
 
     Attributes:
       name: Of the set of the task.
-      dataset: Where it comes from.
+      dataset: Its names in tensorflow-datasets.
       has_labels: False leaves the labels unread (test sets).
     """
 
@@ -115,7 +115,7 @@ class TfdsSplit:
                 position += 1
 
     def _label_names(self, feature: Any) -> Callable[[Any], str]:
-        """How to turn a value of the label feature into a label of the task."""
+        """Function from a value of the label feature to a label of the task."""
         names = getattr(feature, "names", None)
         if names is None:
             return str  # A score.

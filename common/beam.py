@@ -31,7 +31,7 @@ _LOG_LEVELS = {
 
 @dataclasses.dataclass(frozen=True)
 class BeamOptions:
-    """Where a pipeline runs.
+    """Runner of a Beam pipeline, and its options.
 
     Attributes:
       runner: Beam's name of the runner, such as DirectRunner, DataflowRunner, FlinkRunner.
@@ -101,7 +101,7 @@ def run_pipeline(build: Callable[[Any], None], options: BeamOptions) -> None:
 
     Args:
       build: Adds the stages to an `apache_beam.Pipeline`.
-      options: Where to run.
+      options: Runner of the pipeline.
 
     Raises:
       UserError: A worker raised one, or the runner cannot be used in this way.
@@ -138,7 +138,7 @@ def work_folder(parent: str) -> Iterator[str]:
     """Yields a new folder for what workers hand to each other; removes it in the end.
 
     Args:
-      parent: Where to make it; created if need be.
+      parent: Folder to make it in; created if need be.
     """
     # Workers may have another working directory.
     folder = unique_path(parent if is_remote(parent) else os.path.abspath(parent), ".beam")

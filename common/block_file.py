@@ -17,8 +17,8 @@ class BlockFile:
     Every block is a fixed number of parts.
 
     Args:
-      parts_per_block: That number.
-      folder: Where the file is, by default where the system puts temporary files.
+      parts_per_block: Number of parts of every block.
+      folder: Folder of the file; by default the system's folder for temporary files.
 
     Raises:
       UserError: The file cannot be created.

@@ -10,7 +10,7 @@ class Content(NamedTuple):
 
     Attributes:
       sha256: Hexadecimal digest of what counts in it.
-      source: What the user knows it by, for messages.
+      source: Path or flag that the user knows it by, for messages.
     """
 
     sha256: str

@@ -99,7 +99,7 @@ def compression_of(head: bytes) -> str:
 
 
 def last_change(path: str) -> int:
-    """When a file was last written or renamed, in nanoseconds; on a disk nobody can set it back."""
+    """Time of a file's last change in nanoseconds; a local file's ctime, which cannot be set back."""
     return gfile().stat(path).mtime_nsec if is_remote(path) else os.stat(path).st_ctime_ns
 
 

@@ -42,8 +42,8 @@ def expand_globs(
 
     Args:
       patterns: The list, as given by a user.
-      flag: Where it comes from, for messages.
-      fits: Which files in folders and behind globs are wanted; one that is named is always.
+      flag: Flag that it comes from, for messages.
+      fits: Selects files in folders and behind globs; a file that is named is always taken.
       level: Of what is logged.
 
     Returns:
@@ -116,7 +116,7 @@ def _copied_pipe(path: str) -> str:
 
 @functools.cache
 def _copies_folder() -> str:
-    """Where copies of pipes are until this process ends."""
+    """Temporary folder for copies of pipes, deleted when this process ends."""
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(scratch_folder(os.path.join(tempfile.gettempdir(), "pipes")))

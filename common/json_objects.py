@@ -55,7 +55,7 @@ def read_object(
       path: The file.
       kinds: Key -> what its value must be, if it is there and not null.
       required: Whether these keys must be there, and not null.
-      remedy: What to do about a damaged file, for the message.
+      remedy: Advice for a damaged file, for the message.
 
     Raises:
       UserError: The file cannot be read, is no JSON object, a value is of another kind, or the

@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""Description of the machine, for measurements."""
 
 from __future__ import annotations
 

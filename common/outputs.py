@@ -1,4 +1,4 @@
-"""What a command writes to: kept apart from its inputs, and from other processes.
+"""Protection of output files and folders from being inputs, or outputs of other processes.
 
 Nothing that was an input is ever written to, and two processes never write to the same place.
 """

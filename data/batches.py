@@ -75,7 +75,7 @@ def training_batches(
 
 
 def _length_window(num_examples: int, batch_size: int) -> int:
-    """How many batches to form at a time: equal parts of an epoch, none above `LENGTH_WINDOW`.
+    """Number of batches to form at a time: equal parts of an epoch, none above `LENGTH_WINDOW`.
 
     Batches of a window come in any order, so a run that ends inside one has not seen all of its
     examples; with windows that end where epochs do, it has (up to an incomplete batch).

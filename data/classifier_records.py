@@ -38,7 +38,7 @@ def num_outputs(labels: Sequence[str]) -> int:
 def feature_spec(
     max_seq_length: int, is_regression: bool = False
 ) -> dict[str, tf.io.FixedLenFeature]:
-    """How TensorFlow parses a classifier record."""
+    """Features of a classifier record, for `tf.io.parse_example`."""
     import tensorflow as tf
 
     sequence = tf.io.FixedLenFeature([max_seq_length], tf.int64)
@@ -62,7 +62,7 @@ class Example:
       text_a: The first text.
       text_b: The second text, None if there is one text only.
       label: None where the label is unknown (test sets); the score, in regression tasks.
-      index: What the task's own table calls the row, in test sets that do so.
+      index: Name of the row in the task's own table, in test sets that have one.
     """
 
     example_id: str
@@ -151,7 +151,7 @@ def pack_rows(
 
 
 def _kept_lengths(length_a: int, length_b: int, max_seq_length: int) -> tuple[int, int]:
-    """How many tokens of each text stay; the outcome of dropping one token at a time."""
+    """Number of tokens kept of each text, as if one token at a time were dropped."""
     if not length_b:
         return min(length_a, max_seq_length - 2), 0
     room = max_seq_length - 3

@@ -1,4 +1,4 @@
-"""What reading and batching of records share: how `tf.data` is used here."""
+"""Helpers for `tf.data`, shared by the reading and the batching of records."""
 
 from __future__ import annotations
 

@@ -36,11 +36,11 @@ _RECORD_ERRORS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, Unico
 
 
 class Limit(NamedTuple):
-    """How many values a whole number may have, from 0 on.
+    """Upper limit of an integer feature, whose values start at 0.
 
     Attributes:
-      size: The number of them.
-      reason: What sets it, for messages.
+      size: Number of allowed values: 0 to size - 1.
+      reason: Source of the limit, for messages.
     """
 
     size: int
@@ -59,7 +59,7 @@ class RecordSet:
       sha256: Digest of the digests of all files, in their order.
       info: The sidecar of the first file, empty for files of another tool.
       spec: The features they were checked for.
-      limits: What their whole numbers may be.
+      limits: Limits of their integer features.
     """
 
     files: tuple[str, ...]
@@ -78,7 +78,7 @@ class RecordSet:
 
 
 def value_limits(config: BertConfig, num_labels: int = 0) -> dict[str, Limit]:
-    """What the whole numbers of a record may be, so that a model can take them.
+    """Limits of the integer features of a record, so that a model can take them.
 
     A number beyond its limit is an error on a CPU and a silent zero on other devices.
 
@@ -207,7 +207,7 @@ def _check_records(
 
 
 def _fault(record: bytes, spec: FeatureSpec, limits: Mapping[str, Limit]) -> str | None:
-    """What is wrong about one record, if anything."""
+    """Description of the fault of a record; None for a record without one."""
     example = tf.train.Example()
     try:
         example.ParseFromString(record)
@@ -279,7 +279,7 @@ def _checked_count(
 
 
 @contextlib.contextmanager
-def damage_named(*record_sets: RecordSet) -> Iterator[None]:
+def explain_damaged_record(*record_sets: RecordSet) -> Iterator[None]:
     """Turns the error about a bad record into one that names file and record.
 
     Of files with a sidecar only size, digest and first record are checked before a run; what else

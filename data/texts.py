@@ -1,4 +1,4 @@
-"""Where unlabelled texts come from: files of several formats, one source each.
+"""Readers of unlabelled texts: files of several formats, one source each.
 
     .txt     one text per line, or one document between blank lines
     .tsv     one text or a pair of texts per row; with column names, from a table with a header
@@ -73,7 +73,7 @@ def check_columns(paths: Sequence[str], text_a: str | None) -> None:
 
 
 def first_text(source: TextSource) -> Text:
-    """What a source begins with; finds what is wrong with all of it before long work.
+    """First text of a source; reading it shows a wrong format or column before long work.
 
     Raises:
       UserError: There is nothing in it, or it cannot be read.

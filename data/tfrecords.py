@@ -148,7 +148,7 @@ def write_sidecar(record_path: str, info: Mapping[str, Any]) -> None:
     Args:
       record_path: A complete record file; its size and digest are added as `file_size` and
         `file_sha256`.
-      info: What readers want to know, `num_examples` above all.
+      info: Facts for readers of the file, `num_examples` among them.
     """
     made = {"file_size": file_size(record_path), "file_sha256": sha256_file(record_path)}
     write_object(sidecar_path(record_path), {**info, **made})
@@ -163,7 +163,7 @@ def read_sidecar(
 
     Args:
       record_path: The record file.
-      kinds: What its values must be, as for `read_object`; `num_examples` is always a count.
+      kinds: Kinds of its values, as for `read_object`; `num_examples` is always a count.
       required: Whether all of these must be there.
 
     Raises:
@@ -177,7 +177,7 @@ def read_sidecar(
 
 
 def record_compression(path: str) -> str:
-    """How a record file is compressed: "", "GZIP" or "ZLIB", told by its content.
+    """Compression of a record file, by its content: "", "GZIP" or "ZLIB".
 
     Raises:
       UserError: In a way that TensorFlow does not read.
@@ -255,7 +255,7 @@ def check_replaceable(record_path: str, info: Mapping[str, Any], start_over: boo
 
     Args:
       record_path: The file that is to be written.
-      info: What its sidecar is going to say.
+      info: Values that its sidecar is going to have.
       start_over: Whether records of another kind may be replaced.
 
     Raises:
@@ -279,13 +279,13 @@ def _shortened(value: Any) -> str:
 
 
 def sidecar_path(record_path: str) -> str:
-    """Where the sidecar of a record file is written."""
+    """Path of the sidecar of a record file."""
     folder, name = os.path.split(record_path)
     return os.path.join(folder, f".{name}.json")
 
 
 def _old_sidecar_path(record_path: str) -> str:
-    """Where earlier versions wrote it; still read where there is no other."""
+    """Path of the sidecar in earlier versions; still read where there is no other."""
     return record_path + ".json"
 
 

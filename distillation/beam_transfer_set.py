@@ -98,7 +98,7 @@ def sorted_texts(
       drop_leaks: Whether texts that hold one are left out.
       random_seed: Seed of the order.
       output_folder: Holds intermediate files until the context is left; all workers reach it.
-      beam_options: Where to run.
+      beam_options: Runner of the pipeline.
 
     Yields:
       The texts, counts for each source, and the leaks.

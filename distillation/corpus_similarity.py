@@ -1,4 +1,4 @@
-"""How alike two corpora are: Spearman's rank correlation of their most common words.
+"""Similarity of two corpora: Spearman's rank correlation of their most common words.
 
 Source: Turc et al. 2019, section 6.2, after Kilgarriff & Rose 1998. For each of the n = 100 most
 common words, d is the difference between its ranks in the two corpora. The words are ranked among
@@ -54,7 +54,7 @@ class TextBlock(NamedTuple):
 
 
 class BlockCounts(NamedTuple):
-    """How often each word stands in a `TextBlock`."""
+    """Number of texts in a `TextBlock`, and the frequency of each word."""
 
     num_texts: int
     frequencies: dict[bytes, int]
@@ -85,7 +85,7 @@ def text_size(paths: Sequence[str]) -> int:
 
 
 def word_counter() -> Callable[[TextBlock], BlockCounts]:
-    """What `common.processes.ordered_map` starts in every process."""
+    """Function that counts words, for `common.processes.ordered_map`."""
     return _count_words
 
 
@@ -184,13 +184,13 @@ class Similarity:
 
     @property
     def num_missing(self) -> tuple[int, int]:
-        """How many of the words each corpus lacks."""
+        """Number of the words that are missing from each corpus."""
         missing_a, missing_b = (self.frequencies == 0).sum(axis=1).tolist()
         return missing_a, missing_b
 
     @property
     def num_tied(self) -> int:
-        """How many of the words share their rank in a corpus with another one."""
+        """Number of the words that share their rank with another word, in one of the corpora."""
         tied = [np.isin(ranks, _repeated(ranks)) for ranks in self.ranks]
         return int(np.logical_or(*tied).sum())
 

@@ -68,12 +68,12 @@ class LabellingOptions(ModelOptions, TaskOptions, DeviceOptions):
 
 
 class TransferSet(NamedTuple):
-    """What is labelled.
+    """Texts or pairs of texts to label.
 
     Attributes:
       examples: Yields all of it, any number of times.
       num_examples: Texts or pairs.
-      num_labelled: Those with a true label.
+      num_labelled: Number of them with a true label.
       are_pairs: Whether they are pairs.
       sha256: Digest of texts and labels.
     """

@@ -34,7 +34,7 @@ def normal_form(text: str) -> bytes:
 
 
 def word_edges(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where words begin and end in `normal_form(text)`.
+    """First and last bytes of the words in `normal_form(text)`.
 
     Returns:
       Two bool arrays with one value for each byte of the normal form: whether it is the first, and

@@ -96,12 +96,12 @@ class DistillationObjective(Objective):
             self.loss_weights["patience_loss"] = patience.weight
         self.loss_weights.update(dict.fromkeys(self.measures, 0.0))
 
-    def counts(self, batch: Batch) -> dict[str, tf.Tensor]:
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
         rows = tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))
-        counts = dict.fromkeys(self.loss_weights, rows)
-        if "hard_loss" in counts:
-            counts["hard_loss"] = tf.reduce_sum(_has_label(batch))
-        return counts
+        denominators = dict.fromkeys(self.loss_weights, rows)
+        if "hard_loss" in denominators:
+            denominators["hard_loss"] = tf.reduce_sum(_has_label(batch))
+        return denominators
 
     def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         student, states = self.model.logits_and_states(batch, seed)
@@ -131,7 +131,7 @@ class DistillationObjective(Objective):
         return tf.nn.sparse_softmax_cross_entropy_with_logits(label_ids, student)
 
     def agreement(self, teacher: np.ndarray, student: np.ndarray) -> dict[str, float]:
-        """How well a student follows its teacher.
+        """Soft loss, agreement and KL divergence between teacher and student.
 
         Args:
           teacher: Outputs, float32 [num_examples, num_outputs].

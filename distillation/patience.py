@@ -36,7 +36,7 @@ class Patience:
 
 
 def matched_layers(strategy: str, teacher_depth: int, student_depth: int) -> dict[int, int]:
-    """Which layer of the teacher each layer of the student follows.
+    """The teacher's layer for each layer of the student (Patient KD).
 
     Args:
       strategy: "skip": every k-th layer, 2, 4, 6, 8, 10 for 12 and 6 layers; "last": the layers below
@@ -120,7 +120,7 @@ def _listed(layers: Sequence[int]) -> str:
 def teacher_outputs(
     model: ClassifierModel, layers: Sequence[int]
 ) -> Callable[[Mapping[str, tf.Tensor]], tf.Tensor]:
-    """What a teacher says of a batch, in one array.
+    """Function that computes a teacher's logits and [CLS] states of a batch, in one array.
 
     Args:
       model: The teacher.

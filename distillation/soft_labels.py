@@ -70,11 +70,11 @@ class TransferExample:
 def feature_spec(
     max_seq_length: int, labels: Sequence[str], states_shape: tuple[int, int] | None = None
 ) -> dict[str, tf.io.FixedLenFeature]:
-    """What distillation reads of a soft-label record.
+    """Features that distillation reads from a soft-label record.
 
     Args:
       max_seq_length: Length of the inputs.
-      labels: Those of the logits; none in a regression.
+      labels: Labels of the logits, in order; none in a regression.
       states_shape: (layers, hidden size) of the teacher's states; None leaves them unread.
     """
     spec = {
@@ -97,8 +97,8 @@ def check_pairs(recorded: bool | None, wanted: bool, source: str, other: str) ->
     Args:
       recorded: Whether `source` holds pairs; None where it is not recorded.
       wanted: Whether `other` does.
-      source: What holds the transfer set, for the message.
-      other: What it goes with.
+      source: Path of the transfer set, for the message.
+      other: Path of the model or set that it is used with, for the message.
     """
     if recorded not in (None, wanted):
         kinds = ("single texts", "pairs of texts")
@@ -130,8 +130,8 @@ def write_shard(
       features: Classifier features of the examples, [N, ...].
       outputs: The teacher's logits or score, and behind it any hidden states, float32
         [N, num_outputs + ...].
-      description: How the set is made; goes into the sidecar. Its `labels` are those of the logits;
-        none in a regression.
+      description: Settings that the set is made with, for the sidecar; `labels` in it are those
+        of the logits, none in a regression.
 
     Raises:
       UserError: An output is not finite.
@@ -180,7 +180,7 @@ def check_earlier_shards(
 
     Args:
       output_dir: Folder of the shards; need not exist.
-      description: What decides what the teacher says about which texts.
+      description: Everything that decides the texts and the teacher's logits.
       start_over: Whether a set that was made otherwise is removed.
 
     Raises:
@@ -219,12 +219,12 @@ class TransferDigest:
 
 
 def is_finished(path: str, examples: Sequence[TransferExample]) -> bool:
-    """Whether a shard of an earlier run is complete and of exactly these examples."""
+    """Whether a shard is complete and holds exactly these examples."""
     return _holds(path, examples_digest(examples))
 
 
 def unfinished_shards(output_dir: str, digests: Sequence[str]) -> list[int]:
-    """Which shards of a set are missing, given the `examples_digest` of each."""
+    """Indices of the shards that are missing, given the `examples_digest` of every shard."""
     return [i for i, d in enumerate(digests) if not _holds(shard_path(output_dir, i), d)]
 
 

@@ -27,7 +27,7 @@ from data.classifier_records import num_outputs
 from data.record_sets import (
     FeatureSpec,
     RecordSet,
-    damage_named,
+    explain_damaged_record,
     open_records,
     record_files,
     value_limits,
@@ -139,7 +139,7 @@ def run(options: DistillationOptions) -> None:
             batches = evaluation_batches(
                 eval_records, spec, options.eval_batch_size, lengths_may_vary(session.strategy)
             )
-            with damage_named(eval_records):
+            with explain_damaged_record(eval_records):
                 metrics = objective.agreement(
                     read_feature(eval_records, spec, "teacher_logits"),
                     predictor(batches, eval_records.num_examples),

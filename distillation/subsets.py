@@ -66,7 +66,7 @@ def write_subsets(
     Args:
       texts: All there are.
       paths: Path -> number of texts, None for all.
-      num_sources: How many sources there are.
+      num_sources: Number of sources.
 
     Returns:
       Path -> number of texts of each source, int [num_sources]; and the number of different texts
@@ -109,5 +109,5 @@ def _text_output(path: str) -> Iterator[IO[bytes]]:
 
 
 def manifest_path(path: str) -> str:
-    """Where it stands how a transfer set was made."""
+    """Path of the manifest, which records the making of a transfer set."""
     return f"{path}.json"

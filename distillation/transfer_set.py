@@ -36,7 +36,7 @@ _NUM_NAMED_LEAKS = 100
 
 @dataclasses.dataclass
 class SourceCounts:
-    """What was found in a source.
+    """Numbers of rows found in a source.
 
     Attributes:
       num_rows: Texts or pairs, except for blank lines.

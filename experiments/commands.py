@@ -70,7 +70,7 @@ def define_task_training_flags() -> None:
 
 
 def define_run_flags() -> None:
-    """How a comparison is run, in a group."""
+    """Defines the flags for running a comparison."""
     group("Running")
     flags.DEFINE_string("output_dir", None, "Folder for all models, logs and results.")
     define_start_over_flag(
@@ -105,7 +105,7 @@ class TaskCommands:
         self._task = task_arguments(values)
 
     def folder(self, name: str) -> str:
-        """Where a stage has its output."""
+        """Output folder of a stage."""
         return os.path.join(self._values.output_dir, name)
 
     def fine_tuning(

@@ -61,7 +61,7 @@ def dependency_tree(
 
     Args:
       roots: Normalized names (lower case, hyphens) of packages that must be there.
-      folders: Where packages are installed.
+      folders: Folders with installed packages.
 
     Returns:
       Normalized name -> package.

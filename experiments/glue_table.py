@@ -36,7 +36,7 @@ flags.DEFINE_list(
 
 
 def read_figures(task: Task, folder: str) -> list[float]:
-    """What GLUE reports of a task, in percent: its metrics on each of its development sets.
+    """Figures that GLUE reports of a task, in percent: its metrics on each development set.
 
     Raises:
       UserError: The folder holds no evaluation, or one of another task.

@@ -55,14 +55,14 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """What is searched.
+    """Settings of a grid search.
 
     Attributes:
       script: Path of `run_classifier.py` or `run_distill.py`.
       arguments: Its flags, without those that the grid sets.
       output_dir: Each run has a folder in it.
-      train_batch_sizes: Values to try, with each of the
-      learning_rates: values to try.
+      train_batch_sizes: Batch sizes to try, each with every learning rate.
+      learning_rates: Learning rates to try, each with every batch size.
       num_train_epochs: Of every run.
       seeds: The whole grid runs with the first, the chosen setting with all of them.
       predict: Whether the runs of the chosen setting predict the test set.
@@ -115,7 +115,7 @@ class CellResult:
 
     Attributes:
       cell: Its setting and seed.
-      folder: Where it is; its best model is in `best`.
+      folder: Its folder; its best model is in `best`.
       score: Of that model on the development set, higher is better: the task's official metric, or
         the mean of two; run_distill.py without a task takes the negative divergence from the teacher.
       step: Updates that model has had.
@@ -152,7 +152,7 @@ def search(grid: Grid, num_jobs: int, start_over: bool = False) -> GridResults:
     The highest score on the development set wins, the first of equal ones in the order of the grid.
 
     Args:
-      grid: What to search.
+      grid: Settings of the search.
       num_jobs: Runs at a time.
       start_over: Whether runs that were made in another way are done again.
 
@@ -232,7 +232,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[tuple[str, ...], bool]:
     """Takes --do_predict out of the flags of a script.
 
     Args:
-      arguments: What stands after the `--`; files of flags (--flagfile) are read.
+      arguments: Arguments after the `--`; files of flags (--flagfile) are read.
 
     Returns:
       The other flags, and whether the test set is to be predicted.

@@ -21,7 +21,7 @@ class Library:
 
     Attributes:
       distributions: The packages it comes in, as on PyPI.
-      names: What its texts call it; no text of the task holds a name of any library.
+      names: Its names in texts; no text of the task holds a name of any library.
     """
 
     distributions: tuple[str, ...]
@@ -73,7 +73,7 @@ class TaskSplit:
 
 
 def sentence_key(sentence: str) -> str:
-    """What two sentences share that differ in case, digits, punctuation or spaces only."""
+    """Lower-case letters of a sentence: equal for duplicates up to case, digits, punctuation."""
     return "".join(re.findall(r"[^\W\d_]+", sentence.lower()))
 
 

@@ -103,7 +103,7 @@ def read_test_labels(task: Task, data_dir: str, label: str | None) -> np.ndarray
 
     Args:
       task: The task; of a known one, no labels of the test set are public.
-      data_dir: Where its sets are.
+      data_dir: Folder of its sets.
       label: Column or key of the label.
 
     Returns:
@@ -188,7 +188,7 @@ def write_report(
 
 
 def rows_as_json(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What `collect_results` returns, for `results.json`."""
+    """Result of `collect_results` as JSON values, for `results.json`."""
     return {
         row: {
             key: value.to_json() if isinstance(value, Score) else value

@@ -31,9 +31,9 @@ _MODEL_FILES = re.compile(
 
 
 def command_inputs(command: Sequence[str]) -> dict[str, str]:
-    """What a command reads: `--flag=value`, or a file in a folder of data, -> SHA-256 of the content.
+    """Input files of a command: `--flag=value`, or a file in a data folder, -> SHA-256.
 
-    What does not exist is left out: the name of a size in place of a file, say.
+    Values that name no file are left out, such as the name of a size.
 
     Args:
       command: Program and arguments, `--flag=value` or `--flag value`.

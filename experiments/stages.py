@@ -65,7 +65,7 @@ class _Job:
             )
 
     def last_line(self) -> str:
-        """What the command said last; a progress bar's line ends in a carriage return."""
+        """Last line of the command's output; a progress bar's line ends in a carriage return."""
         with open(self.log_path, "rb") as log:
             log.seek(max(0, os.path.getsize(self.log_path) - 2000))
             text = log.read().decode("utf-8", "replace").replace("\r", "\n")
@@ -152,7 +152,7 @@ def run_stages(
 
 
 def _difference(stage: Stage, done: Mapping[str, Any]) -> str | None:
-    """What a marker was written for other than the stage, in words."""
+    """Difference between a stage and the marker of its earlier run, in words; None for none."""
     if done["command"] != list(stage.command):
         return f"is from another command than this one has for {stage.name}"
     if "inputs" not in done:

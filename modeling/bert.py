@@ -28,7 +28,7 @@ MASKED_SCORE = -10000.0
 
 @dataclasses.dataclass(frozen=True)
 class BertOutput:
-    """What the encoder computes for a batch.
+    """Outputs of the encoder for a batch.
 
     Attributes:
       pooled_output: float32 Tensor [batch_size, hidden_size], tanh of a dense map of [CLS].

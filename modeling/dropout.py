@@ -16,7 +16,7 @@ def mask_keys(seed: tf.Tensor | None, count: int) -> list[tf.Tensor | None]:
 
     Args:
       seed: int32 Tensor [2] of this step, or None outside training, where there are no keys.
-      count: How many.
+      count: Number of values.
     """
     if seed is None:
         return [None] * count

@@ -74,7 +74,7 @@ def training_activation(name: str) -> Activation:
 
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """What all layers of one model are made with.
+    """Settings that all layers of a model share.
 
     Attributes:
       stddev: Deviation of the truncated normal that initializes matrices (`initializer_range`).

@@ -53,13 +53,13 @@ _CJK_RANGES = (
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerSettings:
-    """What decides about ids beside the vocabulary and the casing; the defaults are the original's.
+    """Settings of a tokenizer beside vocabulary and casing; the defaults are the original's.
 
     Attributes:
       strip_accents: Whether accents are stripped; None where they are if text is lower-cased.
       tokenize_chinese_chars: Whether CJK ideographs stand alone.
       max_chars_per_word: Longer words are [UNK].
-      special_tokens: What the vocabulary has for `SPECIAL_TOKENS`, in their order.
+      special_tokens: The vocabulary's own names for `SPECIAL_TOKENS`, in their order.
     """
 
     strip_accents: bool | None = None
@@ -125,7 +125,7 @@ class FullTokenizer:
       vocab_file: Path the vocabulary was read from.
       do_lower_case: Whether text is lower-cased and, unless the settings say otherwise, stripped of
         accents.
-      settings: What else decides about ids.
+      settings: Other settings that change ids.
       vocab: Token to id.
       tokens: Id to token, "" for ids that no text has (`modeling.vocabulary`).
       vocab_size: Number of entries.
@@ -234,9 +234,9 @@ def open_tokenizer(
 
     Args:
       vocab_file: The vocabulary.
-      do_lower_case: What the user says, None for nothing.
-      recorded: What is recorded of the model, None for nothing. Without either a cased vocabulary
-        decides, and for others text is lower-cased, as in the original.
+      do_lower_case: Value of the flag; None where it is not given.
+      recorded: Recorded casing of the model; None where there is none. Without a flag and a record,
+        text is lower-cased, as in the original, unless the vocabulary is a cased one.
       settings: As for `FullTokenizer`.
 
     Raises:
@@ -357,7 +357,7 @@ def basic_tokenize(
 
 
 def _clean(char: str) -> str:
-    """What the original's cleaning makes of a character: itself, a space, nothing, or " c "."""
+    """A character after the original's cleaning: itself, a space, nothing, or " c "."""
     code = ord(char)
     if any(first <= code <= last for first, last in _CJK_RANGES):
         return f" {char} "

@@ -79,7 +79,7 @@ def copy_vocabulary(source: str, target: str) -> None:
 
 
 def unused_places(tokens: Sequence[str]) -> list[list[int]]:
-    """Where the entries [unusedN] of a vocabulary are.
+    """Places of the entries [unusedN] in a vocabulary.
 
     Returns:
       A triple for each row of them with successive numbers: first id, number of entries, first N.
@@ -97,7 +97,7 @@ def unused_places(tokens: Sequence[str]) -> list[list[int]]:
 
 @dataclasses.dataclass(frozen=True)
 class KnownVocabulary:
-    """What is known of the vocabulary a model was made with.
+    """Recorded facts about the vocabulary a model was made with.
 
     Attributes:
       source: The model, for messages.
@@ -119,7 +119,7 @@ class KnownVocabulary:
 
         Args:
           tokens: The vocabulary to compare.
-          path: Where it comes from, for messages.
+          path: Path of its file, for messages.
 
         Raises:
           UserError: It is another vocabulary; the first id that differs is named where it is known.

@@ -60,7 +60,7 @@ class RecordRun(NamedTuple):
       path: The file: what goes to the first output file, to the second, and so on, when the run
         begins with the first.
       counts: Records for each of the output files.
-      ends: Where the bytes for each of them end.
+      ends: End of the bytes of each of them.
     """
 
     position: int
@@ -86,17 +86,17 @@ def write_records(
       output_files: Get the records in turn; they appear when all of them are complete. Meanwhile,
         their folders, the first one's above all, hold intermediate files.
       tokenizer: Makes the ids.
-      options: What the records shall be.
+      options: Settings of the records.
       do_sentence_split: Whether lines of format `text` are paragraphs to be split into sentences.
       input_format: `text` or `transfer_set`.
       gzip_compress: Whether the files are compressed.
-      beam_options: Where to run.
+      beam_options: Runner of the pipeline.
 
     Returns:
       The token store, of which only the numbers are left, and the records of each file.
 
     Raises:
-      UserError: What `build_token_store` raises, or Beam refuses its options.
+      UserError: As `build_token_store`, or Beam refuses its options.
     """
     with contextlib.ExitStack() as stack:
         # Beside each output file, to which nothing but a rename is then missing.

@@ -113,9 +113,9 @@ def build_token_store(
     Args:
       input_files: UTF-8 text, maybe compressed.
       tokenizer: Makes the ids.
-      folder: Where to put the store.
+      folder: Folder for the store.
       do_sentence_split: Whether lines of format `text` are paragraphs to be split into sentences.
-      num_processes: How many to use; the result does not depend on it.
+      num_processes: Number of processes; the result does not depend on it.
       input_format: `text` or `transfer_set`.
 
     Raises:
@@ -139,8 +139,8 @@ def store_tokens(
     """Writes the tokenized blocks of all files, in order, to a store.
 
     Args:
-      blocks: What `BlockTokenizer` makes of the blocks.
-      folder: Where to put the store.
+      blocks: Output of `BlockTokenizer` for each block.
+      folder: Folder for the store.
       typecode: NumPy type code of the ids.
       input_format: `text` or `transfer_set`, for messages.
       do_sentence_split: Whether lines were split, for messages.

@@ -47,7 +47,7 @@ class MaskedLmDistillationObjective(PretrainingObjective):
       loss: See `TripleLoss`.
 
     Raises:
-      UserError: The models have other vocabularies, or other widths and the cosine counts.
+      UserError: The models have other vocabularies, or other widths and the cosine loss is used.
     """
 
     def __init__(self, model: PretrainingModel, teacher: PretrainingModel, loss: TripleLoss):
@@ -74,12 +74,12 @@ class MaskedLmDistillationObjective(PretrainingObjective):
         if loss.cosine_weight:
             self.loss_weights["cosine_loss"] = loss.cosine_weight
 
-    def counts(self, batch: Batch) -> dict[str, tf.Tensor]:
-        counts = super().counts(batch)
-        counts["soft_masked_lm_loss"] = counts["masked_lm_loss"]
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        denominators = super().loss_denominators(batch)
+        denominators["soft_masked_lm_loss"] = denominators["masked_lm_loss"]
         if "cosine_loss" in self.loss_weights:
-            counts["cosine_loss"] = tf.reduce_sum(tf.cast(batch["input_mask"], tf.float32))
-        return counts
+            denominators["cosine_loss"] = tf.reduce_sum(tf.cast(batch["input_mask"], tf.float32))
+        return denominators
 
     def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         student_states, student_logits, next_sentence_logits = _outputs(self.model, batch, seed)

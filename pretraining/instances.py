@@ -102,7 +102,7 @@ def pack_segments(
     gathered again for the next pair while B is to come from another document.
 
     Args:
-      offsets: Where the document's sentences begin, and the end of the last one.
+      offsets: Beginnings of the document's sentences, and the end of the last one.
       target: Tokens wanted in a pair.
       uniform: Draws from [0, 1).
 

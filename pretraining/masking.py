@@ -17,7 +17,7 @@ _MASKED_SHARE, _KEPT_SHARE = 0.8, 0.1
 
 @dataclasses.dataclass(frozen=True)
 class MaskingOptions:
-    """How tokens are masked.
+    """Settings of the masking of tokens.
 
     Attributes:
       masked_lm_prob: Share of a sequence's tokens, the special ones counted, that is predicted.

@@ -38,7 +38,7 @@ class PretrainingObjective(Objective):
     def __init__(self, model: PretrainingModel):
         self.model = model
 
-    def counts(self, batch: Batch) -> dict[str, tf.Tensor]:
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
         return {
             "masked_lm_loss": tf.reduce_sum(batch["masked_lm_weights"]),
             "next_sentence_loss": tf.cast(tf.shape(batch["next_sentence_labels"])[0], tf.float32),

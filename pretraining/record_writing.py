@@ -38,7 +38,7 @@ _BATCH_POSITIONS = 1 << 19
 
 @dataclasses.dataclass(frozen=True)
 class InstanceOptions:
-    """What the records shall be; every attribute is the flag of that name.
+    """Settings of pre-training records; every attribute is the flag of that name.
 
     Raises:
       UserError: A value is out of range.
@@ -86,7 +86,7 @@ class Task(NamedTuple):
     """Units of one pass that are packed, shuffled and masked together.
 
     Attributes:
-      pass_index: Which of the `dupe_factor` passes.
+      pass_index: Index of the pass, below `dupe_factor`.
       task_index: Position of the task in its pass.
       units: Indices of the units.
     """
@@ -97,7 +97,7 @@ class Task(NamedTuple):
 
 
 class TaskRecords(NamedTuple):
-    """What a task makes.
+    """Records of one task.
 
     Attributes:
       records: Serialized examples.

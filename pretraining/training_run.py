@@ -13,7 +13,7 @@ from data.batches import evaluation_batches
 from data.record_sets import (
     FeatureSpec,
     RecordSet,
-    damage_named,
+    explain_damaged_record,
     open_records,
     record_files,
     value_limits,
@@ -115,7 +115,7 @@ def run(options: PretrainingOptions) -> None:
 
     def evaluate_model() -> Evaluation:
         batches = evaluation_batches(eval_records, spec, options.eval_batch_size)
-        with damage_named(eval_records):
+        with explain_damaged_record(eval_records):
             batches = batches.take(options.max_eval_steps)
             metrics = evaluate(objective.metrics, session.strategy, batches)
         metrics["loss"] = metrics["masked_lm_loss"] + metrics["next_sentence_loss"]
@@ -164,7 +164,7 @@ def _open_records(
 
 
 def _casing(sources: ModelSources, records: RecordSet) -> bool | None:
-    """That of the model, or else of its records, None where neither says."""
+    """Casing of the model, or else of its records; None where neither records it."""
     casing = sources.do_lower_case
     if casing is None and "do_lower_case" in records.info:
         casing = records.info["do_lower_case"]

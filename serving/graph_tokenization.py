@@ -188,7 +188,7 @@ class GraphTokenizer:
 
 
 def _is_final_sigma(code: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
-    """Where a capital sigma ends a word: after a cased character and not before one.
+    """Places where a capital sigma ends a word: after a cased character, before none.
 
     Args:
       code: int32 [characters].
@@ -230,7 +230,7 @@ def _heads(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
 
 @functools.cache
 def _character_table(rules: _Rules) -> tuple[np.ndarray, np.ndarray]:
-    """What becomes of every character, and how it counts beside a sigma.
+    """Replacement of every character, and its kind as a neighbour of a sigma.
 
     Returns:
       int32 [blocks], the page of each block of 256 code points, and int32 [pages, 256, slots + 1],
@@ -255,7 +255,7 @@ def _character_table(rules: _Rules) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _are_plain(chars: list[str], rules: _Rules) -> bool:
-    """Whether all of them stay as they are wherever they stand, as most of Unicode does."""
+    """Whether tokenization keeps all these characters as they are, in every context."""
     text = "".join(chars)
     return (
         rules.split(text) == [text]
@@ -265,7 +265,7 @@ def _are_plain(chars: list[str], rules: _Rules) -> bool:
 
 
 def _replacement(char: str, rules: _Rules) -> str:
-    """What `basic_tokenize` makes of a character inside a word; a space ends the word."""
+    """Output of `basic_tokenize` for a character inside a word; a space ends the word."""
     text = " ".join(rules.split(f"a{char}b"))[1:-1]
     if text or not rules.strip_accents:
         return text

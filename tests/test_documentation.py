@@ -1,7 +1,8 @@
-"""README and docs: their links lead somewhere, and their commands are ones that the scripts know."""
+"""README, docs and docstrings: links, commands and first words."""
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import re
 import subprocess
@@ -135,3 +136,35 @@ def test_unknown_flags_are_found() -> None:
         "run_pretraining.py --steps",
         "run_distill.py --jobs",
     ]
+
+
+MODULES = [
+    path
+    for path in sorted(ROOT.rglob("*.py"))
+    if not {"tests", ".venv"} & set(path.relative_to(ROOT).parts)
+]
+# A docstring says what a thing is, in the terms of the field, and is no question about it.
+QUESTION = re.compile(r"(What|How|Where|Which|That|Those|Who|When|Why)\b")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def questions(source: str) -> list[str]:
+    """First lines of docstrings, and of entries of their lists, that begin with a question word."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, DOCUMENTED)]
+    docstrings = [text for node in nodes if (text := ast.get_docstring(node))]
+    entries = [re.findall(r"^ +\w+: (.*)", text, re.MULTILINE) for text in docstrings]
+    lines = [line for i, text in enumerate(docstrings) for line in (text, *entries[i])]
+    return [line.splitlines()[0] for line in lines if QUESTION.match(line)]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=page_name)
+def test_docstrings_are_statements(module: pathlib.Path) -> None:
+    assert questions(module.read_text()) == []
+
+
+def test_questions_are_found() -> None:
+    text = (
+        '"""What it is."""\n'
+        'def f(a, b):\n    """A sum.\n\n    Args:\n      a: How many.\n      b: Whatever."""\n'
+    )
+    assert questions(text) == ["What it is.", "How many."]

@@ -1,4 +1,4 @@
-"""How every script starts: quiet TensorFlow, plain log lines, one-line errors."""
+"""Common start of all scripts: quiet TensorFlow, plain log lines, one-line errors."""
 
 from __future__ import annotations
 

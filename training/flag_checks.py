@@ -1,4 +1,4 @@
-"""When a flag has an effect, in one table for all scripts, and the check of a command line by it.
+"""Table of the conditions under which flags have an effect, and the check of a command line.
 
 A flag that was given another value than its default, but says nothing in this run, is refused where
 the run would not be the one that was asked for, and else named in one line: whoever passes the flags
@@ -18,14 +18,14 @@ from common.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """What some flags need to have an effect.
+    """Condition under which some flags have an effect.
 
     Attributes:
-      names: Of the flags, between spaces.
-      needs: What one of must be so, between spaces: `name` (given, not empty, not 0), `name=value`
-        (whatever the case), or `!name` (not given, empty or 0).
+      names: Names of the flags, between spaces.
+      needs: Alternatives, between spaces, one of which must hold: `name` (given, not empty, not
+        0), `name=value` (upper and lower case are equal), or `!name` (not given, empty or 0).
       refused: Whether the flags are refused without it; else they are named as without effect.
-      because: Why, where that is not plain.
+      because: Reason, where it is not plain.
     """
 
     names: str

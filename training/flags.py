@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
 
 
 def define_device_flags() -> None:
-    """Where to run. The TPU group is the original's."""
+    """Defines the flags for devices and precision; those for TPUs are the original's."""
     flags.DEFINE_bool(
         "use_tpu",
         False,
@@ -127,7 +127,7 @@ def define_optimization_flags() -> None:
 
 
 def define_start_over_flag(meaning: str) -> None:
-    """What to do with earlier output that is not what a command would make."""
+    """Defines --start_over, with the given help."""
     flags.DEFINE_bool("start_over", False, meaning)
 
 
@@ -183,7 +183,7 @@ def define_model_flags() -> None:
 
 
 def define_initialization_flags() -> None:
-    """What to take of --init_checkpoint (Turc et al. 2019, section 6.1)."""
+    """Defines the flags for the weights to take from --init_checkpoint (Turc et al. 2019, 6.1)."""
     flags.DEFINE_enum(
         "init_strategy",
         "full",
@@ -201,7 +201,7 @@ def define_initialization_flags() -> None:
 
 
 def define_head_flag() -> None:
-    """What becomes of the classifier that --init_checkpoint may have."""
+    """Defines --init_head, the use of the classifier that --init_checkpoint may have."""
     flags.DEFINE_enum(
         "init_head",
         "auto",
@@ -224,7 +224,7 @@ def define_casing_flag() -> None:
 
 
 def define_text_flags() -> None:
-    """How text becomes ids. Must be what the model was pre-trained with."""
+    """Defines the flags for tokenization, which must be those of the model's pre-training."""
     flags.DEFINE_string(
         "vocab_file",
         None,

@@ -1,4 +1,4 @@
-"""What `--help` says: a script's docstring, then all its flags in groups with headings.
+"""Output of `--help`: a script's docstring, then all its flags in groups with headings.
 
 `group` begins a group; the flags that are defined after it stand in it. absl's own help knows the
 flags of one module only, and sorts them.
@@ -58,7 +58,7 @@ def help_text(docstring: str, width: int = _MAX_WIDTH) -> str:
 
 
 def usage(flag: flags.Flag) -> str:
-    """How a flag is written: --[no]do_train, --precision=float32|bfloat16, --output_dir=..."""
+    """Spelling of a flag: --[no]do_train, --precision=float32|bfloat16, --output_dir=..."""
     if flag.boolean:
         return f"--[no]{flag.name}"
     values = getattr(flag.parser, "enum_values", None)

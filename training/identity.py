@@ -1,4 +1,4 @@
-"""What the result of a run depends on, and whether the run in a folder is the one a command asks for.
+"""Identity of a run: everything its result depends on, and its check against an output folder.
 
 A run is what its result depends on: the values of flags, and the content of data and weights by
 digest. How many rows there are, what a file is called and where it lies say nothing about it.
@@ -54,7 +54,7 @@ class Part:
 
     Attributes:
       values: Name -> value, such as a flag; must be JSON.
-      contents: What it is, in words -> the content.
+      contents: Description -> the content.
     """
 
     values: Mapping[str, Any]
@@ -67,7 +67,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What the result of a run depends on.
+    """Everything that the result of a run depends on.
 
     Attributes:
       training: Decides the weights.
@@ -156,7 +156,7 @@ def _check_as_worker(output_dir: str, identity: Identity) -> None:
 
 
 def read_run_config(output_dir: str) -> dict[str, Any]:
-    """What `check_identity` has written about the run in a folder.
+    """Reads the identity that `check_identity` has written into a run's folder.
 
     Raises:
       UserError: The file is missing, damaged, or of an earlier version.
@@ -176,7 +176,7 @@ def _write(path: str, identity: Identity) -> None:
 
 
 def _difference(before: Mapping[str, Any], identity: Identity) -> str | None:
-    """What the run in the folder has other than the one that is asked for, in words."""
+    """Difference between the run in the folder and the requested one, in words; None for none."""
     pairs = [(before["training"], identity.training.to_json())]
     if before.get("evaluation") and identity.evaluation:
         pairs.append((before["evaluation"], identity.evaluation.to_json()))
@@ -199,7 +199,7 @@ def _described(content: Mapping[str, str] | None) -> str:
 
 
 def _has_model(output_dir: str) -> bool:
-    """Whether there is a model, be it only the best one of a run of which the rest was deleted."""
+    """Whether the folder holds a model: its last one, or only its best one."""
     folders = (output_dir, os.path.join(output_dir, BEST_FOLDER))
     return any(exists(os.path.join(folder, f"{MODEL_CHECKPOINT}.index")) for folder in folders)
 
@@ -228,10 +228,10 @@ def run_identity(
     Args:
       sources: The model's architecture, vocabulary and casing.
       model: The model; of the starting weights, only what it takes counts.
-      weights: What it starts from; None for random weights.
+      weights: Initial weights; None for random ones.
       values: Flags and the like that decide the result.
       contents: The data.
-      evaluation: What decides which model is the best.
+      evaluation: Data and metrics that select the best model.
 
     Raises:
       UserError: The stored weights are damaged.
@@ -255,7 +255,7 @@ def run_identity(
 
 
 def weights_content(reader: WeightReader, model: tf_keras.Model) -> Content:
-    """What a model takes of stored weights, as a part of a run's identity.
+    """Digest of the stored weights that a model takes, as part of a run's identity.
 
     Raises:
       UserError: The stored data is damaged.
@@ -269,7 +269,7 @@ def model_content(model: tf_keras.Model, source: str) -> Content:
 
     Args:
       model: Its weights are loaded.
-      source: Where from.
+      source: Path that it was read from.
     """
     config = json.dumps(model.encoder.config.to_dict(), sort_keys=True)
     weights = weights_digest(variable_values(model.trainable_variables))

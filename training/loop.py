@@ -27,10 +27,10 @@ from training.strategy import (
     any_worker,
     chief_value,
     distribute,
-    is_alone,
+    explain_lost_worker,
     is_chief,
+    is_single_worker,
     lengths_may_vary,
-    lost_worker_named,
 )
 from training.termination import EXIT_TERMINATED
 
@@ -52,8 +52,8 @@ class Objective(abc.ABC):
     loss_weights: Mapping[str, float]
 
     @abc.abstractmethod
-    def counts(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """What each mean is over: a float32 scalar per name, from the data alone."""
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Denominators of the mean losses: a float32 scalar per name, from the data alone."""
 
     @abc.abstractmethod
     def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -100,9 +100,9 @@ def train(
     """Trains from the state's step to the last one, or until early stopping.
 
     Args:
-      objective: What to minimize.
+      objective: The losses to minimize.
       optimizer: Applies the gradients of the mean over the whole batch.
-      strategy: Where to compute.
+      strategy: The devices.
       batches_from: Step -> the batches from that step on.
       options: See `LoopOptions`.
       state: Saved on the way and at the end.
@@ -138,10 +138,10 @@ def train(
             ]
         )
         start = time.monotonic()
-        with lost_worker_named(strategy):
+        with explain_lost_worker(strategy):
             losses, bad_step = train_steps(iterator, tf.constant(until - step))
             bad_step = int(bad_step)
-        if options.steps_per_call is None and is_alone(strategy):
+        if options.steps_per_call is None and is_single_worker(strategy):
             steps_per_call = steps_within_a_call((time.monotonic() - start) / (until - step))
         if bad_step >= 0:
             raise UserError(
@@ -170,12 +170,12 @@ def train(
 
 
 def steps_within_a_call(seconds: float) -> int:
-    """How many updates of so many seconds make a call; the results do not depend on it."""
+    """Number of updates in one call, given the seconds of one; results do not depend on it."""
     return max(1, int(CALL_SECONDS / seconds))
 
 
 def stops_early(state: RunState, options: LoopOptions) -> bool:
-    """Whether the evaluations so far end the run, and if so, says why."""
+    """Whether training ends early because evaluations no longer improve; logs the reason."""
     patience = options.early_stopping_patience
     if not patience or state.evaluations_since_best(options.evaluate_steps) < patience:
         return False
@@ -230,10 +230,10 @@ def replica_step(
     # Nothing below is Python control flow over tensors: its source need not be rewritten, which takes
     # two seconds of every start.
     @tf.autograph.experimental.do_not_convert
-    def gradients(batch: Batch, counts: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple:
+    def gradients(batch: Batch, denominators: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple:
         with tf.GradientTape() as tape:
             sums = objective.sums(batch, seed)
-            losses = {k: tf.math.divide_no_nan(v, counts[k]) for k, v in sums.items()}
+            losses = {k: tf.math.divide_no_nan(v, denominators[k]) for k, v in sums.items()}
             losses["loss"] = tf.add_n([w * losses[k] for k, w in objective.loss_weights.items()])
         # Word embeddings get a sparse gradient from the look-up; the optimizer wants it dense.
         grads = [tf.convert_to_tensor(g) for g in tape.gradient(losses["loss"], variables)]
@@ -243,13 +243,15 @@ def replica_step(
 
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         context = tf.distribute.get_replica_context()
-        counts = context.all_reduce(tf.distribute.ReduceOp.SUM, objective.counts(batch))
+        denominators = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, objective.loss_denominators(batch)
+        )
         seed = tf.stack([tf.constant(options.random_seed), tf.cast(optimizer.iterations, tf.int32)])
         seed = tf.random.experimental.stateless_fold_in(
             seed, tf.cast(context.replica_id_in_sync_group, tf.int32)
         )
         if parts == 1:
-            grads, losses = gradients(batch, counts, seed)
+            grads, losses = gradients(batch, denominators, seed)
         else:
             split = {k: tf.reshape(v, _split_shape(v, parts)) for k, v in batch.items()}
             grads = [tf.zeros_like(v) for v in variables]
@@ -257,7 +259,7 @@ def replica_step(
             for i in tf.range(parts):
                 part_seed = tf.random.experimental.stateless_fold_in(seed, i)
                 part = {k: v[i] for k, v in split.items()}
-                part_grads, part_losses = gradients(part, counts, part_seed)
+                part_grads, part_losses = gradients(part, denominators, part_seed)
                 grads = [total + g for total, g in zip(grads, part_grads, strict=True)]
                 losses = {k: total + part_losses[k] for k, total in losses.items()}
         grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
@@ -283,7 +285,7 @@ def evaluate(
     Args:
       metrics: Batch -> name -> (sum, count), computed without dropout; rows whose `is_real_row` is 0
         count nothing.
-      strategy: Where to compute.
+      strategy: The devices.
       batches: From `data.record_sets.evaluation_batches`.
     """
 
@@ -302,7 +304,7 @@ def evaluate(
     distributed = distribute(batches, strategy)
     traced = tf.function(step, [distributed.element_spec], autograph=False)
     totals = np.zeros([1, 2])
-    with lost_worker_named(strategy):
+    with explain_lost_worker(strategy):
         for batch in distributed:
             totals = totals + traced(batch).numpy().astype(np.float64)
     return {
@@ -320,7 +322,7 @@ class Predictor:
 
     Args:
       model: Maps a batch to logits [batch_size, num_labels].
-      strategy: Where to compute.
+      strategy: The devices.
     """
 
     def __init__(self, model: tf_keras.Model, strategy: tf.distribute.Strategy):
@@ -348,7 +350,7 @@ class Predictor:
         if key not in self._traced:
             self._traced[key] = tf.function(self._step, [spec], autograph=False)
         logits = None
-        with lost_worker_named(self._strategy):
+        with explain_lost_worker(self._strategy):
             for batch in distributed:
                 values, rows, real = self._traced[key](batch)
                 if logits is None:

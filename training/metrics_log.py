@@ -1,4 +1,4 @@
-"""What runs have measured, read from their folders without TensorFlow.
+"""Reader of the metrics in the folders of runs, without TensorFlow.
 
 `eval_results.txt` has lines `key = value`, `metrics.jsonl` one JSON object a line: "step", "kind"
 ("train" or "eval") and values by name; that of an evaluation has a "score", by which models are

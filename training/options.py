@@ -1,4 +1,4 @@
-"""What a run is told, as frozen objects: the flags that scripts share, in groups.
+"""Options of a run as frozen objects: the flags that scripts share, in groups.
 
 Every attribute is the flag of that name (`training.flags`), with the same default; what it means
 stands in the help of the flag. The options of a script are its groups put together
@@ -32,7 +32,7 @@ def from_flags(kind: type[SomeOptions], values: flags.FlagValues) -> SomeOptions
 
 @dataclasses.dataclass(frozen=True)
 class DeviceOptions(Options):
-    """Where to compute (`training.flags.define_device_flags`)."""
+    """Devices and precision (`training.flags.define_device_flags`)."""
 
     use_tpu: bool = False
     tpu_name: str | None = None

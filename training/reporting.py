@@ -1,4 +1,4 @@
-"""What a run tells: a progress line, `metrics.jsonl`, TensorBoard scalars, `eval_results.txt`."""
+"""Reports of a run: start summary, progress line, `metrics.jsonl`, TensorBoard, results."""
 
 from __future__ import annotations
 

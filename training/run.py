@@ -20,7 +20,7 @@ from checkpoints.weights import (
 )
 from common.errors import UserError
 from data.batches import training_batches
-from data.record_sets import FeatureSpec, RecordSet, damage_named
+from data.record_sets import FeatureSpec, RecordSet, explain_damaged_record
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.identity import BEST_FOLDER
 from training.loop import LoopOptions, Objective, train
@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
       metrics: Name -> value.
-      score: What models are compared by; higher is better.
+      score: Figure by which models are compared; higher is better.
     """
 
     metrics: dict[str, float]
@@ -75,13 +75,13 @@ def run_training(
 
     Args:
       objective: Its model was made in the strategy's scope.
-      strategy: Where to compute.
+      strategy: The devices.
       records: The training set.
       spec: Features of its records.
       options: Of the command.
       num_steps: Updates of the whole run.
       num_warmup_steps: Updates in which the learning rate rises.
-      initial_weights: What to start from, None for random weights; not used where a saved state is
+      initial_weights: Initial weights, None for random ones; not used where a saved state is
         restored.
       write_model: Writes a model folder, given its path and the number of updates; called on the
         chief alone.
@@ -156,7 +156,7 @@ def run_training(
             records, spec, options.train_batch_size, loop.random_seed, step, by_length
         )
 
-    with damage_named(records), sigterm_noted() as is_terminated:
+    with explain_damaged_record(records), sigterm_noted() as is_terminated:
         train(
             objective,
             optimizer,

@@ -195,7 +195,7 @@ class RunState:
         return means
 
     def evaluations_since_best(self, evaluate_steps: int) -> int:
-        """How many evaluations in a row were no new best, when there is one every `evaluate_steps`.
+        """Number of evaluations since the best one, with one every `evaluate_steps` updates.
 
         It follows from what is saved, so an interrupted run that goes on counts as one that was not.
         """

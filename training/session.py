@@ -1,4 +1,4 @@
-"""What every training command does around its own work.
+"""Session of a training command: the work that all of them share.
 
 It finds its devices, opens the model it starts from, makes the output folder its own, checks that the
 run in it is the one that is asked for, trains or loads, and writes the model. What differs between
@@ -45,9 +45,9 @@ class Session:
 
     Attributes:
       options: Of the command.
-      strategy: Where to compute.
+      strategy: The devices.
       is_chief: Whether this process writes.
-      start: What the model is taken from: --init_checkpoint or, where nothing is trained, the model
+      start: Path of the weights: --init_checkpoint or, where nothing is trained, the model
         in --output_dir if no other is named; None for random weights.
 
     Raises:
@@ -98,7 +98,7 @@ class Session:
             return make_model()
 
     def initial_weights(self, sources: ModelSources) -> WeightReader | None:
-        """What training starts from, checked against the model before anything is written.
+        """Weights that training starts from, checked against the model before anything is written.
 
         Returns:
           The weights; None for random ones, and where nothing is trained.
@@ -171,10 +171,10 @@ class Session:
         Args:
           sources: The model's architecture, vocabulary and casing.
           model: The model; of the starting weights, only what it takes counts.
-          weights: What it starts from; None for random weights.
-          values: What decides the result beside the model and `options.DECISIVE`.
+          weights: Initial weights; None for random ones.
+          values: Other values that decide the result, beside the model and `options.DECISIVE`.
           contents: The data.
-          evaluation: What decides which model is the best; None without evaluation.
+          evaluation: Data and metrics that select the best model; None without evaluation.
 
         Raises:
           UserError: The folder holds another run.
@@ -206,7 +206,7 @@ class Session:
           records: The training set; None where nothing is trained.
           spec: Features of its records.
           weights: From `initial_weights`.
-          info: What else `model_info.json` is to say.
+          info: Further entries of `model_info.json`.
           recorded: Names of the options that it is to hold.
           evaluate: Measures the model while training and at its end; None for no evaluation.
           num_steps: Updates; by default those of `num_train_epochs`.
@@ -251,7 +251,7 @@ class Session:
 
 
 def trained_checkpoint(output_dir: str, init_checkpoint: str | None) -> str:
-    """What is evaluated and used for predictions when nothing is trained; says so in the log.
+    """Checkpoint to evaluate and predict with when nothing is trained; names it in the log.
 
     Args:
       output_dir: Folder of a run; its model is used where no other one is asked for.

@@ -112,14 +112,14 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
         ) from error
 
 
-def is_alone(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process has no other workers to keep in step with."""
+def is_single_worker(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process trains alone, without other workers to keep in step with."""
     return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the outputs of the job; the only process always does."""
-    if is_alone(strategy):
+    if is_single_worker(strategy):
         return True
     resolver = strategy.cluster_resolver
     if resolver.task_type == "chief" or not resolver.cluster_spec():
@@ -138,9 +138,9 @@ def chief_value(strategy: tf.distribute.Strategy, value: int) -> int:
         is_first = context.replica_id_in_sync_group == 0
         return tf.constant(value if is_first else 0, tf.int64)
 
-    if is_alone(strategy):
+    if is_single_worker(strategy):
         return value
-    with lost_worker_named(strategy):
+    with explain_lost_worker(strategy):
         values = strategy.experimental_distribute_values_from_function(of_replica)
         return int(strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None))
 
@@ -150,7 +150,7 @@ def any_worker(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
 
     All workers must call it equally often. It is compiled: one number goes over the network.
     """
-    if is_alone(strategy):
+    if is_single_worker(strategy):
         return bool
 
     def of_replica(value: tf.Tensor) -> tf.Tensor:
@@ -162,7 +162,7 @@ def any_worker(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
         return strategy.experimental_local_results(strategy.run(of_replica, args=(value,)))[0]
 
     def is_any(value: bool) -> bool:
-        with lost_worker_named(strategy):
+        with explain_lost_worker(strategy):
             return float(total(tf.constant(float(value)))) > 0
 
     return is_any
@@ -186,7 +186,7 @@ def chief_first(strategy: tf.distribute.Strategy) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
+def explain_lost_worker(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Turns TensorFlow's error about a worker that has gone into one that says what to do.
 
     Raises:
@@ -201,7 +201,7 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
         tf.errors.DeadlineExceededError,
         tf.errors.InternalError,
     ) as error:
-        if is_alone(strategy):
+        if is_single_worker(strategy):
             raise
         raise UserError(
             "another worker of the job has ended or cannot be reached; look at its log, then "
@@ -219,7 +219,7 @@ def distribute(
 
     Args:
       batches: Batches over all replicas, which divide them, the same on every worker.
-      strategy: Where to compute.
+      strategy: The devices.
     """
     replicas = strategy.num_replicas_in_sync
     if type(strategy) is tf.distribute.OneDeviceStrategy:

@@ -26,8 +26,8 @@ def load_trained_weights(
 
     Args:
       model: Each of its variables must be in the checkpoint.
-      path: Where the weights are.
-      remedy: What to do about weights of another kind of model, for the message.
+      path: Path of the weights.
+      remedy: Advice for weights of another kind of model, for the message.
 
     Returns:
       The number of updates the weights have had, 0 where it is not recorded.
@@ -63,13 +63,13 @@ def write_trained_model(
     """Writes the model folder of a run.
 
     Args:
-      folder: Where to.
+      folder: Folder to write to.
       model: The trained model.
       sources: Its configuration and vocabulary.
       step: Updates done.
       flag_values: Flags, for the record.
-      identity: What decided the weights.
-      info: What else `model_info.json` is to say than this and the tokenizer.
+      identity: Identity of the run that trained it.
+      info: Further entries of `model_info.json`, beside identity and tokenizer.
     """
     values = variable_values(model.trainable_variables)
     facts = {

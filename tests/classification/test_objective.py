@@ -26,7 +26,7 @@ class GivenOutputs:
 
 def loss(objective: ClassificationObjective, batch: dict[str, tf.Tensor]) -> float:
     sums = objective.sums(batch, tf.constant([3, 4]))
-    counts = objective.counts(batch)
+    counts = objective.loss_denominators(batch)
     assert set(sums) == set(counts) == {"label_loss"} == set(objective.loss_weights)
     return float(sums["label_loss"] / counts["label_loss"])
 

@@ -24,7 +24,7 @@ from data.batches import (
     read_feature,
     training_batches,
 )
-from data.record_sets import Limit, RecordSet, damage_named, open_records
+from data.record_sets import Limit, RecordSet, explain_damaged_record, open_records
 from data.tfrecords import RecordWriter, serialize_examples, sidecar_path, write_sidecar
 from training.strategy import distribute
 
@@ -335,13 +335,13 @@ def test_damage_found_while_reading_names_file_and_record(tmp_path: Path, compre
     records = open_records(f"{tmp_path}/*.tfrecord", "input_file", SPEC, {})
     with (
         pytest.raises(UserError, match=r"c\.tfrecord: record 1[01] is corrupt or cut off"),
-        damage_named(whole, records),
+        explain_damaged_record(whole, records),
     ):
         take(training_batches(records, SPEC, batch_size=10, seed=1), 6)
 
 
 def test_other_errors_are_not_taken_for_damage(one_file: RecordSet) -> None:
-    with pytest.raises(ZeroDivisionError), damage_named(one_file):
+    with pytest.raises(ZeroDivisionError), explain_damaged_record(one_file):
         _ = 1 / 0
 
 
@@ -435,7 +435,7 @@ def test_bad_record_is_named_by_file_and_number(
     if has_sidecar:
         write_sidecar(path, {"num_examples": 700})
         records = open_records(f"{tmp_path}/*.tfrecord", "input_file", SPEC, {}, LIMITS)
-        with pytest.raises(UserError, match=message), damage_named(records):
+        with pytest.raises(UserError, match=message), explain_damaged_record(records):
             raise tf.errors.InvalidArgumentError(
                 None, None, "indices[3,4] = 1000 is not in [0, 96)"
             )

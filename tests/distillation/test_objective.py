@@ -62,7 +62,7 @@ def objective_of(
 
 def loss_of(objective: DistillationObjective, batch: dict[str, tf.Tensor]) -> tf.Tensor:
     """The loss as the training loop forms it from sums and counts."""
-    sums, counts = objective.sums(batch, tf.constant([0, 0])), objective.counts(batch)
+    sums, counts = objective.sums(batch, tf.constant([0, 0])), objective.loss_denominators(batch)
     assert set(sums) == set(counts) == set(objective.loss_weights)
     return tf.add_n(
         [w * tf.math.divide_no_nan(sums[k], counts[k]) for k, w in objective.loss_weights.items()]
@@ -194,8 +194,8 @@ def test_padding_rows_weigh_nothing() -> None:
     for name, value in whole.sums(batch, tf.constant([0, 0])).items():
         padded_value = padded.sums(padded_batch, tf.constant([0, 0]))[name]
         assert float(padded_value) == pytest.approx(float(value), rel=1e-6), name
-    for name, count in whole.counts(batch).items():
-        assert float(padded.counts(padded_batch)[name]) == float(count) == 4.0, name
+    for name, count in whole.loss_denominators(batch).items():
+        assert float(padded.loss_denominators(padded_batch)[name]) == float(count) == 4.0, name
 
 
 def test_training_uses_dropout() -> None:

@@ -51,7 +51,7 @@ def test_loss_and_what_is_trained(batch: dict[str, tf.Tensor]) -> None:
     loss = TripleLoss(temperature=3.0, soft_weight=4.0, masked_lm_weight=2.0, cosine_weight=0.5)
     objective = MaskedLmDistillationObjective(student, teacher, loss)
     with tf.GradientTape() as tape:
-        sums, counts = objective.sums(batch, SEED), objective.counts(batch)
+        sums, counts = objective.sums(batch, SEED), objective.loss_denominators(batch)
         total = tf.add_n([w * sums[k] / counts[k] for k, w in objective.loss_weights.items()])
     assert set(sums) == set(counts) == set(objective.loss_weights)
 
@@ -97,7 +97,7 @@ def test_a_student_equal_to_its_teacher_has_only_the_masked_words_to_learn(
     model = model_of(2, 1)
     objective = MaskedLmDistillationObjective(model, model, TripleLoss(masked_lm_weight=0.0))
     with tf.GradientTape() as tape:
-        sums, counts = objective.sums(batch, SEED), objective.counts(batch)
+        sums, counts = objective.sums(batch, SEED), objective.loss_denominators(batch)
         total = tf.add_n([w * sums[k] / counts[k] for k, w in objective.loss_weights.items()])
     np.testing.assert_allclose(sums["cosine_loss"], 0.0, atol=1e-4)
     gradient = tape.gradient(total, model.masked_lm.output_bias)

@@ -37,7 +37,7 @@ from common.errors import UserError
 from common.files import read_json
 from data.batches import evaluation_batches
 from data.classifier_records import encode_rows, feature_spec
-from data.record_sets import damage_named, open_records, value_limits
+from data.record_sets import explain_damaged_record, open_records, value_limits
 from data.tables import read_json_lines, read_transfer_texts
 from data.tfrecords import (
     RecordWriter,
@@ -254,7 +254,7 @@ def read_records(folder: pathlib.Path) -> None:
     records = open_records(
         f"{folder}/*.tfrecord", "input_file", spec, {"max_seq_length": 8}, limits
     )
-    with damage_named(records):
+    with explain_damaged_record(records):
         batches = list(evaluation_batches(records, spec, 5))
     rows = np.concatenate([b["row"].numpy()[b["is_real_row"].numpy() > 0] for b in batches])
     assert sorted(rows.tolist()) == list(range(records.num_examples))
@@ -285,7 +285,7 @@ def read_soft_labels(folder: pathlib.Path) -> None:
     expected = {"labels": manifest["labels"], "max_seq_length": 8}
     records = open_records(",".join(files), "input_file", spec, expected)
     assert records.num_examples == manifest["num_examples"]
-    with damage_named(records):
+    with explain_damaged_record(records):
         num_batches = sum(1 for _ in evaluation_batches(records, spec, 4))
     assert num_batches == -(-records.num_examples // 4)
 
