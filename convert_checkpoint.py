@@ -118,7 +118,7 @@ def main(_: Sequence[str]) -> None:
     from checkpoints.model_sources import resolve_model
     from checkpoints.verification import check_outputs, check_written
     from common.atomic import new_folder
-    from common.outputs import Input, check_folder_apart, checkpoint_file
+    from common.outputs import check_folder_apart, checkpoint_file
     from modeling.heads import CLASSIFIER_WEIGHTS
     from modeling.tokenization import ORIGINAL_SETTINGS
     from serving.saved_model import write_classifier_saved_model, write_encoder_saved_model
@@ -129,7 +129,7 @@ def main(_: Sequence[str]) -> None:
         raise UserError(
             f"--input_format={FLAGS.input_format}, but {stored.path} has the form {stored.form}."
         )
-    inputs = [Input("input_path", checkpoint_file(FLAGS.input_path))]
+    inputs = {"input_path": checkpoint_file(FLAGS.input_path)}
     check_folder_apart("output_dir", FLAGS.output_dir, inputs)
     sources = resolve_model(
         FLAGS.bert_config_file, FLAGS.vocab_file, stored.path, FLAGS.do_lower_case

@@ -21,7 +21,7 @@ from classification.glue_submission import GlueSubmission
 from classification.objective import ClassificationObjective, RegressionObjective
 from classification.task import Task
 from classification.tasks import get_task
-from common.outputs import Input, check_folder_apart
+from common.outputs import check_folder_apart
 from data.record_sets import value_limits
 from modeling.heads import ClassifierModel
 from training.loop import Predictor
@@ -75,8 +75,7 @@ def run(options: FineTuningOptions) -> FineTuned:
     weights = session.initial_classifier_weights(sources, task.labels)
 
     data_dir = options.data_dir or ""
-    data = [Input("data_dir", data_dir)]
-    session.claim_output_dir(data)
+    session.claim_output_dir({"data_dir": data_dir})
     task.check_has(options.do_train, options.do_eval, options.do_predict)
     if options.do_train:
         session.check_run(
@@ -102,7 +101,7 @@ def run(options: FineTuningOptions) -> FineTuned:
             test=options.do_predict,
             reuse=not chief,
         )
-    submission = _open_submission(options, task, data)
+    submission = _open_submission(options, task)
 
     predictor = Predictor(model, session.strategy)
 
@@ -135,10 +134,8 @@ def run(options: FineTuningOptions) -> FineTuned:
     return FineTuned(step, evaluations, predictions)
 
 
-def _open_submission(
-    options: FineTuningOptions, task: Task, data: list[Input]
-) -> GlueSubmission | None:
+def _open_submission(options: FineTuningOptions, task: Task) -> GlueSubmission | None:
     if not options.make_glue_submission or not options.submission_dir:
         return None
-    check_folder_apart("submission_dir", options.submission_dir, data)
-    return GlueSubmission(options.submission_dir, task, data[0].path)
+    check_folder_apart("submission_dir", options.submission_dir, {"data_dir": options.data_dir})
+    return GlueSubmission(options.submission_dir, task, options.data_dir or "")

@@ -13,8 +13,8 @@ import os
 import posixpath
 import socket
 import time
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from common.errors import UserError
 from common.files import exists, is_folder, is_remote, make_folder
@@ -27,19 +27,11 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _held: dict[str, int] = {}
 
 
-class Input(NamedTuple):
-    """Something that a command reads.
-
-    Attributes:
-      flag: The flag that names it.
-      path: A file or folder.
-    """
-
-    flag: str
-    path: str
+# What a command reads: flag -> the file or folder that it names, or several, or none.
+Inputs: TypeAlias = Mapping[str, str | Sequence[str] | None]
 
 
-def check_folder_apart(flag: str, folder: str, inputs: Iterable[Input]) -> None:
+def check_folder_apart(flag: str, folder: str, inputs: Inputs) -> None:
     """Refuses an output folder that is, contains or lies inside an input.
 
     Links, `..` and the like are followed first.
@@ -53,7 +45,8 @@ def check_folder_apart(flag: str, folder: str, inputs: Iterable[Input]) -> None:
       UserError: One of the inputs would be written to.
     """
     output = _real_path(folder)
-    for name, path in inputs:
+    named = ((n, [p] if isinstance(p, str) else p or ()) for n, p in inputs.items())
+    for name, path in ((name, path) for name, paths in named for path in paths):
         found = _real_path(path)
         if found == output:
             relation = "is the same folder as"

@@ -17,7 +17,7 @@ from classification.task import Task
 from classification.tasks import check_label_flags, get_task
 from common.errors import UserError
 from common.input_files import expand_globs
-from common.outputs import Input, check_folder_apart, checkpoint_file, lock_folder
+from common.outputs import check_folder_apart, checkpoint_file, lock_folder
 from data.batches import array_batches
 from data.classifier_records import encode_rows, num_outputs
 from data.tables import is_transfer_name, read_transfer_texts
@@ -203,9 +203,8 @@ def _open_transfer_set(options: LabellingOptions, task: Task | None) -> Transfer
     paths = []
     if options.input_file:
         paths = expand_globs(options.input_file, "input_file", is_transfer_name)
-    inputs = [Input("input_file", path) for path in paths]
-    inputs += [Input("init_checkpoint", checkpoint_file(options.init_checkpoint))]
-    inputs += [Input("data_dir", options.data_dir)] if options.data_dir else []
+    teacher = checkpoint_file(options.init_checkpoint)
+    inputs = {"input_file": paths, "init_checkpoint": teacher, "data_dir": options.data_dir}
     check_folder_apart("output_dir", options.output_dir, inputs)
     # Column flags belong to the task when there is one.
     columns = (None, None) if task else (options.text_a, options.text_b)

@@ -21,7 +21,6 @@ from classification.evaluation import (
 from classification.task import Task
 from classification.tasks import get_task
 from common.errors import UserError
-from common.outputs import Input
 from data.batches import evaluation_batches, read_feature
 from data.classifier_records import num_outputs
 from data.record_sets import (
@@ -103,9 +102,7 @@ def run(options: DistillationOptions) -> None:
     task = _open_task(options, manifest)
     weights = session.initial_classifier_weights(sources, labels)
 
-    data = [Input("input_file", path) for path in input_files]
-    data += [Input("data_dir", options.data_dir)] if options.data_dir else []
-    session.claim_output_dir(data)
+    session.claim_output_dir({"input_file": input_files, "data_dir": options.data_dir})
     if options.do_train:
         session.check_run(
             sources,

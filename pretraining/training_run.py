@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from checkpoints.model_sources import ModelSources, check_max_seq_length, resolve_model
-from common.outputs import Input
 from data.batches import evaluation_batches
 from data.record_sets import (
     FeatureSpec,
@@ -26,7 +25,7 @@ from training.identity import Part, model_content
 from training.loop import evaluate
 from training.options import TrainingOptions
 from training.reporting import write_results
-from training.run import Evaluation
+from training.run import Evaluation, Schedule
 from training.session import Session
 from training.trained_models import load_trained_weights
 
@@ -102,7 +101,7 @@ def run(options: PretrainingOptions) -> None:
         values = options.values(_LOSS_UNDER_A_TEACHER)
         contents["teacher"] = model_content(teacher, options.teacher)
 
-    session.claim_output_dir([Input("input_file", path) for path in input_files])
+    session.claim_output_dir({"input_file": input_files})
     weights = session.initial_weights(sources)
     if options.do_train:
         evaluation = None
@@ -133,8 +132,7 @@ def run(options: PretrainingOptions) -> None:
         info,
         options.RECORDED,
         evaluate_model if options.do_eval else None,
-        options.num_train_steps,
-        options.num_warmup_steps,
+        Schedule(options.num_train_steps, options.num_warmup_steps),
         group_by_length=False,
     )
     if options.do_eval:

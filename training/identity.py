@@ -104,23 +104,19 @@ def check_identity(
 
 def _check_as_chief(output_dir: str, identity: Identity, start_over: bool) -> None:
     path = os.path.join(output_dir, RUN_CONFIG_FILE)
+    if not saved_steps(output_dir) and not _has_model(output_dir):
+        _write(path, identity)  # Nothing has been trained there yet.
+        return
     if not exists(path):
         if saved_steps(output_dir):
             raise UserError(
                 f"{path} is missing, so it is not known what the run in --output_dir={output_dir} "
                 "is; put it back or use another folder."
             )
-        if _has_model(output_dir):
-            raise UserError(
-                f"--output_dir={output_dir} holds a model that was not trained there, and a new one "
-                "would take its place; use another folder."
-            )
-        _write(path, identity)
-        return
-    if not saved_steps(output_dir) and not _has_model(output_dir):
-        discard_run(output_dir)  # It had not got as far as its first saved state.
-        _write(path, identity)
-        return
+        raise UserError(
+            f"--output_dir={output_dir} holds a model that was not trained there, and a new one "
+            "would take its place; use another folder."
+        )
     try:
         before = read_run_config(output_dir)
         difference = _difference(before, identity)

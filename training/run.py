@@ -43,6 +43,20 @@ class Evaluation(NamedTuple):
     score: float
 
 
+class Schedule(NamedTuple):
+    """How long training goes on.
+
+    Attributes:
+      num_steps: Updates of the whole run.
+      num_warmup_steps: Updates in which the learning rate rises.
+      early_stopping_patience: Evaluations in a row without a new best that end it; 0 for none.
+    """
+
+    num_steps: int
+    num_warmup_steps: int
+    early_stopping_patience: int = 0
+
+
 class Trained(NamedTuple):
     """Result of a training run.
 
@@ -61,8 +75,7 @@ def run_training(
     records: RecordSet,
     spec: FeatureSpec,
     options: TrainingOptions,
-    num_steps: int,
-    num_warmup_steps: int,
+    schedule: Schedule,
     initial_weights: WeightReader | None,
     write_model: Callable[[str, int], None],
     evaluate: Callable[[], Evaluation] | None = None,
@@ -79,8 +92,7 @@ def run_training(
       records: The training set.
       spec: Features of its records.
       options: Of the command.
-      num_steps: Updates of the whole run.
-      num_warmup_steps: Updates in which the learning rate rises.
+      schedule: How long to train.
       initial_weights: Initial weights, None for random ones; not used where a saved state is
         restored.
       write_model: Writes a model folder, given its path and the number of updates; called on the
@@ -95,12 +107,12 @@ def run_training(
       SystemExit: SIGTERM arrived while training; the state is saved.
     """
     loop = LoopOptions(
-        num_train_steps=num_steps,
+        num_train_steps=schedule.num_steps,
         gradient_accumulation_steps=options.gradient_accumulation_steps,
         steps_per_call=options.iterations_per_loop if options.use_tpu else None,
         save_checkpoints_steps=options.save_checkpoints_steps,
         evaluate_steps=options.evaluate_steps,
-        early_stopping_patience=getattr(options, "early_stopping_patience", 0),
+        early_stopping_patience=schedule.early_stopping_patience,
         log_steps=options.log_steps,
         random_seed=options.random_seed,
     )
@@ -116,7 +128,7 @@ def run_training(
     variables = objective.model.trainable_variables
     with strategy.scope():
         optimizer = AdamWeightDecay(
-            WarmupLinearDecay(options.learning_rate, loop.num_train_steps, num_warmup_steps)
+            WarmupLinearDecay(options.learning_rate, schedule.num_steps, schedule.num_warmup_steps)
         )
         loss_names = ("loss", *objective.loss_weights)
         state = RunState(
@@ -129,7 +141,7 @@ def run_training(
         else:
             logging.info("Training starts from random weights.")
     state.plan(loop.num_train_steps)
-    log_start(objective, options, num_steps, num_warmup_steps)
+    log_start(objective, options, schedule)
     reporter = Reporter(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step, chief
     )
@@ -175,16 +187,14 @@ def run_training(
     return Trained(state.step, evaluations.get(state.step))
 
 
-def log_start(
-    objective: Objective, options: TrainingOptions, num_steps: int, num_warmup_steps: int
-) -> None:
+def log_start(objective: Objective, options: TrainingOptions, schedule: Schedule) -> None:
     """The facts of a run, in the original's form."""
     logging.info("***** Running training *****")
     facts = {
         "Parameters": f"{sum(np.prod(v.shape) for v in objective.model.trainable_variables):,}",
         "Batch size": options.train_batch_size,
-        "Num steps": f"{num_steps:,}",
-        "Warm-up steps": f"{num_warmup_steps:,}",
+        "Num steps": f"{schedule.num_steps:,}",
+        "Warm-up steps": f"{schedule.num_warmup_steps:,}",
         "Output": options.output_dir,
     }
     for name, value in facts.items():

@@ -25,12 +25,12 @@ from checkpoints.weights import WeightReader
 from common.content import Content
 from common.errors import UserError
 from common.files import is_folder
-from common.outputs import Input, check_folder_apart, checkpoint_file, lock_folder
+from common.outputs import Inputs, check_folder_apart, checkpoint_file, lock_folder
 from data.record_sets import FeatureSpec, RecordSet
 from training.identity import Identity, Part, check_identity, run_identity
 from training.loop import Objective
 from training.options import EpochOptions, TrainingOptions
-from training.run import Evaluation, Trained, run_training
+from training.run import Evaluation, Schedule, Trained, run_training
 from training.strategy import check_batch_size, create_strategy, is_chief
 from training.trained_models import load_trained_weights, write_trained_model
 
@@ -131,7 +131,7 @@ class Session:
             return None
         return select_head(reader, options.init_head, sources.labels, labels, sources.other_head)
 
-    def claim_output_dir(self, data: Sequence[Input]) -> None:
+    def claim_output_dir(self, data: Inputs) -> None:
         """Makes --output_dir this process's own: apart from the inputs, and locked.
 
         Without training no model is written, so results may go into the folder of the model.
@@ -143,16 +143,16 @@ class Session:
           UserError: An input would be written to, or another process works in the folder.
         """
         options = self.options
-        inputs = list(data)
+        inputs = dict(data)
         if options.do_train:
             for name in ("init_checkpoint", "teacher"):
                 if path := getattr(options, name, None):
-                    inputs.append(Input(name, checkpoint_file(path)))
+                    inputs[name] = checkpoint_file(path)
             for name in ("vocab_file", "bert_config_file"):
                 path = getattr(options, name)
                 # The name of a size is no file, though there may be a folder of that name.
                 if path and not is_folder(path):
-                    inputs.append(Input(name, path))
+                    inputs[name] = path
         check_folder_apart("output_dir", options.output_dir, inputs)
         if self.is_chief:
             lock_folder("output_dir", options.output_dir)
@@ -194,8 +194,7 @@ class Session:
         info: Mapping[str, Any],
         recorded: Sequence[str],
         evaluate: Callable[[], Evaluation] | None,
-        num_steps: int | None = None,
-        num_warmup_steps: int = 0,
+        schedule: Schedule | None = None,
         group_by_length: bool = True,
     ) -> Trained:
         """Trains to the end and writes the model, or loads the one that is trained already.
@@ -209,8 +208,7 @@ class Session:
           info: Further entries of `model_info.json`.
           recorded: Names of the options that it is to hold.
           evaluate: Measures the model while training and at its end; None for no evaluation.
-          num_steps: Updates; by default those of `num_train_epochs`.
-          num_warmup_steps: Updates in which the learning rate rises, where `num_steps` is given.
+          schedule: How long to train; by default for `num_train_epochs`.
           group_by_length: Whether batches are formed of examples of similar lengths.
 
         Raises:
@@ -221,12 +219,15 @@ class Session:
             assert self.start
             step = load_trained_weights(objective.model, self.start, _TRAIN_OR_LEAVE_OUT)
             return Trained(step, None)
-        if num_steps is None:
+        if schedule is None:
             assert isinstance(options, EpochOptions)
-            num_steps = int(
-                records.num_examples / options.train_batch_size * options.num_train_epochs
+            epoch_steps = records.num_examples / options.train_batch_size
+            num_steps = int(epoch_steps * options.num_train_epochs)
+            schedule = Schedule(
+                num_steps,
+                int(num_steps * options.warmup_proportion),
+                options.early_stopping_patience,
             )
-            num_warmup_steps = int(num_steps * options.warmup_proportion)
 
         def write_model(folder: str, step: int) -> None:
             assert self._identity
@@ -241,8 +242,7 @@ class Session:
             records,
             spec,
             options,
-            num_steps,
-            num_warmup_steps,
+            schedule,
             weights,
             write_model,
             evaluate,

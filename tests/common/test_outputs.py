@@ -12,7 +12,6 @@ import pytest
 
 from common.errors import UserError
 from common.outputs import (
-    Input,
     check_files_apart,
     check_folder_apart,
     lock_files,
@@ -53,17 +52,17 @@ def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
 def test_folder_that_is_an_input(here: pathlib.Path, output: str, relation: str) -> None:
     message = f"--output_dir={output} {relation} --init_checkpoint=model, and nothing"
     with pytest.raises(UserError, match=message):
-        check_folder_apart("output_dir", output, [Input("init_checkpoint", "model")])
+        check_folder_apart("output_dir", output, {"init_checkpoint": "model"})
 
 
 @pytest.mark.parametrize("output", ["new", "models", "other", "model2/best", "text"])
 def test_folder_apart(here: pathlib.Path, output: str) -> None:
-    inputs = [Input("init_checkpoint", "model"), Input("input_file", "text.txt")]
+    inputs = {"init_checkpoint": "model", "input_file": ["text.txt"]}
     check_folder_apart("output_dir", output, inputs)
 
 
 def test_remote_folders() -> None:
-    inputs = [Input("data_dir", "gs://bucket/data/")]
+    inputs = {"data_dir": "gs://bucket/data/"}
     check_folder_apart("output_dir", "gs://bucket/data2", inputs)
     with pytest.raises(UserError, match="lies inside"):
         check_folder_apart("output_dir", "gs://bucket/x/../data/run", inputs)

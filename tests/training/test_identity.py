@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from common.errors import UserError
-from training.identity import Content, Identity, Part, check_identity, discard_run
+from training.identity import Content, Identity, Part, check_identity, discard_run, read_run_config
 
 TRAINING = Part(
     {"learning_rate": 0.1, "labels": ("a", "b")},
@@ -101,11 +101,12 @@ def test_evaluation_may_be_added_but_not_changed(tmp_path: pathlib.Path) -> None
 
 
 def test_a_run_without_a_state_yet(tmp_path: pathlib.Path) -> None:
-    """Nothing was trained, so nothing is lost."""
+    """Nothing was trained, so another run may begin; what is there of results stays."""
     check(tmp_path, RUN)
-    (tmp_path / "train.tf_record").write_bytes(b"x")
+    (tmp_path / "test_results.tsv").write_bytes(b"x")
     check(tmp_path, OTHER_RUNS[0][0])
-    assert [path.name for path in tmp_path.iterdir()] == ["run_config.json"]
+    assert read_run_config(str(tmp_path))["training"] == OTHER_RUNS[0][0].training.to_json()
+    assert (tmp_path / "test_results.tsv").exists()
 
 
 def test_a_best_model_alone_is_kept(folder: pathlib.Path) -> None:
