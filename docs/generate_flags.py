@@ -38,7 +38,6 @@ SCRIPTS = [
 ]
 MODULES = [
     "experiments.compare_strategies",
-    "experiments.compare_transfer_sizes",
     "experiments.glue_table",
     "experiments.docstring_corpus",
     "benchmarks.compare",

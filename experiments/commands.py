@@ -1,7 +1,9 @@
-"""The commands of a comparison as stages: calls of the top-level scripts, and the flags for them."""
+"""Calls of the top-level scripts as a graph of stages; what is asked for twice is made once."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -9,68 +11,189 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments.stages import Stage
-from training.flags import define_start_over_flag, define_task_flags, task_arguments
+from training.flags import define_start_over_flag
 from training.help import group
 
-# The command that labels a transfer set; every distillation waits for it.
-SOFT_LABELS = "soft_labels"
+# The flags that say what a model starts from; see the functions below.
+Start = tuple[str, ...]
 
 
-def define_task_training_flags() -> None:
-    """A task, its transfer set, and how models are trained on them, in groups."""
-    group("The task and its transfer set")
-    define_task_flags()
-    flags.DEFINE_string(
-        "transfer_file",
-        None,
-        "Unlabelled text of the task, for the teacher to label: files and globs, separated by "
-        "commas.",
-    )
-    flags.DEFINE_integer(
-        "max_seq_length", 128, "Length of inputs of the task and the transfer set in WordPieces."
-    )
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Peak learning rate, and passes over the training examples."""
 
-    group("The models")
-    flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of teacher and student.")
-    flags.DEFINE_string(
-        "student",
-        "tiny",
-        "Architecture of the student: a size by name, number of layers and width (6/512), or a "
-        "bert_config.json.",
-    )
-    flags.DEFINE_string(
-        "student_checkpoint",
-        None,
-        "Pre-trained student: a model folder, or any other form that the scripts read.",
-    )
-    flags.DEFINE_string(
-        "teacher_checkpoint",
-        None,
-        "Pre-trained teacher: a model folder, or any other form that the scripts read.",
-    )
+    learning_rate: float
+    epochs: float
 
-    group("Training on the task")
-    flags.DEFINE_list("seeds", ["1", "2", "3"], "Random seeds; each student is trained with all.")
-    flags.DEFINE_integer("batch_size", 32, "Examples per update, in fine-tuning and distillation.")
-    flags.DEFINE_float("teacher_learning_rate", 5e-5, "Peak learning rate of the teacher.")
-    flags.DEFINE_float("teacher_epochs", 3.0, "Passes of the teacher over the training set.")
-    flags.DEFINE_float(
-        "label_learning_rate",
-        3e-4,
-        "Peak learning rate of students that learn from labels, Basic, PF.",
-    )
-    flags.DEFINE_float(
-        "label_epochs", 4.0, "Passes of Basic and PF students over the training set."
-    )
-    flags.DEFINE_float(
-        "distill_learning_rate",
-        3e-4,
-        "Peak learning rate of students that are distilled, KD and PD.",
-    )
+
+def random_start(size: str) -> Start:
+    """Random weights; `size` is a name, layers/width as in 6/512, or a bert_config.json."""
+    return (f"--bert_config_file={size}",)
+
+
+def trained_start(model: str) -> Start:
+    """A model folder, or any other form of a model that the scripts read."""
+    return (f"--init_checkpoint={model}",)
+
+
+class CommandGraph:
+    """The stages of an experiment. Each method adds one and returns the folder of its output.
+
+    A stage that is added twice is there once, so whoever needs an output asks for it. A stage needs
+    those whose folders stand in its flags.
+
+    Args:
+      output_dir: Each stage has a folder of its own in it.
+      vocab_file: WordPiece vocabulary of all models.
+      precision: float32 or bfloat16.
+    """
+
+    def __init__(self, output_dir: str, vocab_file: str, precision: str):
+        self._output_dir = output_dir
+        self._vocab = f"--vocab_file={vocab_file}"
+        self._precision = f"--precision={precision}"
+        self._stages: dict[str, Stage] = {}
+
+    @property
+    def stages(self) -> list[Stage]:
+        """All stages, each after those it needs."""
+        return list(self._stages.values())
+
+    def folder(self, name: str) -> str:
+        return os.path.join(self._output_dir, name)
+
+    def add(
+        self, name: str, program: str, *arguments: str, anew: tuple[str, ...] = ("--start_over",)
+    ) -> str:
+        """Adds a call of a script (`run_distill.py`) or module (`experiments.few_labels`).
+
+        Raises:
+          ValueError: Another command has the same name.
+        """
+        command = (*script(program), *arguments)
+        if name not in self._stages:
+            self._stages[name] = Stage(name, command, self._needs(arguments), anew)
+        if self._stages[name].command != command:
+            raise ValueError(f"two commands are called {name}")
+        return self.folder(name)
+
+    def _needs(self, arguments: Sequence[str]) -> tuple[str, ...]:
+        paths = [path for argument in arguments for path in argument.split("=", 1)[-1].split(",")]
+        folders = {name: self.folder(name) for name in self._stages}
+        return tuple(
+            name
+            for name, folder in folders.items()
+            if any(path == folder or path.startswith(folder + os.sep) for path in paths)
+        )
+
+    def transfer_set(self, name: str, files: str, *arguments: str) -> str:
+        """Texts without duplicates, in `texts.tsv`, or `texts-SIZE.tsv` with --sizes."""
+        output = f"--output_file={os.path.join(self.folder(name), 'texts.tsv')}"
+        # It is made anew in any case.
+        return self.add(
+            name, "create_transfer_set.py", f"--input_file={files}", *arguments, output, anew=()
+        )
+
+    def pretraining_records(self, name: str, files: str, length: int, *arguments: str) -> str:
+        """Records for pre-training, in `records.tfrecord`."""
+        return self.add(
+            name,
+            "create_pretraining_data.py",
+            f"--input_file={files}",
+            f"--output_file={os.path.join(self.folder(name), 'records.tfrecord')}",
+            self._vocab,
+            *_lm_shape(length),
+            *arguments,
+        )
+
+    def pretraining(
+        self,
+        name: str,
+        start: Start,
+        records: str,
+        length: int,
+        batch: int,
+        rate: float,
+        steps: int,
+    ) -> str:
+        """A model pre-trained on the output of `pretraining_records`."""
+        return self.add(
+            name,
+            "run_pretraining.py",
+            *start,
+            self._vocab,
+            f"--input_file={os.path.join(records, 'records.tfrecord')}",
+            f"--output_dir={self.folder(name)}",
+            "--do_train",
+            "--do_eval",
+            *_lm_shape(length),
+            f"--train_batch_size={batch}",
+            f"--learning_rate={rate}",
+            f"--num_train_steps={steps}",
+            f"--num_warmup_steps={steps // 10}",
+            f"--save_checkpoints_steps={max(100, steps // 5)}",
+            self._precision,
+        )
+
+    def soft_labels(self, name: str, teacher: str, files: str, length: int, *arguments: str) -> str:
+        """What a teacher says of texts, as records."""
+        return self.add(
+            name,
+            "create_soft_labels.py",
+            f"--init_checkpoint={teacher}",
+            f"--input_file={files}",
+            *arguments,
+            f"--output_dir={self.folder(name)}",
+            f"--max_seq_length={length}",
+            self._precision,
+        )
+
+    def fine_tuning(self, name: str, start: Start, schedule: Schedule, *arguments: str) -> str:
+        """A model trained on labels; `arguments` are those of the task, seed, length, batch."""
+        return self._training("run_classifier.py", name, start, schedule, *arguments)
+
+    def distillation(
+        self, name: str, start: Start, soft_labels: str, schedule: Schedule, *arguments: str
+    ) -> str:
+        """A model trained on soft labels: files of records, separated by commas."""
+        return self._training(
+            "run_distill.py", name, start, schedule, f"--input_file={soft_labels}", *arguments
+        )
+
+    def _training(
+        self, program: str, name: str, start: Start, schedule: Schedule, *arguments: str
+    ) -> str:
+        return self.add(
+            name,
+            program,
+            *start,
+            self._vocab,
+            *arguments,
+            f"--output_dir={self.folder(name)}",
+            "--do_train",
+            "--do_eval",
+            "--eval_batch_size=64",
+            "--predict_batch_size=64",
+            f"--learning_rate={schedule.learning_rate}",
+            f"--num_train_epochs={schedule.epochs}",
+            self._precision,
+        )
+
+
+def script(program: str) -> tuple[str, ...]:
+    """A call of a top-level script (`predict.py`) or a module of ours (`experiments.few_labels`)."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = program if program.endswith(".py") else program.replace(".", os.sep) + ".py"
+    return (sys.executable, os.path.join(root, path))
+
+
+def _lm_shape(length: int) -> tuple[str, str]:
+    """As many predictions as 15 % of a full record, rounded up: 20 of 128 as in the original."""
+    return f"--max_seq_length={length}", f"--max_predictions_per_seq={math.ceil(0.15 * length)}"
 
 
 def define_run_flags() -> None:
-    """Defines the flags for running a comparison."""
+    """How the commands of an experiment are run, in a group."""
     group("Running")
     flags.DEFINE_string("output_dir", None, "Folder for all models, logs and results.")
     define_start_over_flag(
@@ -81,106 +204,3 @@ def define_run_flags() -> None:
     flags.DEFINE_string(
         "precision", "bfloat16", "Precision of matrix products in all runs: float32 or bfloat16."
     )
-
-
-def script(name: str, *arguments: str) -> tuple[str, ...]:
-    """A call of a top-level script."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return (sys.executable, os.path.join(root, name), *arguments)
-
-
-class TaskCommands:
-    """Stages that train on a task and its transfer set.
-
-    Args:
-      values: Of `define_task_training_flags`.
-      predict: Whether trained models predict the test set.
-    """
-
-    def __init__(self, values: flags.FlagValues, predict: bool):
-        self._values, self._predict = values, predict
-        self.precision = f"--precision={values.precision}"
-        self.vocab = f"--vocab_file={values.vocab_file}"
-        self._length = f"--max_seq_length={values.max_seq_length}"
-        self._task = task_arguments(values)
-
-    def folder(self, name: str) -> str:
-        """Output folder of a stage."""
-        return os.path.join(self._values.output_dir, name)
-
-    def fine_tuning(
-        self,
-        name: str,
-        start: str | None,
-        rate: float,
-        epochs: float,
-        seed: str,
-        needs: Sequence[str] = (),
-    ) -> Stage:
-        """Training with labels, from a model folder or, without one, a student's random weights."""
-        arguments = self._training(name, start, rate, epochs, seed)
-        return Stage(name, script("run_classifier.py", *arguments), tuple(needs))
-
-    def teacher(self, start: str | None, needs: Sequence[str] = ()) -> Stage:
-        """The fine-tuned teacher."""
-        rate, epochs = self._values.teacher_learning_rate, self._values.teacher_epochs
-        return self.fine_tuning("teacher", start, rate, epochs, self._values.seeds[0], needs)
-
-    def label_training(
-        self, name: str, start: str | None, seed: str, needs: Sequence[str] = ()
-    ) -> Stage:
-        """A student by labels alone: Basic without a start, PF with a pre-trained one."""
-        rate, epochs = self._values.label_learning_rate, self._values.label_epochs
-        return self.fine_tuning(name, start, rate, epochs, seed, needs)
-
-    def soft_labels(
-        self, transfer_file: str, labelled_set: bool, *arguments: str, needs: Sequence[str] = ()
-    ) -> Stage:
-        """The teacher's labels for the transfer set, with `labelled_set` the training set's too."""
-        command = script(
-            "create_soft_labels.py",
-            f"--init_checkpoint={self.folder('teacher')}",
-            f"--input_file={transfer_file}",
-            *(self._task if labelled_set else ()),
-            f"--output_dir={self.folder(SOFT_LABELS)}",
-            self._length,
-            self.precision,
-            *arguments,
-        )
-        return Stage(SOFT_LABELS, command, ("teacher", *needs))
-
-    def distillation(
-        self,
-        name: str,
-        start: str | None,
-        seed: str,
-        files: str,
-        epochs: float,
-        needs: Sequence[str] = (),
-    ) -> Stage:
-        """A student by soft labels: KD without a start, PD with a pre-trained one."""
-        arguments = self._training(name, start, self._values.distill_learning_rate, epochs, seed)
-        command = script("run_distill.py", f"--input_file={files}", *arguments)
-        return Stage(name, command, (SOFT_LABELS, *needs))
-
-    def _training(
-        self, name: str, start: str | None, rate: float, epochs: float, seed: str
-    ) -> list[str]:
-        values = self._values
-        return [
-            f"--init_checkpoint={start}" if start else f"--bert_config_file={values.student}",
-            self.vocab,
-            *self._task,
-            self._length,
-            f"--output_dir={self.folder(name)}",
-            "--do_train",
-            "--do_eval",
-            *(["--do_predict"] if self._predict else []),
-            f"--train_batch_size={values.batch_size}",
-            "--eval_batch_size=64",
-            "--predict_batch_size=64",
-            f"--learning_rate={rate}",
-            f"--num_train_epochs={epochs}",
-            f"--random_seed={seed}",
-            self.precision,
-        ]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from common.atomic import write_json, write_text
 from common.machine import describe_machine
 from common.markdown import table
 from experiments.grid_search import CellResult, Grid, GridResults
+from experiments.results import Score, write_results
 
 
 def write_report(grid: Grid, results: GridResults) -> str:
@@ -26,14 +25,13 @@ def write_report(grid: Grid, results: GridResults) -> str:
             "train_batch_size": results.chosen[0].cell.train_batch_size,
             "learning_rate": results.chosen[0].cell.learning_rate,
             "runs": [_as_json(result) for result in results.chosen],
-            "mean": {name: statistics.fmean(values) for name, values in columns.items()},
-            "sample_standard_deviation": {name: _deviation(v) for name, v in columns.items()},
+            "mean": {name: score.mean for name, score in columns.items()},
+            "sample_standard_deviation": {name: score.deviation for name, score in columns.items()},
         },
         "machine": machine,
     }
-    write_json(os.path.join(grid.output_dir, "results.json"), content)
     text = _markdown(grid, results, machine)
-    write_text(os.path.join(grid.output_dir, "results.md"), text)
+    write_results(grid.output_dir, content, text)
     return text
 
 
@@ -51,24 +49,11 @@ def _as_json(result: CellResult) -> dict[str, Any]:
     return {**values, "predictions": result.predictions} if result.predictions else values
 
 
-def _columns(runs: Sequence[CellResult]) -> dict[str, list[float]]:
+def _columns(runs: Sequence[CellResult]) -> dict[str, Score]:
     """Name -> the values of all runs, the score first."""
-    names = list(runs[0].metrics)
-    return {
-        "score": [run.score for run in runs],
-        **{name: [run.metrics[name] for run in runs] for name in names},
-    }
-
-
-def _deviation(values: Sequence[float]) -> float | None:
-    """Sample standard deviation, None for a single value."""
-    return statistics.stdev(values) if len(values) > 1 else None
-
-
-def _mean_and_deviation(values: Sequence[float]) -> str:
-    deviation = _deviation(values)
-    spread = "" if deviation is None else f" ± {deviation:.4f}"
-    return f"{statistics.fmean(values):.4f}{spread}"
+    columns = {"score": [run.score for run in runs]}
+    columns |= {name: [run.metrics[name] for run in runs] for name in runs[0].metrics}
+    return {name: Score(tuple(values), digits=4) for name, values in columns.items()}
 
 
 def _markdown(grid: Grid, results: GridResults, machine: str) -> str:
@@ -83,7 +68,7 @@ def _markdown(grid: Grid, results: GridResults, machine: str) -> str:
     runs = [[str(run.cell.seed), *_figures(run)] for run in results.chosen]
     count = len(results.chosen)
     if count > 1:
-        spread = [_mean_and_deviation(values) for values in _columns(results.chosen).values()]
+        spread = map(str, _columns(results.chosen).values())
         runs.append(["mean ± sd", *spread, "", ""])
     lines = [
         *table(["batch size", "learning rate", *measured], settings),

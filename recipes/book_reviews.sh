@@ -11,8 +11,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON="${PYTHON:-python3}"
-exec "$PYTHON" -m experiments.compare_transfer_sizes \
+exec "$PYTHON" -m experiments.compare_strategies \
   --task_name=book-reviews --student=tiny --seeds=1,2,3 --jobs=2 --max_seq_length=128 \
-  --batch_size=64 --sizes=1000,4000,16000 --distill_examples=32000 \
+  --batch_size=64 --transfer_sizes=1000,4000,16000 --distill_examples=32000 \
   --teacher_learning_rate=5e-5 --teacher_epochs=1 \
   --label_learning_rate=3e-4 --label_epochs=3.2 --distill_learning_rate=3e-4 "$@"

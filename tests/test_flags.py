@@ -35,6 +35,7 @@ OPTIONS = {
     "run_distill": _options("distillation.student_training", "DistillationOptions"),
     "run_pretraining": _options("pretraining.training_run", "PretrainingOptions"),
     "create_soft_labels": _options("distillation.labelling", "LabellingOptions"),
+    "compare_strategies": _options("experiments.comparison", "ComparisonOptions"),
 }
 LENGTH = 16
 
@@ -203,9 +204,8 @@ MODES = {
         f"{_STRATEGIES} --task_name=SST-2 --lm_file=a --teacher_config=mini",
         f"{_STRATEGIES} --task_name=tsv --text_a=sentence --label=label --student_checkpoint=a "
         "--teacher_checkpoint=b",
-    ],
-    "compare_transfer_sizes": [
-        f"{_STRATEGIES} --task_name=SST-2 --sizes=1 --student_checkpoint=a --teacher_checkpoint=b",
+        f"{_STRATEGIES} --task_name=SST-2 --transfer_sizes=1 --student_checkpoint=a "
+        "--teacher_checkpoint=b",
     ],
 }
 # Where scripts are ended that would only start others, or that measure.
@@ -213,8 +213,7 @@ ENDS = {
     "run_grid_search": ["experiments.grid_search.search"],
     "benchmark_models": ["benchmarks.model_table.write_table"],
     "estimate_tpu": ["benchmarks.tpu_table.estimate"],
-    "compare_strategies": ["experiments.results.collect_results"],
-    "compare_transfer_sizes": ["experiments.results.collect_results"],
+    "compare_strategies": ["experiments.comparison.collect_rows"],
 }
 
 
@@ -236,7 +235,7 @@ def test_a_flag_is_read_or_said_to_have_no_effect(
     given.setdefault(output, str(tmp_path / "out.txt"))
     for end in ENDS.get(script, []):
         monkeypatch.setattr(end, done)
-    monkeypatch.setattr("experiments.stages.run_stages", lambda *_: {})
+    monkeypatch.setattr("experiments.comparison.run_stages", lambda *_: {})
     monkeypatch.setattr("benchmarks.model_table.measure_speedups", lambda *_: {})
     monkeypatch.setattr("benchmarks.tpu_compiler.check_installed", lambda: None)
     values = load_script(path, **given)
@@ -349,7 +348,7 @@ def test_a_task_has_one_maker() -> None:
     }
     calls = {name: found for name, found in calls.items() if found}
     assert calls.pop("create_transfer_set.py") == ["name, folder"]  # Not from the task flags.
-    assert len(calls) == 5
+    assert len(calls) == 4
     for name, found in calls.items():
         assert all(call.endswith(".values(TASK_FLAGS)") for call in found), name
 
@@ -357,8 +356,9 @@ def test_a_task_has_one_maker() -> None:
 @pytest.mark.parametrize("script", sorted(OPTIONS))
 def test_options_are_the_flags_of_their_script(script: str) -> None:
     """An attribute for each flag, with its default, but for those that must be given."""
-    values = load_script(script)
+    values = load_script(module_of(script).replace(".", "/"))
     fields = {field.name: field.default for field in dataclasses.fields(OPTIONS[script]())}
     assert set(fields) == script_flags()
     for name, default in fields.items():
+        default = list(default) if isinstance(default, tuple) else default
         assert values[name].default in (default, default or None), name

@@ -12,7 +12,6 @@ import pytest
 from scripts import run_script
 
 from common.errors import UserError
-from experiments import stages
 from experiments.stages import Stage
 
 # Accuracies of models by the beginning of their names.
@@ -48,7 +47,7 @@ def fake(
                 (output / "test_results.tsv").write_text("".join(lines))
         return dict.fromkeys(seen["stages"], 1.0)
 
-    monkeypatch.setattr(stages, "run_stages", run_stages)
+    monkeypatch.setattr("experiments.comparison.run_stages", run_stages)
     seen["flags"] = {
         "data_dir": "folder",
         "vocab_file": "vocab.txt",
@@ -108,18 +107,18 @@ def test_nested_transfer_sets(
     fake: dict[str, Any], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_script(
-        "experiments/compare_transfer_sizes",
+        "experiments/compare_strategies",
         **fake["flags"],
         task_name="book-reviews",
         student_checkpoint="small",
-        sizes="30,10",
+        transfer_sizes="30,10",
         distill_examples=90,
     )
     out = tmp_path / "out"
     found = {name: options(stage) for name, stage in fake["stages"].items()}
     assert found["transfer_set"]["sizes"] == "10,30"
     assert found["transfer_set"]["exclude_task"] == "book-reviews:folder"
-    assert found["soft_labels"]["input_file"] == f"{out}/transfer_set-30.tsv"
+    assert found["soft_labels"]["input_file"] == f"{out}/transfer_set/texts-30.tsv"
     assert found["soft_labels"]["examples_per_shard"] == "10"
     shards = [f"{out}/soft_labels/soft_labels-0000{i}.tfrecord" for i in range(3)]
     for row, start in (("kd", None), ("pd", "small")):
@@ -129,34 +128,44 @@ def test_nested_transfer_sets(
             assert float(run["num_train_epochs"]) == epochs
             assert run.get("init_checkpoint") == start
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2:4] == ["| 10 | 55.0 ± 0.0 | 75.0 ± 0.0 |", "| 30 | 65.0 ± 0.0 | 80.0 ± 0.0 |"]
-    assert lines[-1].startswith("With labels: Teacher 90.0, Basic 50.0 ± 0.0, PF 60.0 ± 0.0.")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:9]]
+    assert [(row[0], row[2], row[4]) for row in cells] == [
+        ("Teacher", "labels", "90.0"),
+        ("Basic", "labels", "50.0 ± 0.0"),
+        ("PF", "labels", "60.0 ± 0.0"),
+        ("KD", "teacher, on 10 texts", "55.0 ± 0.0"),
+        ("PD", "teacher, on 10 texts", "75.0 ± 0.0"),
+        ("KD", "teacher, on 30 texts", "65.0 ± 0.0"),
+        ("PD", "teacher, on 30 texts", "80.0 ± 0.0"),
+    ]
     assert (out / "results.png").read_bytes().startswith(b"\x89PNG")
     results = json.loads((out / "results.json").read_text())
     assert results["rows"]["PD 30"]["dev"]["mean"] == 80
-    assert results["settings"]["sizes"] == ["30", "10"]
+    assert results["settings"]["transfer_sizes"] == ["30", "10"]
 
 
 @pytest.mark.parametrize(
-    ("script", "changes", "message"),
+    ("changes", "message"),
     [
-        ("compare_strategies", {}, "pass --lm_file, .* or a pre-trained --student_checkpoint"),
-        ("compare_strategies", {"teacher_config": "mini"}, "--teacher_config or .*one of the two"),
-        ("compare_transfer_sizes", {"sizes": "10"}, "--student_checkpoint is missing"),
+        ({}, "pass --lm_file, .* or a pre-trained --student_checkpoint"),
+        ({"teacher_config": "mini"}, "--teacher_config or .*one of the two"),
         (
-            "compare_transfer_sizes",
-            {"sizes": "10", "student_checkpoint": "small", "data_source": "tfds"},
+            {"transfer_sizes": "10", "student_checkpoint": "small", "data_source": "tfds"},
             "--data_source=tfds: .* are read from files",
         ),
-        ("compare_transfer_sizes", {"sizes": "10,25"}, "25 is no multiple of the smallest one, 10"),
-        ("compare_transfer_sizes", {"sizes": "1k"}, "--sizes=1k: expected numbers"),
+        (
+            {"transfer_sizes": "10,25", "student_checkpoint": "small"},
+            "25 is no multiple of the smallest one, 10",
+        ),
+        (
+            {"transfer_sizes": "1k", "student_checkpoint": "small"},
+            "--transfer_sizes=1k: expected numbers",
+        ),
     ],
 )
-def test_bad_flags(
-    fake: dict[str, Any], script: str, changes: dict[str, Any], message: str
-) -> None:
+def test_bad_flags(fake: dict[str, Any], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        run_script(f"experiments/{script}", **fake["flags"], task_name="SST-2", **changes)
+        run_script("experiments/compare_strategies", **fake["flags"], task_name="SST-2", **changes)
     assert not fake["stages"]
 
 
@@ -196,10 +205,10 @@ def test_own_tables_are_excluded_by_their_files(
         (tmp_path / f"{name}.tsv").write_text("text\ttopic\na\tyes\nb\tno\n")
     task = {"task_name": "tsv", "text_a": "text", "label": "topic", "data_dir": tmp_path}
     run_script(
-        "experiments/compare_transfer_sizes",
+        "experiments/compare_strategies",
         **{**fake["flags"], **task},
         student_checkpoint="small",
-        sizes="10,30",
+        transfer_sizes="10,30",
     )
     found = options(fake["stages"]["transfer_set"])
     assert (found["exclude_file"], found["text_a"]) == (f"{tmp_path}/dev.tsv", "text")

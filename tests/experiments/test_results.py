@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import pathlib
-import statistics
-from typing import Any
 
 import pytest
 
 from classification.task import Task
 from classification.tasks import get_task
 from common.errors import UserError
-from experiments.results import Score, collect_results, read_test_labels, write_report
+from experiments.results import Row, Score, collect_rows, read_test_labels
 from modeling.config import BertConfig
 
 STAGES = {
@@ -101,10 +98,15 @@ def output_dir(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.fixture
-def results(output_dir: pathlib.Path, task: Task, data_dir: pathlib.Path) -> dict[str, Any]:
-    return collect_results(
-        STAGES, str(output_dir), task, read_test_labels(task, str(data_dir), "topic")
-    )
+def results(output_dir: pathlib.Path, task: Task, data_dir: pathlib.Path) -> dict[str, Row]:
+    return rows(output_dir, task, data_dir, "topic")
+
+
+def rows(
+    output_dir: pathlib.Path, task: Task, data_dir: pathlib.Path, label: str | None
+) -> dict[str, Row]:
+    models = {row: [str(output_dir / name) for name in names] for row, names in STAGES.items()}
+    return collect_rows(models, task, read_test_labels(task, str(data_dir), label))
 
 
 def test_score() -> None:
@@ -117,56 +119,48 @@ def test_score() -> None:
     assert (single.mean, single.deviation, str(single)) == (81.25, None, "81.2")
 
 
-def test_scores_of_every_row(results: dict[str, Any]) -> None:
+def test_scores_of_every_row(results: dict[str, Row]) -> None:
     assert list(results) == ["Teacher", "Basic", "PD"]
-    assert results["Basic"]["dev"].values == pytest.approx((50.0, 60.0, 70.0))
-    assert results["Basic"]["dev"].mean == pytest.approx(60.0)
-    assert results["Basic"]["dev"].deviation == pytest.approx(10.0)
-    assert results["Basic"]["test"].values == pytest.approx((40.0, 60.0, 20.0))
-    assert results["Basic"]["test"].deviation == pytest.approx(20.0)
-    assert results["PD"]["test"].values == pytest.approx((80.0, 80.0, 80.0))
-    assert results["PD"]["test"].deviation == pytest.approx(0.0)
-    assert results["Teacher"]["dev"].values == pytest.approx((95.0,))
-    assert results["Teacher"]["test"].mean == pytest.approx(100.0)
-    assert results["Teacher"]["parameters"] == config(8).num_parameters()
-    assert results["Basic"]["parameters"] == config(4).num_parameters()
+    assert results["Basic"].dev.values == pytest.approx((50.0, 60.0, 70.0))
+    assert results["Basic"].dev.mean == pytest.approx(60.0)
+    assert results["Basic"].dev.deviation == pytest.approx(10.0)
+    assert results["Basic"].test.values == pytest.approx((40.0, 60.0, 20.0))
+    assert results["Basic"].test.deviation == pytest.approx(20.0)
+    assert results["PD"].test.values == pytest.approx((80.0, 80.0, 80.0))
+    assert results["PD"].test.deviation == pytest.approx(0.0)
+    assert results["Teacher"].dev.values == pytest.approx((95.0,))
+    assert results["Teacher"].test.mean == pytest.approx(100.0)
+    assert results["Teacher"].parameters == config(8).num_parameters()
+    assert results["Basic"].parameters == config(4).num_parameters()
 
 
 def test_compressed_test_table(
-    output_dir: pathlib.Path, task: Task, data_dir: pathlib.Path, results: dict[str, Any]
+    output_dir: pathlib.Path, task: Task, data_dir: pathlib.Path, results: dict[str, Row]
 ) -> None:
     table = data_dir / "test.tsv"
     (data_dir / "test.tsv.xz").write_bytes(lzma.compress(table.read_bytes()))
     table.unlink()
-    again = collect_results(
-        STAGES, str(output_dir), task, read_test_labels(task, str(data_dir), "topic")
-    )
+    again = rows(output_dir, task, data_dir, "topic")
     assert again == results
 
 
 def test_no_test_labels(output_dir: pathlib.Path, task: Task, data_dir: pathlib.Path) -> None:
     """Neither where the column is missing nor for a GLUE task, whose test labels are secret."""
     (data_dir / "test.tsv").write_text("sentence\n" + "text\n" * 5)
-    without_column = collect_results(
-        STAGES, str(output_dir), task, read_test_labels(task, str(data_dir), "topic")
-    )
+    without_column = rows(output_dir, task, data_dir, "topic")
     glue_task = get_task("SST-2", str(data_dir))
-    of_glue = collect_results(
-        STAGES, str(output_dir), glue_task, read_test_labels(glue_task, str(data_dir), None)
-    )
+    of_glue = rows(output_dir, glue_task, data_dir, None)
     for found in (without_column, of_glue):
-        assert [values["test"] for values in found.values()] == [None, None, None]
-        assert found["Basic"]["dev"].values == pytest.approx((50.0, 60.0, 70.0))
+        assert [values.test for values in found.values()] == [None, None, None]
+        assert found["Basic"].dev.values == pytest.approx((50.0, 60.0, 70.0))
 
 
 def test_mean_of_the_metrics_of_a_task(output_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
     path = output_dir / "teacher" / "eval_results.txt"
     path.write_text("eval_accuracy = 0.8\neval_f1 = 0.9\neval_loss = 0.3\n")
     mrpc = get_task("MRPC", str(data_dir))
-    found = collect_results(
-        {"Teacher": ["teacher"]}, str(output_dir), mrpc, read_test_labels(mrpc, str(data_dir), None)
-    )
-    assert found["Teacher"]["dev"].values == pytest.approx((85.0,))
+    found = collect_rows({"Teacher": [str(output_dir / "teacher")]}, mrpc)
+    assert found["Teacher"].dev.values == pytest.approx((85.0,))
 
 
 def test_predictions_of_another_test_set(
@@ -175,76 +169,7 @@ def test_predictions_of_another_test_set(
     path = output_dir / "basic_2" / "test_results.tsv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(UserError, match=r"basic_2/test_results\.tsv has 4 predictions for 5 test"):
-        collect_results(
-            STAGES, str(output_dir), task, read_test_labels(task, str(data_dir), "topic")
-        )
-
-
-def report(output_dir: pathlib.Path, results: dict[str, Any]) -> list[list[str]]:
-    """Writes the report and returns the cells of the rows of its table, heading first."""
-    settings = {"seeds": "1,2,3", "student": "tiny"}
-    write_report(str(output_dir), results, STAGES, SECONDS, settings, "accuracy")
-    lines = (output_dir / "results.md").read_text().splitlines()
-    table = [line for line in lines if line.startswith("|")]
-    assert set(table[1]) <= set("|- ")
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in table if "---" not in line
-    ]
-
-
-def test_report(output_dir: pathlib.Path, results: dict[str, Any]) -> None:
-    heading, *rows = report(output_dir, results)
-    assert heading[-4:] == ["parameters", "dev accuracy", "test accuracy", "seconds per run"]
-    student = f"{config(4).num_parameters():,}"
-    assert rows == [
-        [
-            "Teacher",
-            "pre-trained",
-            "labels",
-            f"{config(8).num_parameters():,}",
-            "95.0",
-            "100.0",
-            "100",
-        ],
-        ["Basic", "random", "labels", student, "60.0 ± 10.0", "40.0 ± 20.0", "21"],
-        [
-            "PD",
-            "pre-trained",
-            "teacher, on transfer text",
-            student,
-            "90.0 ± 0.0",
-            "80.0 ± 0.0",
-            "41",
-        ],
-    ]
-    text = (output_dir / "results.md").read_text()
-    assert "over 3 seeds" in text
-    assert "Shared stages: lm_data 12 s, soft_labels 20 s." in text
-
-    saved = json.loads((output_dir / "results.json").read_text())
-    assert saved["metric"] == "accuracy"
-    assert saved["settings"] == {"seeds": "1,2,3", "student": "tiny"}
-    assert saved["seconds"] == {**SECONDS, "lm_data": 12.3}
-    assert list(saved["rows"]) == list(STAGES)
-    basic = saved["rows"]["Basic"]["dev"]
-    assert basic["values"] == pytest.approx([50.0, 60.0, 70.0])
-    assert basic["mean"] == pytest.approx(60.0)
-    assert basic["deviation"] == pytest.approx(statistics.stdev([50, 60, 70]))
-    assert saved["rows"]["Teacher"]["dev"]["deviation"] is None
-    assert saved["rows"]["PD"]["parameters"] == config(4).num_parameters()
-
-    image = (output_dir / "results.png").read_bytes()
-    assert image.startswith(b"\x89PNG\r\n\x1a\n") and image.endswith(b"IEND\xaeB`\x82")
-    assert not [path for path in output_dir.iterdir() if path.name.endswith(".tmp")]
-
-
-def test_report_without_test_labels(output_dir: pathlib.Path, results: dict[str, Any]) -> None:
-    without = {row: {**values, "test": None} for row, values in results.items()}
-    heading, *rows = report(output_dir, without)
-    assert heading[-3:] == ["parameters", "dev accuracy", "seconds per run"]
-    assert [row[-2] for row in rows] == ["95.0", "60.0 ± 10.0", "90.0 ± 0.0"]
-    assert json.loads((output_dir / "results.json").read_text())["rows"]["PD"]["test"] is None
-    assert (output_dir / "results.png").stat().st_size > 1000
+        rows(output_dir, task, data_dir, "topic")
 
 
 def test_unknown_test_label_is_found_before_any_run(task: Task, data_dir: pathlib.Path) -> None:

@@ -16,7 +16,7 @@ from training import help as script_help
 
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 MODULES = [
-    *(f"experiments.{name}" for name in ("compare_strategies", "compare_transfer_sizes")),
+    *(f"experiments.{name}" for name in ("compare_strategies",)),
     *(f"experiments.{name}" for name in ("docstring_corpus", "glue_table")),
     *(f"benchmarks.{name}" for name in ("compare", "step_profile")),
 ]

@@ -1,0 +1,98 @@
+"""The pictures of comparisons."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from common.atomic import atomic_output
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from experiments.results import Row, Score
+
+COLOURS = {
+    "Teacher": "#c0392b",
+    "Basic": "#9aa5b1",
+    "PF": "#e59866",
+    "KD": "#7fb3d5",
+    "PD": "#2471a3",
+    "PD-F": "#154360",
+}
+
+
+def new_figure(width: float = 7, height: float = 4, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of some axes side by side; sizes in inches. No display is needed."""
+    from matplotlib.figure import Figure as NewFigure
+
+    figure = NewFigure(figsize=(width, height), layout="tight")
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def save_figure(figure: Figure, path: str) -> None:
+    """Writes a figure; the ending of the path, .png or .svg, says how."""
+    with atomic_output(path) as temporary:
+        figure.savefig(temporary, format=os.path.splitext(path)[1][1:], dpi=150)
+
+
+def plot_strategies(rows: Mapping[str, Row], metric: str) -> Figure:
+    """One student by several strategies, and its teacher."""
+    split = "test" if all(row.test for row in rows.values()) else "dev"
+    scores: dict[str, Score] = {name: getattr(row, split) for name, row in rows.items()}
+    students = [name for name in scores if name != "Teacher"]
+    figure, (axes,) = new_figure()
+    # Points, not bars: the scale does not begin at 0.
+    for i, name in enumerate(students):
+        score = scores[name]
+        spread, colour = score.deviation or 0.0, COLOURS.get(name, "#616a6b")
+        axes.errorbar(i, score.mean, spread, fmt="D", color=colour, markersize=9, capsize=5)
+        axes.plot([i] * len(score.values), score.values, "o", color="black", markersize=3)
+        top = max(*score.values, score.mean + spread)
+        axes.annotate(
+            f"{score.mean:.1f}", (i, top), (0, 7), textcoords="offset points", ha="center"
+        )
+    axes.set_xticks(range(len(students)), students)
+    axes.set_xlim(-0.5, len(students) - 0.5)
+    axes.grid(axis="y", alpha=0.3)
+    _line(axes, "Teacher", scores["Teacher"], "--")
+    axes.margins(y=0.15)
+    axes.set_ylabel(f"{split} {metric} (%)")
+    axes.set_title("One student, five training strategies: mean and deviation over seeds")
+    axes.legend(loc="best")
+    return figure
+
+
+def plot_by_size(rows: Mapping[str, Row], sizes: Sequence[int], metric: str) -> Figure:
+    """Score by size of the transfer set, as in Figure 8; rows "KD 1000", "PD 1000" and so on."""
+    figure, (axes,) = new_figure()
+    for strategy in ("KD", "PD"):
+        found = [rows[f"{strategy} {size}"].dev for size in sizes]
+        axes.errorbar(
+            sizes,
+            [score.mean for score in found],
+            yerr=[score.deviation or 0.0 for score in found],
+            label=strategy,
+            color=COLOURS[strategy],
+            marker="o",
+            capsize=4,
+        )
+    for name, style in (("Teacher", "--"), ("PF", ":"), ("Basic", ":")):
+        _line(axes, name, rows[name].dev, style)
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("texts in the transfer set, each within the next")
+    axes.set_ylabel(f"dev {metric} (%)")
+    values = [value for row in rows.values() for value in row.dev.values]
+    axes.set_ylim(math.floor(min(values)) - 2, math.ceil(max(values)) + 2)
+    axes.legend()
+    return figure
+
+
+def _line(axes: Axes, name: str, score: Score, style: str) -> None:
+    label = f"{name} {score.mean:.1f}"
+    axes.axhline(score.mean, color=COLOURS[name], linestyle=style, label=label)

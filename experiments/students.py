@@ -1,0 +1,128 @@
+"""The training strategies of the paper, as commands of one task (Turc et al. 2019, Figure 4)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from experiments.commands import CommandGraph, Schedule, Start, trained_start
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """What a student starts from, and what it learns from."""
+
+    start: str
+    lesson: str
+
+
+TEACHER, LABELS = "teacher, on transfer text", "labels"
+STRATEGIES = {
+    "Teacher": Strategy("pre-trained", LABELS),
+    "Basic": Strategy("random", LABELS),
+    "KD": Strategy("random", TEACHER),
+    "PF": Strategy("pre-trained", LABELS),
+    "PD": Strategy("pre-trained", TEACHER),
+    "PD-F": Strategy("PD", LABELS),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSettings:
+    """A task, and how every model is trained on it.
+
+    Attributes:
+      task: Flags that name the task and its data.
+      max_seq_length: In WordPieces.
+      batch_size: Examples per update.
+      teacher: Fine-tuning of the teacher.
+      labels: Training of students with labels alone: Basic, PF.
+      distillation: KD and PD.
+      final: Fine-tuning after distillation, PD-F.
+      predict: Whether trained models predict the test set.
+    """
+
+    task: tuple[str, ...]
+    max_seq_length: int
+    batch_size: int
+    teacher: Schedule
+    labels: Schedule
+    distillation: Schedule
+    final: Schedule
+    predict: bool = False
+
+
+class TaskModels:
+    """The models of one task: each method adds what it takes, and returns the folder of the model.
+
+    Args:
+      graph: Where stages are added.
+      settings: Of the task.
+      prefix: Of the names of stages.
+    """
+
+    def __init__(self, graph: CommandGraph, settings: TaskSettings, prefix: str = ""):
+        self._graph, self._settings, self._prefix = graph, settings, prefix
+        self._shape = (
+            *settings.task,
+            f"--max_seq_length={settings.max_seq_length}",
+            f"--train_batch_size={settings.batch_size}",
+            *(("--do_predict",) if settings.predict else ()),
+        )
+
+    def teacher(self, start: Start, seed: str, name: str = "teacher") -> str:
+        return self._graph.fine_tuning(
+            self._prefix + name,
+            start,
+            self._settings.teacher,
+            *self._shape,
+            f"--random_seed={seed}",
+        )
+
+    def soft_labels(self, teacher: str, files: str, *arguments: str, name: str = "") -> str:
+        """The folder of the teacher's labels for texts, and for the training set with its flags."""
+        return self._graph.soft_labels(
+            f"{self._prefix}soft_labels{name}",
+            teacher,
+            files,
+            self._settings.max_seq_length,
+            *arguments,
+        )
+
+    def student(
+        self,
+        strategy: str,
+        starts: dict[str, Start],
+        soft_labels: str,
+        seed: str,
+        variant: str = "",
+        epochs: float | None = None,
+    ) -> str:
+        """A student by a strategy of the paper.
+
+        Args:
+          strategy: Of `STRATEGIES`.
+          starts: The flags of each start: "random", "pre-trained".
+          soft_labels: Files of records, for strategies that learn from the teacher.
+          seed: Random seed.
+          variant: Part of the stage's name: the size of the student or of the transfer set.
+          epochs: Passes over the soft labels, if other than in the settings.
+        """
+        start, lesson = STRATEGIES[strategy].start, STRATEGIES[strategy].lesson
+        name = f"{self._prefix}{strategy.lower()}{variant}_seed{seed}"
+        more = (*self._shape, f"--random_seed={seed}")
+        if lesson == TEACHER:
+            schedule = self._settings.distillation
+            if epochs is not None:
+                schedule = dataclasses.replace(schedule, epochs=epochs)
+            return self._graph.distillation(name, starts[start], soft_labels, schedule, *more)
+        if start in STRATEGIES:
+            first = self.student(start, starts, soft_labels, seed, variant, epochs)
+            final = self._settings.final
+            return self._graph.fine_tuning(name, trained_start(first), final, *more)
+        return self._graph.fine_tuning(name, starts[start], self._settings.labels, *more)
+
+
+def record_files(folder: str) -> str:
+    """All files of soft labels in a folder."""
+    return os.path.join(folder, "*.tfrecord")
