@@ -27,6 +27,7 @@ from modeling.tokenization import (
     FullTokenizer,
     TokenizerSettings,
     open_tokenizer,
+    settings_from_dict,
 )
 from modeling.vocabulary import TOKENIZER_JSON, VOCAB_FILE, check_same_tokens, read_vocabulary
 
@@ -124,7 +125,7 @@ def _read_ours(path: str) -> TokenizerFiles:
     casing = info.get("do_lower_case")
     if not isinstance(casing, bool | None):
         raise UserError(f"{path}: do_lower_case is {casing!r}, expected true or false.")
-    settings = TokenizerSettings.from_dict(info.get("tokenizer_settings") or {}, path)
+    settings = settings_from_dict(info.get("tokenizer_settings") or {}, path)
     return TokenizerFiles(casing, settings)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from data.tfrecords import RecordWriter, serialize_examples, write_sidecar
 from modeling.tokenization import FullTokenizer
+from modeling.wordpiece import input_row
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -124,19 +125,13 @@ def pack_rows(
     label_ids: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The second half of `encode_rows`."""
-    cls, sep = tokenizer.cls_id, tokenizer.sep_id
     flat_ids: list[int] = []
     first_lengths = np.zeros(len(rows), np.int32)
     lengths = np.zeros(len(rows), np.int32)
     for i, (ids_a, ids_b) in enumerate(rows):
-        kept_a, kept_b = _kept_lengths(len(ids_a), len(ids_b), max_seq_length)
-        first = [cls, *ids_a[:kept_a], sep]
-        # A second text of which nothing is left does not get a [SEP] either.
-        second = [*ids_b[:kept_b], sep] if kept_b else []
-        flat_ids += first
-        flat_ids += second
-        first_lengths[i] = len(first)
-        lengths[i] = len(first) + len(second)
+        ids, first_lengths[i] = input_row(tokenizer, ids_a, ids_b, max_seq_length)
+        lengths[i] = len(ids)
+        flat_ids += ids
     positions = np.arange(max_seq_length)
     is_token = positions < lengths[:, None]
     input_ids = np.zeros(is_token.shape, np.int32)
@@ -148,24 +143,6 @@ def pack_rows(
         "label_ids": np.zeros(len(rows), np.int32) if label_ids is None else label_ids,
         "is_real_example": np.ones(len(rows), np.int32),
     }
-
-
-def _kept_lengths(length_a: int, length_b: int, max_seq_length: int) -> tuple[int, int]:
-    """Number of tokens kept of each text, as if one token at a time were dropped."""
-    if not length_b:
-        return min(length_a, max_seq_length - 2), 0
-    room = max_seq_length - 3
-    if length_a + length_b <= room:
-        return length_a, length_b
-    # Dropping from the longer text, from the second on ties, ends at these halves unless a text is
-    # shorter than its half.
-    half_b = room // 2
-    half_a = room - half_b
-    if length_a <= half_a:
-        return length_a, room - length_a
-    if length_b <= half_b:
-        return room - length_b, length_b
-    return half_a, half_b
 
 
 def write_classifier_records(

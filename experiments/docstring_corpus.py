@@ -42,7 +42,7 @@ from experiments.library_task import (
     num_words,
     task_distributions,
 )
-from modeling.tokenization import SPECIAL_TOKENS, basic_tokenize
+from modeling.wordpiece import SPECIAL_TOKENS, basic_tokenize
 from training import cli
 from training.help import group
 

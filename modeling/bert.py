@@ -143,6 +143,7 @@ class BertEncoder(NamedLayer):
     def __init__(self, config: BertConfig, build: Build):
         super().__init__("bert", build)
         self.config = config
+        self.masked_score = MASKED_SCORE
         self.embeddings = Embeddings(config, build)
         self.transformer_layers = [
             TransformerLayer(config, i, build) for i in range(config.num_hidden_layers)
@@ -167,8 +168,9 @@ class BertEncoder(NamedLayer):
         per_layer = TransformerLayer.NUM_DROPOUTS
         key, *keys = mask_keys(seed, 1 + per_layer * len(self.transformer_layers))
         x = self.embeddings(input_ids, segment_ids, key)
-        mask = tf.cast(input_mask, self.compute_dtype)[:, tf.newaxis, tf.newaxis, :]
-        scores_mask = (1.0 - mask) * MASKED_SCORE
+        # Not by tf.newaxis, which LiteRT has no operation for where the batch size is unknown.
+        mask = tf.expand_dims(tf.expand_dims(tf.cast(input_mask, self.compute_dtype), 1), 1)
+        scores_mask = (1.0 - mask) * self.masked_score
         layer_outputs = [x]
         for i, layer in enumerate(self.transformer_layers):
             layer_keys = keys[i * per_layer : (i + 1) * per_layer]

@@ -1,6 +1,6 @@
 """The tokenizer as TensorFlow operations, for models that take strings.
 
-The ids are those of `modeling.tokenization.FullTokenizer`. tensorflow-text's own BERT tokenizers
+The ids are those of `modeling.wordpiece.WordPieceTokenizer`. tensorflow-text's own BERT tokenizers
 give other ids for some 7,500 characters in lower-cased text and 270 in cased text (counted with the
 released English vocabulary): they lower-case by compatibility folding ("ß" becomes "ss", "²" "2"),
 put spaces in place of control characters, and follow another version of Unicode.
@@ -24,7 +24,8 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from common.errors import UserError
-from modeling.tokenization import FullTokenizer, basic_tokenize
+from modeling.tokenization import FullTokenizer
+from modeling.wordpiece import basic_tokenize
 
 # Code points whose rows of the table stand together; most pages are equal and stored once.
 _PAGE = 256

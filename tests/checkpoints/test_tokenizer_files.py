@@ -15,7 +15,7 @@ from checkpoints.tokenizer_files import (
     read_tokenizer_files,
 )
 from common.errors import UserError
-from modeling.tokenization import FullTokenizer, TokenizerSettings
+from modeling.tokenization import FullTokenizer, TokenizerSettings, settings_from_dict
 from modeling.vocabulary import copy_vocabulary, read_vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -141,7 +141,7 @@ def test_special_tokens_of_other_names(tmp_path: pathlib.Path) -> None:
         assert (*ids, tokenizer.mask_id) == (0, 1, 2, 3, 4)
         assert tokenizer.tokenize("a b") == ["a", "<unk>"]
         settings = tokenizer.settings
-        assert TokenizerSettings.from_dict(settings.to_dict(), "here") == settings
+        assert settings_from_dict(settings.to_dict(), "here") == settings
         assert library_settings(settings)["unk_token"] == "<unk>"
     with pytest.raises(UserError, match=r"lacks \[PAD\]"):
         FullTokenizer(path)

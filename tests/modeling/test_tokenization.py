@@ -8,14 +8,10 @@ import unicodedata
 import pytest
 
 from common.errors import UserError
-from modeling import tokenization
-from modeling.tokenization import (
-    FullTokenizer,
-    basic_tokenize,
-    open_tokenizer,
-    vocabulary_casing,
-)
+from modeling import wordpiece
+from modeling.tokenization import FullTokenizer, open_tokenizer, vocabulary_casing
 from modeling.vocabulary import read_vocabulary
+from modeling.wordpiece import basic_tokenize
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 VOCAB = [
@@ -137,7 +133,7 @@ def test_conversion_and_attributes(vocab_file):
 
 
 def test_caches_stay_bounded_and_do_not_change_the_ids(vocab_file, monkeypatch):
-    monkeypatch.setattr(tokenization, "_CACHE_ENTRIES", 8)
+    monkeypatch.setattr(wordpiece, "_CACHE_ENTRIES", 8)
     tokenizer = FullTokenizer(vocab_file)
     rng = random.Random(2)
     for _ in range(200):

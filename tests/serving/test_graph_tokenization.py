@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from common.errors import UserError
 from data.classifier_records import encode_rows
-from modeling.tokenization import FullTokenizer, TokenizerSettings, basic_tokenize
+from modeling.tokenization import FullTokenizer, TokenizerSettings
+from modeling.wordpiece import basic_tokenize
 from serving.graph_tokenization import GraphTokenizer, _in_canonical_order
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
