@@ -141,7 +141,7 @@ class CommandGraph:
             name,
             "create_soft_labels.py",
             f"--init_checkpoint={teacher}",
-            f"--input_file={files}",
+            *((f"--input_file={files}",) if files else ()),
             *arguments,
             f"--output_dir={self.folder(name)}",
             f"--max_seq_length={length}",

@@ -24,7 +24,7 @@ _FILE_FLAGS = ("vocab_file", "bert_config_file")
 _MODEL_FLAGS = ("init_checkpoint", "teacher", "input_path")
 
 # What makes a model. Results and saved states beside it may change without changing the model.
-_MODEL_FILES = re.compile(
+MODEL_FILES = re.compile(
     r"bert_model\.ckpt\..+|.+\.(safetensors|bin)|vocab\.txt|(.+_)?config\.json|tokenizer\.json"
     r"|.+\.index\.json|special_tokens_map\.json|added_tokens\.json|model_info\.json"
 )
@@ -66,7 +66,7 @@ def _paths(flag: str, value: str) -> list[str]:
     if flag in _MODEL_FLAGS and value:
         folder = value if is_folder(value) else os.path.dirname(value) or "."
         names = sorted(list_folder(folder)) if is_folder(folder) else []
-        return [os.path.join(folder, name) for name in names if _MODEL_FILES.fullmatch(name)]
+        return [os.path.join(folder, name) for name in names if MODEL_FILES.fullmatch(name)]
     if flag in _FILE_FLAGS:
         return [value] if exists(value) and not is_folder(value) else []
     paths = []

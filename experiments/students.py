@@ -24,7 +24,16 @@ STRATEGIES = {
     "PF": Strategy("pre-trained", LABELS),
     "PD": Strategy("pre-trained", TEACHER),
     "PD-F": Strategy("PD", LABELS),
+    # Sun et al. 2019, beside which the paper stands in Table 3.
+    "Patient KD": Strategy("truncated", TEACHER),
 }
+# The published weights of its loss (docs/recipes.md).
+PATIENCE = (
+    "--hard_label_weight=0.5",
+    "--temperature=10",
+    "--patience_weight=100",
+    "--patience_layers=skip",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +118,16 @@ class TaskModels:
           epochs: Passes over the soft labels, if other than in the settings.
         """
         start, lesson = STRATEGIES[strategy].start, STRATEGIES[strategy].lesson
-        name = f"{self._prefix}{strategy.lower()}{variant}_seed{seed}"
+        name = f"{self._prefix}{strategy.lower().replace(' ', '-')}{variant}_seed{seed}"
         more = (*self._shape, f"--random_seed={seed}")
         if lesson == TEACHER:
             schedule = self._settings.distillation
             if epochs is not None:
                 schedule = dataclasses.replace(schedule, epochs=epochs)
-            return self._graph.distillation(name, starts[start], soft_labels, schedule, *more)
+            patience = PATIENCE if strategy == "Patient KD" else ()
+            return self._graph.distillation(
+                name, starts[start], soft_labels, schedule, *more, *patience
+            )
         if start in STRATEGIES:
             first = self.student(start, starts, soft_labels, seed, variant, epochs)
             final = self._settings.final

@@ -1,0 +1,454 @@
+"""The tables and figures of the paper as data (Turc et al. 2019).
+
+A figure is made of panels, a panel of lines, and a point of a line is a student: what it starts from,
+what it learns from, on which task. Students that several figures show are trained once
+(`experiments.paper.plan`); sizes, tasks and settings are those of a scale
+(`experiments.paper.scales`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.commands import Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """Runs that differ in their seeds only.
+
+    Attributes:
+      task: Of the scale's tasks.
+      size: Layers/width.
+      strategy: Of `experiments.students.STRATEGIES`.
+      start: Other weights than the strategy's; a key of `STARTS`.
+      transfer: Another transfer set than the task's: a name of texts, or `LABELLED_SET`.
+      texts: Number of transfer texts; 0 for all.
+      teacher: Size of a teacher that is pre-trained like the students; "" for the given one.
+    """
+
+    task: str
+    size: str
+    strategy: str
+    start: str = ""
+    transfer: str = ""
+    texts: int = 0
+    teacher: str = ""
+
+
+# The transfer set that is the training set without its labels (section 4).
+LABELLED_SET = "labelled set"
+# Starts besides those of the strategies, in the words of sections 4, 6.1 and 6.3.
+STARTS = {
+    "truncated": "bottom layers of a deep pre-trained model of the same width",
+    "embeddings": "word embeddings of a pre-trained one-layer model",
+    "transfer text": "pre-trained on the transfer set",
+    "distilled": "truncated, then pre-trained by a language-model teacher (DistilBERT)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of a panel: the strategy and the start of its students, and its name in the legend."""
+
+    label: str
+    strategy: str
+    start: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """Lines over one axis.
+
+    Attributes:
+      title: Above it.
+      lines: From bottom to top of the legend.
+      axis: What changes along it: "size", "texts", "transfer" or "task".
+      points: The values of that along the axis.
+      fixed: The rest of each student; its strategy and start are the lines'.
+    """
+
+    title: str
+    lines: tuple[Line, ...]
+    axis: str
+    points: tuple[str | int, ...]
+    fixed: Student
+
+    def student(self, line: Line, point: str | int) -> Student:
+        changes: dict[str, Any] = {"strategy": line.strategy, "start": line.start, self.axis: point}
+        return dataclasses.replace(self.fixed, **changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper as a difference of means over points: higher minus lower.
+
+    Attributes:
+      text: In a few words, with its section.
+      higher: Label of a line.
+      lower: Label of a line, or "Teacher".
+      higher_points: Those that count; () for all.
+      lower_points: As `higher_points`; where they differ, the points are other models.
+      panel: Number of the panel in the artifact; None for the mean of all.
+    """
+
+    text: str
+    higher: str
+    lower: str
+    higher_points: tuple[str | int, ...] = ()
+    lower_points: tuple[str | int, ...] = ()
+    panel: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A table or figure.
+
+    Attributes:
+      title: In the paper's words.
+      panels: Side by side; () for a table that needs no training.
+      claims: What the paper reads off it.
+      published: (Line, task) -> the value that the paper prints.
+    """
+
+    title: str
+    panels: tuple[Panel, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    published: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperTask:
+    """A task of the paper's, or what stands in its place.
+
+    Attributes:
+      title: In figures.
+      flags: Of scripts, without the folder of the data.
+      data: Name of the folder in the paths that are given.
+      transfer: Names of texts in the paths that make its transfer set.
+      num_train: Labelled examples, for estimates and Table 4.
+      num_transfer: Unlabelled texts.
+      seq_length: In WordPieces.
+      label_epochs: Passes of students over the labels.
+      distill_epochs: Passes over the transfer set.
+      teacher_epochs: Passes of the teacher over the labels.
+      num_labels: Train on that many examples; the others' texts join the transfer set. 0 for all.
+    """
+
+    title: str
+    flags: tuple[str, ...]
+    data: str
+    transfer: tuple[str, ...]
+    num_train: int
+    num_transfer: int
+    seq_length: int = 128
+    label_epochs: float = 4.0
+    distill_epochs: float = 3.0
+    teacher_epochs: float = 3.0
+    num_labels: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretraining:
+    """How students are pre-trained where no checkpoints are given.
+
+    Attributes:
+      texts: Names of texts in the paths; or `files` themselves.
+      seq_length: In WordPieces.
+      batch_size: Records per update.
+      learning_rate: Peak.
+      steps: Updates.
+      arguments: More flags of create_pretraining_data.py.
+      files: Of text.
+    """
+
+    texts: tuple[str, ...]
+    seq_length: int
+    batch_size: int
+    learning_rate: float
+    steps: int
+    arguments: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """Tasks, sizes and settings, and the artifacts they give.
+
+    Attributes:
+      tasks: By key.
+      pretraining: On the language-model texts.
+      transfer_pretraining: On a transfer set (Figure 10).
+      teacher: Fine-tuning of the teacher.
+      learning_rates: Width -> peak learning rate of students, the same for every strategy.
+      final: Fine-tuning after distillation.
+      batch_size: Examples per update.
+      shard: Soft labels per file; the numbers of texts of Figures 8 and 9 are multiples of it.
+      seeds: Layers/width -> number of seeds.
+      deep: Width -> the deep model that is truncated.
+      artifacts: By name.
+    """
+
+    tasks: Mapping[str, PaperTask]
+    pretraining: Pretraining
+    transfer_pretraining: Pretraining
+    teacher: Schedule
+    learning_rates: Mapping[int, float]
+    final: Schedule
+    batch_size: int
+    shard: int
+    seeds: Mapping[str, int]
+    deep: Mapping[int, str]
+    artifacts: Mapping[str, Artifact]
+
+    def num_seeds(self, size: str) -> int:
+        return self.seeds.get(size, 3)
+
+
+BASIC, KD = Line("Basic training", "Basic"), Line("Distillation", "KD")
+PF, PD = Line("Pre-training+Fine-tuning", "PF"), Line("Pre-trained Distillation", "PD")
+PDF = Line("PD-F", "PD-F")
+STRATEGY_LINES = (BASIC, KD, PF, PD)
+
+
+def _pd_wins(section: str, panel: int | None = None) -> tuple[Claim, ...]:
+    return tuple(
+        Claim(f"PD is better than {line.label} ({section})", PD.label, line.label, panel=panel)
+        for line in (BASIC, KD, PF)
+    )
+
+
+def artifacts(
+    sizes: tuple[str, ...],
+    grid: tuple[str, ...],
+    figure5: tuple[str, ...],
+    depth: tuple[str, str],
+    pairs: str,
+    sentiment: str,
+    reviews: str,
+    compared: tuple[str, ...],
+    table3: tuple[str, str, tuple[str, ...]],
+    numbers: tuple[int, ...],
+    domains: tuple[str, ...],
+    domain_texts: int,
+    figure9_size: str,
+    few_labels: tuple[str, ...] = (),
+    published: Mapping[tuple[str, str], str] | None = None,
+) -> dict[str, Artifact]:
+    """The artifacts of a scale.
+
+    Args:
+      sizes: The students of Figures 7, 8 and 10.
+      grid: Those of Figure 6, in its order: by width, then depth.
+      figure5: Those of Figure 5.
+      depth: A deep narrow and a shallow wide model with about as many weights (section 6.1).
+      pairs: The task in place of MNLI.
+      sentiment: The task in place of SST-2.
+      reviews: The task in place of Amazon Book Reviews.
+      compared: The tasks of Figure 7.
+      table3: Size of the student, of its teacher, and the tasks.
+      numbers: Of transfer texts in Figure 8.
+      domains: Transfer sets of Figure 9, the closest one last.
+      domain_texts: Number of texts of each.
+      figure9_size: Its student.
+      few_labels: Tasks that differ in the number of labels, the fewest first.
+      published: Of Table 3: (line, task) -> the value that the paper prints.
+    """
+    student, teacher, tasks = table3
+    start5 = (
+        KD,
+        Line("PD, word embeddings only", "PD", "embeddings"),
+        Line("PD, truncated", "PD", "truncated"),
+        PD,
+    )
+    methods = (
+        Line("TF", "PF", "truncated"),
+        PF,
+        PD,
+        Line("Patient KD", "Patient KD", "truncated"),
+        Line("DistilBERT", "PF", "distilled"),
+    )
+    found = {
+        "table1": Artifact("Student models: parameters and speed-up"),
+        "table2": Artifact("Training strategies that build compact models"),
+        "table3": Artifact(
+            f"Model quality: students {student}, teachers {teacher}",
+            tuple(
+                Panel(
+                    task,
+                    methods,
+                    "size",
+                    (student,),
+                    Student(task, student, "", transfer=LABELLED_SET, teacher=teacher),
+                )
+                for task in tasks
+            ),
+            (
+                Claim(
+                    "PD is better than PF, the mean of the tasks (section 4)", PD.label, PF.label
+                ),
+                Claim("PF is better than truncation, TF (section 4)", PF.label, "TF"),
+                Claim("PD is at least as good as Patient KD (section 4)", PD.label, "Patient KD"),
+                Claim("PD is at least as good as DistilBERT (section 4)", PD.label, "DistilBERT"),
+            ),
+            published or {},
+        ),
+        "table4": Artifact("Datasets used for analysis"),
+        "figure5": Artifact(
+            "Pre-training outperforms truncation",
+            (Panel(pairs, start5, "size", figure5, Student(pairs, "", "")),),
+            (
+                Claim(
+                    "full pre-training is better than word embeddings alone (section 6.1)",
+                    PD.label,
+                    "PD, word embeddings only",
+                ),
+                Claim(
+                    "full pre-training is better than truncation (section 6.1)",
+                    PD.label,
+                    "PD, truncated",
+                ),
+                Claim(
+                    "pre-trained word embeddings bring something (section 6.1)",
+                    "PD, word embeddings only",
+                    KD.label,
+                ),
+            ),
+        ),
+        "figure6": Artifact(
+            "Depth outweighs width",
+            (Panel(sentiment, STRATEGY_LINES, "size", grid, Student(sentiment, "", "")),),
+            tuple(
+                Claim(
+                    f"deep {depth[0]} is better than wide {depth[1]}, {line.strategy} (section 6.1)",
+                    line.label,
+                    line.label,
+                    depth[:1],
+                    depth[1:],
+                )
+                for line in (PD, PF)
+            ),
+        ),
+        "figure7": Artifact(
+            "Comparison against analysis baselines",
+            tuple(
+                Panel(task, STRATEGY_LINES, "size", sizes, Student(task, "", ""))
+                for task in compared
+            ),
+            tuple(claim for i in range(len(compared)) for claim in _pd_wins("section 6.2", i)),
+        ),
+        "figure8": Artifact(
+            "Robustness to the size of the transfer set",
+            tuple(
+                Panel(f"{reviews}, {size}", (KD, PD), "texts", numbers, Student(reviews, size, ""))
+                for size in sizes
+            ),
+            (
+                Claim(
+                    "PD is better than distillation at every size of the set (section 6.2)",
+                    PD.label,
+                    KD.label,
+                ),
+                Claim(
+                    "distillation gains from more texts (section 6.2)",
+                    KD.label,
+                    KD.label,
+                    numbers[-1:],
+                    numbers[:1],
+                ),
+                Claim(
+                    "PD with the fewest texts is better than distillation with all (section 6.2)",
+                    PD.label,
+                    KD.label,
+                    numbers[:1],
+                    numbers[-1:],
+                ),
+            ),
+        ),
+        "figure9": Artifact(
+            "Robustness to domain shift in the transfer set",
+            (
+                Panel(
+                    f"{reviews}, {figure9_size}",
+                    (BASIC, PF, KD, PD, PDF),
+                    "transfer",
+                    domains,
+                    Student(reviews, figure9_size, "", texts=domain_texts),
+                ),
+            ),
+            (
+                Claim(
+                    "distillation needs texts of the domain (section 6.2)",
+                    KD.label,
+                    KD.label,
+                    domains[-1:],
+                    domains[:1],
+                ),
+                Claim(
+                    "PD is better than distillation on the farthest texts (section 6.2)",
+                    PD.label,
+                    KD.label,
+                    domains[:1],
+                    domains[:1],
+                ),
+                Claim(
+                    "fine-tuning repairs PD on the farthest texts (section 6.2)",
+                    PDF.label,
+                    PD.label,
+                    domains[:1],
+                    domains[:1],
+                ),
+            ),
+        ),
+        "figure10": Artifact(
+            "Pre-training complements distillation on the same data",
+            (
+                Panel(
+                    pairs,
+                    (
+                        BASIC,
+                        KD,
+                        Line(PF.label, "PF", "transfer text"),
+                        Line(PD.label, "PD", "transfer text"),
+                    ),
+                    "size",
+                    sizes,
+                    Student(pairs, "", ""),
+                ),
+            ),
+            _pd_wins("section 6.3"),
+        ),
+    }
+    if few_labels:
+        found["labels"] = Artifact(
+            "What each step is worth by the number of labels (not in the paper)",
+            tuple(
+                Panel(
+                    f"{sentiment}, {size}",
+                    (*STRATEGY_LINES, PDF),
+                    "task",
+                    few_labels,
+                    Student("", size, ""),
+                )
+                for size in sizes[:2]
+            ),
+            (
+                Claim(
+                    "with the fewest labels, PD is better than PF",
+                    PD.label,
+                    PF.label,
+                    few_labels[:1],
+                    few_labels[:1],
+                ),
+                Claim(
+                    "with the fewest labels, PD is better than distillation",
+                    PD.label,
+                    KD.label,
+                    few_labels[:1],
+                    few_labels[:1],
+                ),
+            ),
+        )
+    return found

@@ -1,0 +1,243 @@
+"""From the students of the paper's figures to one graph of commands; nothing is done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+
+from experiments.commands import CommandGraph, Schedule, Start, random_start, trained_start
+from experiments.paper.artifacts import (
+    LABELLED_SET,
+    Artifact,
+    PaperTask,
+    Pretraining,
+    Scale,
+    Student,
+)
+from experiments.students import STRATEGIES, TEACHER, TaskModels, TaskSettings, record_files
+
+# The three teachers of a task, of which the median one labels.
+TEACHER_SEEDS = ("1", "2", "3")
+# Columns of the tables that `experiments.label_subset` writes.
+OWN_COLUMNS = ("--task_name=tsv", "--text_a=text_a", "--label=label")
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """Where the data are; what is not there stands as its name in angle brackets.
+
+    Attributes:
+      vocab_file: WordPiece vocabulary.
+      texts: Name -> files of unlabelled text.
+      tasks: Name -> folder of a labelled task.
+      teacher: Pre-trained teacher.
+      students: Layers/width -> pre-trained student; the others are pre-trained here.
+    """
+
+    vocab_file: str = "<vocab_file>"
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tasks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    teacher: str = "<teacher>"
+    students: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        return self.texts.get(name, f"<texts: {name}>")
+
+    def task(self, name: str) -> str:
+        return self.tasks.get(name, f"<tasks: {name}>")
+
+
+class PaperPlan:
+    """The commands of some artifacts. Methods add what is missing and return folders.
+
+    Args:
+      scale: Tasks, sizes and settings.
+      paths: The data.
+      output_dir: Of all runs.
+      precision: float32 or bfloat16.
+    """
+
+    def __init__(self, scale: Scale, paths: Paths, output_dir: str, precision: str):
+        self.scale, self._paths = scale, paths
+        self.graph = CommandGraph(output_dir, paths.vocab_file, precision)
+
+    def add(self, artifact: Artifact) -> None:
+        """Adds all commands of an artifact, seed by seed, so that a part of them is a result."""
+        students = list(dict.fromkeys(students_of(artifact)))
+        for seed in range(1, max((self.scale.num_seeds(s.size) for s in students), default=0) + 1):
+            for student in students:
+                if seed <= self.scale.num_seeds(student.size):
+                    self.student(student, str(seed))
+
+    def models(self, student: Student) -> list[str]:
+        """One folder a seed."""
+        seeds = range(1, self.scale.num_seeds(student.size) + 1)
+        return [self.student(student, str(seed)) for seed in seeds]
+
+    def student(self, student: Student, seed: str) -> str:
+        """The model of a student with one seed."""
+        strategy = STRATEGIES[student.strategy]
+        distilled = TEACHER in (strategy.lesson, STRATEGIES.get(strategy.start, strategy).lesson)
+        if not distilled:
+            # Without soft labels it is the same student whatever the transfer set.
+            teacher = student.teacher if student.start in ("truncated", "distilled") else ""
+            student = dataclasses.replace(student, transfer="", texts=0, teacher=teacher)
+        start = () if strategy.start == "random" else self._start(student)
+        starts = dict.fromkeys(("pre-trained", "truncated"), start)
+        starts["random"] = random_start(student.size)
+        parts = [student.start, student.transfer, str(student.texts or ""), student.teacher]
+        variant = "".join(f"_{part}" for part in parts if part)
+        epochs = None
+        if student.texts:
+            # Whatever the number of texts, a student sees as many as of the whole transfer set.
+            task = self.scale.tasks[student.task]
+            epochs = task.distill_epochs * task.num_transfer / student.texts
+        return self._models(student.task, student.size).student(
+            student.strategy,
+            starts,
+            self._soft_labels(student) if distilled else "",
+            seed,
+            _name(variant),
+            epochs,
+        )
+
+    def teacher(self, task: str, size: str = "") -> str:
+        """The teacher of a task: of three seeds, the median one on the development set."""
+        models = self._models(task, f"teacher{size}")
+        start = trained_start(self._pretrained(size) if size else self._paths.teacher)
+        runs = [models.teacher(start, seed, f"seed{seed}") for seed in TEACHER_SEEDS]
+        name = _name(f"{task}_teacher{size}")
+        output = f"--output_dir={self.graph.folder(name)}"
+        return self.graph.add(
+            name, "experiments.median_run", f"--runs={','.join(runs)}", output, anew=()
+        )
+
+    def _models(self, task: str, size: str) -> TaskModels:
+        scale, described = self.scale, self.scale.tasks[task]
+        width = int(size.partition("/")[2] or 0) if size[0].isdigit() else 0
+        rate = scale.learning_rates.get(width, scale.teacher.learning_rate)
+        settings = TaskSettings(
+            self._task_flags(task),
+            described.seq_length,
+            scale.batch_size,
+            dataclasses.replace(scale.teacher, epochs=described.teacher_epochs),
+            Schedule(rate, described.label_epochs),
+            Schedule(rate, described.distill_epochs),
+            scale.final,
+        )
+        return TaskModels(self.graph, settings, _name(f"{task}_{size}_"))
+
+    # Pre-training.
+
+    def _pretrained(self, size: str) -> str:
+        """A well-read student."""
+        if size in self._paths.students:
+            return self._paths.students[size]
+        return self._pretrain("lm", self.scale.pretraining, random_start(size), f"lm_{size}")
+
+    def _pretrain(self, corpus: str, settings: Pretraining, start: Start, name: str) -> str:
+        files = ",".join(settings.files or map(self._paths.text, settings.texts))
+        length = settings.seq_length
+        records = self.graph.pretraining_records(
+            f"{corpus}_records", files, length, *settings.arguments
+        )
+        batch, rate, steps = settings.batch_size, settings.learning_rate, settings.steps
+        return self.graph.pretraining(_name(name), start, records, length, batch, rate, steps)
+
+    def _start(self, student: Student) -> Start:
+        """The flags of what a student starts from."""
+        layers_width, width = student.size, int(student.size.partition("/")[2])
+        smaller = f"--bert_config_file={layers_width}"
+        deep = student.teacher or self.scale.deep[width]
+        truncated = (smaller, "--init_strategy=truncate_bottom")
+        if student.start == "truncated":
+            return (*trained_start(self._pretrained(deep)), *truncated)
+        if student.start == "embeddings":
+            one_layer = trained_start(self._pretrained(f"1/{width}"))
+            return (*one_layer, smaller, "--init_strategy=embeddings_only")
+        if student.start == "distilled":
+            teacher = self._pretrained(deep)
+            start = (*trained_start(teacher), *truncated, f"--teacher={teacher}")
+            name = f"lm_{layers_width}_distilled-{deep}"
+            return trained_start(self._pretrain("lm", self.scale.pretraining, start, name))
+        if student.start == "transfer text":
+            texts = os.path.join(self._transfer_set(student.task), "texts.tsv")
+            settings = dataclasses.replace(self.scale.transfer_pretraining, files=(texts,))
+            name = f"{student.task}_lm_{layers_width}"
+            start = random_start(layers_width)
+            return trained_start(self._pretrain(f"{student.task}_lm", settings, start, name))
+        return trained_start(self._pretrained(layers_width))
+
+    # The data of a task.
+
+    def _is_prepared(self, task: PaperTask) -> bool:
+        """Whether scripts read what `experiments.label_subset` makes of the task's data."""
+        return bool(task.num_labels) or "--task_name=tsv" in task.flags
+
+    def _task_flags(self, task: str) -> tuple[str, ...]:
+        described = self.scale.tasks[task]
+        folder = self._paths.task(described.data)
+        if not self._is_prepared(described):
+            return (*described.flags, f"--data_dir={folder}")
+        name = f"{task}_data"
+        prepared = self.graph.add(
+            name,
+            "experiments.label_subset",
+            *described.flags,
+            f"--data_dir={folder}",
+            f"--num_labels={described.num_labels}",
+            f"--output_dir={self.graph.folder(name)}",
+            anew=(),
+        )
+        columns = ("--text_b=text_b",) if any("text_b" in f for f in described.flags) else ()
+        return (*OWN_COLUMNS, *columns, f"--data_dir={prepared}")
+
+    def _transfer_set(self, task: str, transfer: str = "") -> str:
+        """The folder of a task's transfer set, or of texts of another domain in its place."""
+        described = self.scale.tasks[task]
+        data = self._task_flags(task)[-1].partition("=")[2]
+        names = (transfer,) if transfer else described.transfer
+        files = [self._paths.text(name) for name in names]
+        if described.num_labels and not transfer:
+            files.append(os.path.join(data, "unlabelled.txt"))
+        if self._is_prepared(described):
+            excluded = f"--exclude_file={os.path.join(data, 'dev_texts.tsv')}"
+        else:
+            excluded = f"--exclude_task={described.flags[0].partition('=')[2]}:{data}"
+        name = _name(f"{task}_transfer{transfer and '_' + transfer}")
+        return self.graph.transfer_set(name, ",".join(files), excluded, "--drop_leaks")
+
+    def _soft_labels(self, student: Student) -> str:
+        """The files of the teacher's labels that a student learns from."""
+        models = self._models(student.task, f"teacher{student.teacher}")
+        teacher = self.teacher(student.task, student.teacher)
+        shard = f"--examples_per_shard={self.scale.shard}"
+        flags = self._task_flags(student.task)
+        if student.transfer == LABELLED_SET:
+            depth, layers = (int(x.partition("/")[0]) for x in (student.teacher, student.size))
+            step = depth // layers
+            hidden = ",".join(str(layer) for layer in range(step, depth, step))
+            states = f"--hidden_state_layers={hidden}"
+            return record_files(models.soft_labels(teacher, "", *flags, states, name="_labelled"))
+        texts = os.path.join(self._transfer_set(student.task, student.transfer), "texts.tsv")
+        if not student.texts:
+            return record_files(models.soft_labels(teacher, texts, *flags))
+        name = f"_texts{student.transfer and '_' + student.transfer}"
+        folder = models.soft_labels(teacher, texts, shard, name=_name(name))
+        count = student.texts // self.scale.shard
+        files = [f"soft_labels-{i:05d}.tfrecord" for i in range(count)]
+        return ",".join(os.path.join(folder, file) for file in files)
+
+
+def students_of(artifact: Artifact) -> Iterator[Student]:
+    """All students of an artifact, point by point."""
+    for panel in artifact.panels:
+        for point in panel.points:
+            for line in panel.lines:
+                yield panel.student(line, point)
+
+
+def _name(text: str) -> str:
+    """A name of a folder."""
+    return text.replace("/", "-").replace(" ", "-")
