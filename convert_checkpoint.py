@@ -15,10 +15,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from common.errors import UserError
 from training import cli
-from training.flag_checks import refuse_flags
 from training.help import group
+from training.options import from_flags
 
 FLAGS = flags.FLAGS
 
@@ -102,101 +101,9 @@ flags.DEFINE_bool(
 
 
 def main(_: Sequence[str]) -> None:
-    import logging
-    import os
+    from serving import conversion
 
-    from checkpoints.conversion import (
-        label_order,
-        read_training_state,
-        read_weights,
-        reorder_outputs,
-    )
-    from checkpoints.formats import find_weights
-    from checkpoints.hugging_face import write_huggingface
-    from checkpoints.model_folder import write_model_folder
-    from checkpoints.model_garden import write_model_garden
-    from checkpoints.model_sources import resolve_model
-    from checkpoints.verification import check_outputs, check_written
-    from common.atomic import new_folder
-    from common.outputs import check_folder_apart, checkpoint_file
-    from modeling.heads import CLASSIFIER_WEIGHTS
-    from modeling.tokenization import ORIGINAL_SETTINGS
-    from serving.saved_model import write_classifier_saved_model, write_encoder_saved_model
-
-    # The model, checked as a whole.
-    stored = find_weights(FLAGS.input_path, "input_path")
-    if FLAGS.input_format not in ("auto", stored.form):
-        raise UserError(
-            f"--input_format={FLAGS.input_format}, but {stored.path} has the form {stored.form}."
-        )
-    inputs = {"input_path": checkpoint_file(FLAGS.input_path)}
-    check_folder_apart("output_dir", FLAGS.output_dir, inputs)
-    sources = resolve_model(
-        FLAGS.bert_config_file, FLAGS.vocab_file, stored.path, FLAGS.do_lower_case
-    )
-    config, vocab_file = sources.config, sources.vocab_file
-    weights = read_weights(stored, config)
-    training_state = read_training_state(stored) if FLAGS.include_optimizer else {}
-    if FLAGS.verify and (finding := check_outputs(stored, config, weights)):
-        logging.info("Verified: %s.", finding)
-    if CLASSIFIER_WEIGHTS in weights:
-        sources.check_head(stored.path)
-    labels = sources.labels
-    if vocab_file is None:
-        logging.warning(
-            "There is no vocabulary beside %s, so %s gets none; --vocab_file names one.",
-            stored.path,
-            FLAGS.output_dir,
-        )
-    if CLASSIFIER_WEIGHTS not in weights:
-        refuse_flags(FLAGS, ("pairs", "max_seq_length"), f"{stored.path} holds no classifier")
-    if FLAGS.labels:
-        order = label_order(weights, labels, FLAGS.labels)
-        weights = reorder_outputs(weights, order)
-        training_state = reorder_outputs(training_state, order)
-        labels = FLAGS.labels
-
-    tokenizer = sources.tokenizer if FLAGS.include_tokenizer else None
-    if FLAGS.output_format == "saved_model" and FLAGS.include_tokenizer:
-        for flag, value in (("vocab_file", tokenizer), ("do_lower_case", sources.do_lower_case)):
-            if value is None:
-                raise UserError(
-                    f"--{flag} is not recorded beside {stored.path}; pass it, or "
-                    "--noinclude_tokenizer for a SavedModel that takes ids."
-                )
-
-    # The other form of it, complete and compared before it gets its name.
-    info = {
-        **sources.tokenizer_info(),
-        "labels": labels,
-        "converted_from": os.path.basename(os.path.normpath(stored.path)),
-    }
-    info = {key: value for key, value in info.items() if value is not None}
-    with new_folder(FLAGS.output_dir) as folder:
-        if FLAGS.output_format == "tf1":
-            write_model_folder(folder, weights, config, vocab_file, info, training_state)
-        elif FLAGS.output_format == "hf":
-            settings = sources.tokenizer.settings if sources.tokenizer else ORIGINAL_SETTINGS
-            write_huggingface(
-                folder, weights, config, vocab_file, sources.do_lower_case, labels, settings
-            )
-        elif FLAGS.output_format == "model_garden":
-            write_model_garden(folder, weights, config, vocab_file, info)
-        elif CLASSIFIER_WEIGHTS in weights:
-            write_classifier_saved_model(
-                folder, weights, config, tokenizer, labels, FLAGS.max_seq_length, FLAGS.pairs
-            )
-        else:
-            if sources.tokenizer and (other := sources.tokenizer.settings.to_dict()):
-                logging.warning(
-                    "The SavedModel of an encoder holds the vocabulary and the casing, but not these "
-                    "settings of the tokenizer, which whoever makes its ids has to know: %s.",
-                    other,
-                )
-            write_encoder_saved_model(folder, weights, config, vocab_file, sources.do_lower_case)
-        if FLAGS.verify:
-            for finding in check_written(folder, config, weights):
-                logging.info("Verified: %s.", finding)
+    conversion.convert(from_flags(conversion.ConversionOptions, FLAGS))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ OPTIONS = {
     "run_distill": _options("distillation.student_training", "DistillationOptions"),
     "run_pretraining": _options("pretraining.training_run", "PretrainingOptions"),
     "create_soft_labels": _options("distillation.labelling", "LabellingOptions"),
+    "convert_checkpoint": _options("serving.conversion", "ConversionOptions"),
     "compare_strategies": _options("experiments.comparison", "ComparisonOptions"),
 }
 LENGTH = 16

@@ -245,14 +245,6 @@ def check_flags(values: flags.FlagValues, script: str) -> None:
         _check_warmup(values)
 
 
-def refuse_flags(values: flags.FlagValues, names: Sequence[str], reason: str) -> None:
-    """Raises a UserError if one of the flags was given; for what only the input files say."""
-    if given := [values[name].serialize() for name in names if _was_asked(values[name])]:
-        raise UserError(
-            f"{_have_no_effect(given)}: {reason}; leave {'it' if len(given) == 1 else 'them'} out."
-        )
-
-
 def _have_no_effect(given: Sequence[str]) -> str:
     return f"{' and '.join(given)} {'has' if len(given) == 1 else 'have'} no effect"
 

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, TypeVar
 
 from absl import flags
 
+from common.errors import UserError
+
 SomeOptions = TypeVar("SomeOptions", bound="Options")
 
 
@@ -23,6 +25,14 @@ class Options:
     def values(self, names: Iterable[str]) -> dict[str, Any]:
         """Name -> value, for records of how something was made."""
         return {name: getattr(self, name) for name in names}
+
+    def refuse(self, names: Iterable[str], reason: str) -> None:
+        """Raises a UserError if one of these flags was given; for what only the input files say."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, value in self.values(names).items():
+            if value != defaults[name]:
+                flag = f"--{name}" if value is True else f"--{name}={value}"
+                raise UserError(f"{flag} has no effect: {reason}; leave it out.")
 
 
 def from_flags(kind: type[SomeOptions], values: flags.FlagValues) -> SomeOptions:
