@@ -13,7 +13,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,10 +21,11 @@ from common.atomic import write_json
 from common.errors import UserError
 from common.files import exists, read_json, remove
 from common.outputs import lock_folder
+from common.progress import ProgressLine, clock
 from experiments.stage_inputs import command_inputs
 
-# The display is renewed this often on a terminal and in a log file (seconds).
-TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 20.0
+# Machines look this often for what others have finished (seconds).
+MARKER_INTERVAL = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +37,22 @@ class Stage:
       command: Program and arguments.
       needs: Names of the stages that must be finished before.
       anew: Arguments that make the command replace what an earlier one has left.
+      estimate: Seconds that it is thought to take, for the remaining time; 0 for unknown.
     """
 
     name: str
     command: tuple[str, ...]
     needs: tuple[str, ...] = ()
     anew: tuple[str, ...] = ("--start_over",)
+    estimate: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The part of the stages that this machine runs: every n-th, from the index on."""
+
+    index: int = 0
+    number: int = 1
 
 
 class _Job:
@@ -74,16 +84,21 @@ class _Job:
 
 
 def run_stages(
-    stages: Sequence[Stage], folder: str, num_jobs: int, start_over: bool = False
+    stages: Sequence[Stage],
+    folder: str,
+    num_jobs: int,
+    start_over: bool = False,
+    shard: Shard = Shard(),
 ) -> dict[str, float]:
     """Runs all stages, up to `num_jobs` at a time, in the given order as far as `needs` allows.
 
     Args:
       stages: Each stage stands after those it needs.
-      folder: For logs and markers; no other process may run stages in it.
+      folder: For logs and markers; no other process may run the same shard of stages in it.
       num_jobs: Commands at a time; the cores are shared out among them.
       start_over: Whether a stage that an earlier call has finished with another command, or on files
         of other content, is run again; so are those that need it.
+      shard: Machines that share the folder run one shard each, and wait for each other's stages.
 
     Returns:
       Name -> seconds of each stage, those of earlier calls included.
@@ -91,14 +106,58 @@ def run_stages(
     Raises:
       UserError: A command failed, or a marker is from another command or content.
     """
-    lock_folder("output_dir", folder)
+    is_part = shard.number > 1
+    lock_folder("output_dir", folder, f"shard-{shard.index}" if is_part else None)
+    seconds = _finished(stages, folder, start_over)
+    if seconds:
+        print(f"{len(seconds)} of {len(stages)} stages are already done.", flush=True)
+    own = [stage for stage in stages[shard.index :: shard.number] if stage.name not in seconds]
+    threads = max(1, (os.cpu_count() or 1) // num_jobs)
+    running: list[_Job] = []
+    display = _Display(stages, seconds)
+    looked_at = time.monotonic()
+    try:
+        while len(seconds) < len(stages):
+            for stage in [s for s in own if all(n in seconds for n in s.needs)]:
+                if len(running) == num_jobs:
+                    break
+                own.remove(stage)
+                log_path = os.path.join(folder, f"{stage.name}.log")
+                running.append(_Job(stage, stage.anew if start_over else (), log_path, threads))
+            ended = [job for job in running if job.process.poll() is not None]
+            # A success that is seen together with a failure is noted before the failure is raised.
+            for job in sorted(ended, key=lambda job: job.process.returncode != 0):
+                running.remove(job)
+                _check(job)
+                seconds[job.stage.name] = _write_marker(job, folder)
+                display.finished(job.stage.name)
+            if is_part and time.monotonic() - looked_at > MARKER_INTERVAL:
+                looked_at = time.monotonic()
+                seconds.update(_finished_elsewhere(stages, folder, seconds, running, own))
+            display.update(running)
+            time.sleep(0.2)
+    finally:
+        for job in running:
+            job.process.send_signal(signal.SIGTERM)
+        for job in running:
+            job.process.wait()
+    return {stage.name: seconds[stage.name] for stage in stages}
+
+
+def _finished(stages: Sequence[Stage], folder: str, start_over: bool) -> dict[str, float]:
+    """Name -> seconds of the stages that an earlier call has finished.
+
+    Raises:
+      UserError: One was another command, or read other content, and is not to be run again.
+    """
     seconds: dict[str, float] = {}
-    waiting = []
     changed: set[str] = set()
     for stage in stages:
         marker = _marker(folder, stage)
-        difference = _difference(stage, read_json(marker)) if exists(marker) else None
-        if changed.intersection(stage.needs) and exists(marker):
+        if not exists(marker):
+            continue
+        difference = _difference(stage, read_json(marker))
+        if changed.intersection(stage.needs):
             difference = "is from before a stage that it needs was changed"
         if difference and not start_over:
             raise UserError(
@@ -109,46 +168,22 @@ def run_stages(
             print(f"{stage.name} is run again: its last run {difference}.", flush=True)
             changed.add(stage.name)
             remove(marker)
-        if exists(marker):
-            seconds[stage.name] = read_json(marker)["seconds"]
         else:
-            waiting.append(stage)
-    if seconds:
-        print(f"{len(seconds)} of {len(stages)} stages are already done.", flush=True)
-
-    threads = max(1, (os.cpu_count() or 1) // num_jobs)
-    running: list[_Job] = []
-    display = _Display(len(stages))
-    try:
-        while waiting or running:
-            for stage in [s for s in waiting if all(n in seconds for n in s.needs)]:
-                if len(running) == num_jobs:
-                    break
-                waiting.remove(stage)
-                log_path = os.path.join(folder, f"{stage.name}.log")
-                running.append(_Job(stage, stage.anew if start_over else (), log_path, threads))
-            ended = [job for job in running if job.process.poll() is not None]
-            # A success that is seen together with a failure is noted before the failure is raised.
-            for job in sorted(ended, key=lambda job: job.process.returncode != 0):
-                running.remove(job)
-                _check(job)
-                elapsed = time.monotonic() - job.start
-                seconds[job.stage.name] = elapsed
-                record = {
-                    "command": list(job.stage.command),
-                    "inputs": job.inputs,
-                    "seconds": round(elapsed, 1),
-                }
-                write_json(_marker(folder, job.stage), record)
-                display.finished(job.stage.name, elapsed, len(seconds))
-            display.update(running, len(seconds))
-            time.sleep(0.2)
-    finally:
-        for job in running:
-            job.process.send_signal(signal.SIGTERM)
-        for job in running:
-            job.process.wait()
+            seconds[stage.name] = read_json(marker)["seconds"]
     return seconds
+
+
+def _finished_elsewhere(
+    stages: Sequence[Stage],
+    folder: str,
+    seconds: Mapping[str, float],
+    running: Sequence[_Job],
+    own: Sequence[Stage],
+) -> dict[str, float]:
+    """Name -> seconds of stages that other machines have finished since."""
+    here = {*seconds, *(job.stage.name for job in running), *(stage.name for stage in own)}
+    markers = {s.name: _marker(folder, s) for s in stages if s.name not in here}
+    return {name: read_json(path)["seconds"] for name, path in markers.items() if exists(path)}
 
 
 def _difference(stage: Stage, done: Mapping[str, Any]) -> str | None:
@@ -168,6 +203,14 @@ def _marker(folder: str, stage: Stage) -> str:
     return os.path.join(folder, f"{stage.name}.done.json")
 
 
+def _write_marker(job: _Job, folder: str) -> float:
+    """Notes that a stage is done; the seconds it took."""
+    seconds = time.monotonic() - job.start
+    record = {"command": job.stage.command, "inputs": job.inputs, "seconds": round(seconds, 1)}
+    write_json(_marker(folder, job.stage), record)
+    return seconds
+
+
 def _check(job: _Job) -> None:
     if job.process.returncode == 0:
         return
@@ -178,29 +221,37 @@ def _check(job: _Job) -> None:
 
 
 class _Display:
-    """The line that shows what is running."""
+    """The line that shows what is running, and how long it will take.
 
-    def __init__(self, total: int):
-        self._total = total
-        self._terminal = sys.stdout.isatty()
-        self._shown_at = self._start = time.monotonic()
+    Args:
+      stages: All of them.
+      seconds: Name -> seconds of those that are done; the caller adds to it.
+    """
 
-    def finished(self, name: str, elapsed: float, done: int) -> None:
-        clear = "\r\x1b[K" if self._terminal else ""
-        print(f"{clear}[{done}/{self._total}] {name} took {elapsed:.0f} s", flush=True)
+    def __init__(self, stages: Sequence[Stage], seconds: Mapping[str, float]):
+        self._estimates = {stage.name: stage.estimate for stage in stages}
+        self._seconds = seconds
+        self._done_before = set(seconds)
+        self._line = ProgressLine()
 
-    def update(self, running: Sequence[_Job], done: int) -> None:
-        now = time.monotonic()
-        interval = TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL
-        if not running or now - self._shown_at < interval:
+    def _count(self) -> str:
+        return f"[{len(self._seconds)}/{len(self._estimates)}]"
+
+    def finished(self, name: str) -> None:
+        self._line.show(f"{self._count()} {name} took {self._seconds[name]:.0f} s", stays=True)
+
+    def update(self, running: Sequence[_Job]) -> None:
+        if not self._line.is_due():
             return
-        self._shown_at = now
-        minutes, seconds = divmod(int(now - self._start), 60)
         jobs = " || ".join(f"{job.stage.name}: {job.last_line()}" for job in running)
-        line = f"[{done}/{self._total}] {minutes}:{seconds:02d} {jobs}"
-        if self._terminal:
-            width = os.get_terminal_size().columns
-            sys.stdout.write("\r\x1b[K" + line[: width - 1])
-            sys.stdout.flush()
-        else:
-            print(line, flush=True)
+        jobs = jobs or "waiting for the stages of other shards"
+        spent = clock(self._line.seconds)
+        self._line.show(f"{self._count()} {spent}{self._remaining()} {jobs}")
+
+    def _remaining(self) -> str:
+        """By the estimates, and by how wrong they have been for stages that ended since the start."""
+        estimated = sum(self._estimates[n] for n in self._seconds if n not in self._done_before)
+        left = sum(value for n, value in self._estimates.items() if n not in self._seconds)
+        if not estimated:
+            return f" ETA {clock(left)}" if left else ""
+        return f" ETA {clock(left * self._line.seconds / estimated)}"

@@ -7,19 +7,15 @@ import json
 import logging
 import os
 import re
-import sys
-import time
 from collections.abc import Mapping
 
 import tensorflow as tf
 
 from common.atomic import write_text
 from common.files import exists, is_folder, is_remote, list_folder, open_binary
+from common.progress import ProgressLine, clock
 from data.tfrecords import RecordWriter
 from training.metrics_log import METRICS_FILE, read_metrics
-
-# A terminal's line is redrawn this often; a log file gets a line this often (seconds).
-TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 15.0
 
 
 class Reporter:
@@ -43,9 +39,8 @@ class Reporter:
         writes: bool = True,
     ):
         self.num_steps, self.batch_size = num_steps, batch_size
-        self._start_time, self._start_step = time.monotonic(), start_step
-        self._shown_at = 0.0
-        self._terminal = sys.stderr.isatty()
+        self._start_step = start_step
+        self._line = ProgressLine()
         self._writes = writes
         if not writes:
             return
@@ -61,23 +56,16 @@ class Reporter:
 
     def progress(self, step: int, loss: float) -> None:
         """Shows step, share, loss, speed and remaining time, at most every so many seconds."""
-        now = time.monotonic()
-        interval = TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL
-        if now - self._shown_at < interval and step < self.num_steps:
+        if not self._line.is_due() and step < self.num_steps:
             return
-        self._shown_at = now
-        done, seconds = step - self._start_step, max(now - self._start_time, 1e-6)
+        done, seconds = step - self._start_step, self._line.seconds
         remaining = (self.num_steps - step) * seconds / max(done, 1)
-        line = (
+        self._line.show(
             f"step {step:,}/{self.num_steps:,} ({100 * step / max(self.num_steps, 1):.0f}%) | "
             f"loss {loss:.4f} | {done * self.batch_size / seconds:,.1f} examples/s | "
-            f"ETA {_clock(remaining)}"
+            f"ETA {clock(remaining)}",
+            stays=step >= self.num_steps,
         )
-        if self._terminal:
-            sys.stderr.write("\r\x1b[K" + line + ("\n" if step >= self.num_steps else ""))
-            sys.stderr.flush()
-        else:
-            logging.info(line)
 
     def scalars(self, step: int, values: Mapping[str, float], kind: str = "train") -> None:
         """Appends a line to `metrics.jsonl` and scalars to TensorBoard.
@@ -113,12 +101,6 @@ def _drop_events_after(folder: str, last_step: int) -> None:
                 event = tf.compat.v1.Event.FromString(record.numpy())
                 if event.step <= last_step:
                     writer.write(record.numpy())
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
 def write_results(path: str, values: Mapping[str, float | int], checkpoint: str) -> None:

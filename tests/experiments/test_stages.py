@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -11,7 +12,7 @@ import textwrap
 import pytest
 
 from common.errors import UserError
-from experiments.stages import Stage, run_stages
+from experiments.stages import Shard, Stage, run_stages
 
 # Waits for as long as a busy machine needs, but not for ever.
 WAIT = """
@@ -81,8 +82,9 @@ print(os.environ["OMP_NUM_THREADS"], os.environ["TF_NUM_INTRAOP_THREADS"])
 
 
 def test_finished_stages_are_skipped(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     out, notes = tmp_path / "out", tmp_path / "notes"
     first, second = note(notes, "first"), note(notes, "second", ("first",))
     seconds = run_stages([first], str(out), num_jobs=1)
@@ -95,8 +97,8 @@ def test_finished_stages_are_skipped(
     assert notes.read_text().split() == ["first", "second"]
     assert seconds["first"] == marker["seconds"]
     assert set(seconds) == {"first", "second"}
-    printed = capsys.readouterr().out
-    assert "1 of 2 stages are already done." in printed and "[2/2] second took" in printed
+    assert "1 of 2 stages are already done." in capsys.readouterr().out
+    assert "[2/2] second took" in caplog.text
 
 
 def test_marker_of_another_command(tmp_path: pathlib.Path) -> None:
@@ -201,3 +203,24 @@ def test_arguments_for_a_new_beginning(tmp_path: pathlib.Path) -> None:
     run_stages([Stage("b", command), Stage("c", command, anew=())], str(out), 1, start_over=True)
     run_stages([Stage("b", command)], str(out), num_jobs=1)
     assert notes.read_text().split() == ["[]", "['--start_over']", "[]"]
+
+
+def test_machines_share_a_folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each runs its own stages, and waits for those of the other."""
+    monkeypatch.setattr("experiments.stages.MARKER_INTERVAL", 0.1)
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    chain = [note(notes, str(i), (str(i - 1),) if i else ()) for i in range(5)]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(run_stages, chain, str(out), 1, False, Shard(i, 2)) for i in range(2)]
+        seconds = [run.result(timeout=60) for run in runs]
+    assert notes.read_text().split() == list("01234")
+    assert list(seconds[0]) == list(seconds[1]) == list("01234")
+
+
+def test_remaining_time(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Before any stage has ended, the estimates; later in proportion to what they were wrong."""
+    caplog.set_level("INFO")
+    stages = [Stage("one", python("import time; time.sleep(1)"), estimate=1800.0)]
+    stages += [Stage("two", python("pass"), ("one",), estimate=3600.0)]
+    run_stages(stages, str(tmp_path / "out"), num_jobs=1)
+    assert "[0/2] 0:00:00 ETA 1:30:00 one:" in caplog.text
