@@ -91,12 +91,11 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     import numpy as np
     import tensorflow as tf
 
-    from data.batches import array_batches
     from data.classifier_records import encode_rows
     from modeling.config import load_config
     from modeling.heads import ClassifierModel
     from modeling.tokenization import FullTokenizer
-    from training.loop import Predictor
+    from serving.engine import Engine
 
     tokenizer = FullTokenizer(args.vocab_file)
     with open(args.input, encoding="utf-8") as file:
@@ -104,16 +103,14 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     config = load_config(args.model.replace(",", "/"))
 
-    def predictor(precision: str) -> Predictor:
+    def engine(precision: str) -> Engine:
         with strategy.scope():
-            return Predictor(ClassifierModel(config, 2, precision), strategy)
+            return Engine(ClassifierModel(config, 2, precision), strategy, args.batch_size)
 
-    label = predictor(args.precision)
+    label = engine(args.precision)
 
-    def logits_of(texts: list[tuple[str, None]], predictor: Predictor) -> np.ndarray:
-        features = encode_rows(tokenizer, texts, args.max_seq_length)
-        batches = array_batches(features, args.batch_size, predictor.lengths_may_vary)
-        return predictor(batches, len(texts))
+    def logits_of(texts: list[tuple[str, None]], engine: Engine) -> np.ndarray:
+        return engine(encode_rows(tokenizer, texts, args.max_seq_length))
 
     def work() -> int:
         return len(logits_of(texts, label))
@@ -121,7 +118,7 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     facts = {}
     if args.precision != "float32":
         few = texts[: args.batch_size]
-        difference = np.abs(logits_of(few, label) - logits_of(few, predictor("float32"))).max()
+        difference = np.abs(logits_of(few, label) - logits_of(few, engine("float32"))).max()
         facts["largest difference of logits from float32"] = round(float(difference), 5)
     work()
     return work, facts

@@ -26,8 +26,9 @@ from checkpoints.tokenizer_files import (
 )
 from checkpoints.weights import MODEL_CHECKPOINT, weights_digest, write_checkpoint
 from common.atomic import atomic_files, write_json, write_text
+from common.errors import UserError
 from common.files import exists, sha256_file
-from common.json_objects import BOOLEAN, COUNT, TEXT, TEXTS, Kind, read_object
+from common.json_objects import BOOLEAN, COUNT, OBJECT, TEXT, TEXTS, Kind, read_object
 from modeling.config import CONFIG_FILE, BertConfig, load_config
 from modeling.tokenization import FullTokenizer
 from modeling.vocabulary import (
@@ -53,6 +54,8 @@ _INFO_KINDS = {
     "vocab_sha256": TEXT,
     "vocab_unused": _PLACES,
     "global_step": COUNT,
+    "max_seq_length": COUNT,
+    "flags": OBJECT,
 }
 
 
@@ -72,6 +75,7 @@ class ModelFolder:
         and None where nothing is recorded.
       other_head: Purpose of a classifier for a kind of task that is not ours.
       global_step: Number of updates the model has had, 0 where it is not recorded.
+      max_seq_length: Length of the inputs it was trained with, None where it is not recorded.
     """
 
     path: str
@@ -84,6 +88,7 @@ class ModelFolder:
     labels: list[str] | None
     other_head: str | None
     global_step: int
+    max_seq_length: int | None
 
 
 def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
@@ -117,7 +122,16 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
         labels=labels,
         other_head=other_head,
         global_step=info.get("global_step") or 0,
+        max_seq_length=_recorded_length(info_path, info),
     )
+
+
+def _recorded_length(path: str, info: Mapping[str, Any]) -> int | None:
+    """Of its own in a converted model, and among the flags of a run."""
+    length = info.get("max_seq_length") or (info.get("flags") or {}).get("max_seq_length")
+    if length is not None and not COUNT.fits(length):
+        raise UserError(f'{path}: "max_seq_length" is {length!r:.40}, expected {COUNT.name}.')
+    return length
 
 
 def _known_vocabulary(

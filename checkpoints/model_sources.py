@@ -22,6 +22,9 @@ from modeling.vocabulary import (
     read_vocabulary,
 )
 
+# Of the original's scripts.
+DEFAULT_LENGTH = 128
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelSources:
@@ -36,6 +39,7 @@ class ModelSources:
         nothing is known.
       other_head: As in `ModelFolder`.
       model_max_length: As in `checkpoints.tokenizer_files.TokenizerFiles`.
+      recorded_length: The `max_seq_length` of `ModelFolder`.
     """
 
     config: BertConfig
@@ -45,6 +49,7 @@ class ModelSources:
     vocab_sha256: str | None
     other_head: str | None
     model_max_length: int | None
+    recorded_length: int | None
 
     @property
     def vocab_file(self) -> str | None:
@@ -62,6 +67,25 @@ class ModelSources:
         """`check_labels` for the model; also raises one when its classifier is of no kind of ours."""
         self.check_head(source)
         check_labels(self.labels, labels, source)
+
+    def input_length(self, given: int | None) -> int:
+        """The `max_seq_length` of a trained model in use; says which, where none is given.
+
+        Args:
+          given: By the user; None for that of the training, or the original's default where it is not
+            recorded.
+
+        Raises:
+          UserError: The model has too few positions.
+        """
+        length = given or self.recorded_length or DEFAULT_LENGTH
+        if given is None and self.recorded_length:
+            logging.info("--max_seq_length=%d, as in the training of the model.", length)
+        elif given is None:
+            length = min(length, self.config.max_position_embeddings)
+            logging.info("--max_seq_length=%d; the model does not say its own.", length)
+        check_max_seq_length(self.config, length)
+        return length
 
     def tokenizer_info(self) -> dict[str, Any]:
         """Entries of `model_info.json` about the tokenizer, as far as they are known."""
@@ -149,6 +173,7 @@ def resolve_model(
         vocab_sha256=tokenizer.sha256 if tokenizer else recorded_digest,
         other_head=folder.other_head if folder else None,
         model_max_length=folder.tokenizer_files.model_max_length if folder else None,
+        recorded_length=folder.max_seq_length if folder else None,
     )
 
 

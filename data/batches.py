@@ -6,7 +6,6 @@ step n sees exactly the batches an uninterrupted run would have seen from there 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -115,29 +114,12 @@ def evaluation_batches(
         lambda rows, serialized: (rows, _parse(serialized, spec)),
         num_parallel_calls=PARALLEL_CALLS,
     )
-    return _full_batches(dataset, batch_size, group_by_length)
-
-
-def array_batches(
-    features: Mapping[str, np.ndarray], batch_size: int, group_by_length: bool = False
-) -> tf.data.Dataset:
-    """`evaluation_batches` of rows in memory: name -> [num_examples, ...]."""
-    dataset = tf.data.Dataset.from_tensor_slices(dict(features))
-    window = (LENGTH_WINDOW if group_by_length else 1) * batch_size
-    dataset = dataset.enumerate().batch(window)
-    return _full_batches(dataset, batch_size, group_by_length)
-
-
-def _full_batches(
-    windows: tf.data.Dataset, batch_size: int, group_by_length: bool
-) -> tf.data.Dataset:
-    """(row numbers, rows) of windows -> full batches with `row` and `is_real_row`."""
 
     def batches_of(rows: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         batch = {**batch, "row": rows, "is_real_row": tf.ones_like(rows, tf.float32)}
         return _sorted_batches(_filled(batch, batch_size), batch_size, None, group_by_length)
 
-    dataset = windows.map(batches_of, num_parallel_calls=PARALLEL_CALLS).unbatch()
+    dataset = dataset.map(batches_of, num_parallel_calls=PARALLEL_CALLS).unbatch()
     if group_by_length:
         full_length = dataset.element_spec["input_mask"].shape[1]
         dataset = dataset.map(_cut_padding).group_by_window(

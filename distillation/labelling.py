@@ -18,7 +18,6 @@ from classification.tasks import check_label_flags, get_task
 from common.errors import UserError
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file, lock_folder
-from data.batches import array_batches
 from data.classifier_records import encode_rows, num_outputs
 from data.tables import is_transfer_name, read_transfer_texts
 from distillation.patience import parse_layers, teacher_outputs
@@ -37,14 +36,13 @@ from distillation.soft_labels import (
     write_shard,
 )
 from modeling.heads import ClassifierModel
-from training.loop import Predictor
+from serving.engine import Engine
 from training.options import TASK_FLAGS, DeviceOptions, ModelOptions, TaskOptions
 from training.strategy import (
     check_batch_size,
     chief_value,
     create_strategy,
     is_chief,
-    lengths_may_vary,
 )
 from training.trained_models import load_trained_weights, software_versions
 
@@ -127,9 +125,9 @@ def run(options: LabellingOptions) -> None:
         "precision": options.precision,
     }
     check_earlier_shards(options.output_dir, description, options.start_over)
-    predictor = Predictor(teacher_outputs(teacher, layers), strategy)
+    engine = Engine(teacher_outputs(teacher, layers), strategy, options.predict_batch_size)
     counts, digests = _label(
-        options, shard_index, transfer_set, sources, predictor, strategy, description
+        options, shard_index, transfer_set, sources, engine, strategy, description
     )
 
     # Others may have begun after this process looked for shards made in another way.
@@ -240,7 +238,7 @@ def _label(
     shard_index: int,
     transfer_set: TransferSet,
     sources: TextModelSources,
-    predictor: Predictor,
+    engine: Engine,
     strategy: tf.distribute.Strategy,
     description: dict[str, Any],
 ) -> tuple[list[int], list[str]]:
@@ -253,17 +251,14 @@ def _label(
             # Asked of the chief: another worker may see a file that the chief has just finished.
             is_ours = index % options.num_shards == shard_index
             if is_ours and not chief_value(strategy, is_finished(path, examples)):
-                if predictor.is_chief:
+                if engine.is_chief:
                     remove_manifest(options.output_dir)
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features: dict[str, np.ndarray] = encode_rows(
                     sources.tokenizer, rows, options.max_seq_length
                 )
-                batches = array_batches(
-                    features, options.predict_batch_size, lengths_may_vary(strategy)
-                )
-                outputs = predictor(batches, len(examples))
-                if predictor.is_chief:
+                outputs = engine(features)
+                if engine.is_chief:
                     write_shard(path, examples, features, outputs, description)
             counts.append(len(examples))
             digests.append(examples_digest(examples))

@@ -139,6 +139,7 @@ def _write_weights(
     info: dict[str, Any] = {
         **sources.tokenizer_info(),
         "labels": labels,
+        "max_seq_length": sources.recorded_length,
         "converted_from": converted_from,
     }
     info = {key: value for key, value in info.items() if value is not None}

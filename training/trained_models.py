@@ -16,6 +16,7 @@ from checkpoints.model_folder import read_model_folder, write_model_folder
 from checkpoints.model_sources import ModelSources
 from checkpoints.weights import CheckpointReader, load_weights, variable_values
 from common.errors import UserError
+from modeling.bert import BertEncoder
 from training.identity import Identity
 
 
@@ -49,6 +50,23 @@ def load_trained_weights(
         return reader.global_step
     folder = read_model_folder(stored)
     return folder.global_step if folder else 0
+
+
+def load_trained_encoder(encoder: BertEncoder, path: str) -> None:
+    """Loads an encoder whose [CLS] states and other tokens are wanted; the pooler may be missing.
+
+    Raises:
+      UserError: They are not the weights of a whole encoder.
+    """
+    reader = open_weights(find_weights(path))
+    check_whole(reader, encoder.config)
+    report = load_weights(encoder.trainable_variables, reader)
+    report.log()
+    if missing := [name for name in report.new if not name.startswith("bert/pooler/")]:
+        raise UserError(
+            f"{report.source}: variables {', '.join(missing)} are missing, so this is no whole "
+            "encoder; give another model."
+        )
 
 
 def write_trained_model(

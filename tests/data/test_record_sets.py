@@ -19,7 +19,6 @@ from common.errors import UserError
 from data import batches as pipeline
 from data.batches import (
     LENGTH_MULTIPLE,
-    array_batches,
     evaluation_batches,
     read_feature,
     training_batches,
@@ -234,19 +233,11 @@ def test_evaluation_sees_every_row_once(records: RecordSet, grouped: bool, batch
         assert row[:130].tolist() == list(range(130))
 
 
-@pytest.mark.parametrize("by_length", [True, False])
-def test_array_batches_are_those_of_the_records(one_file: RecordSet, by_length: bool) -> None:
-    from_records = list(evaluation_batches(one_file, SPEC, 8, by_length).as_numpy_iterator())
-    features = {k: v.astype(np.int32) if v.dtype == int else v for k, v in rows(0, 130).items()}
-    assert_same(list(array_batches(features, 8, by_length).as_numpy_iterator()), from_records)
-
-
 def test_shapes_are_static_unless_grouped(one_file: RecordSet) -> None:
     """A TPU compiles a program for each shape before it sees a batch."""
     datasets = [
         training_batches(one_file, SPEC, 8, seed=1),
         evaluation_batches(one_file, SPEC, 8),
-        array_batches(rows(0, 13), 8),
     ]
     for dataset in datasets:
         shapes = {name: spec.shape.as_list() for name, spec in dataset.element_spec.items()}
@@ -262,7 +253,6 @@ def test_no_iterator_tunes_itself(one_file: RecordSet) -> None:
     datasets = [
         training_batches(one_file, SPEC, 8, seed=1, group_by_length=True),
         evaluation_batches(one_file, SPEC, 8),
-        array_batches(rows(0, 13), 8, group_by_length=True),
     ]
     for dataset in datasets:
         assert dataset.options().autotune.enabled is False

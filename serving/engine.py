@@ -1,0 +1,153 @@
+"""The loop behind predictions, vectors and soft labels: a model's outputs for rows in memory.
+
+Batches are formed by length, so little padding is computed, and the outputs come back to the order
+of the rows. There is no input pipeline to start, so a single row takes no longer than its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from common.errors import UserError
+from data.batches import LENGTH_MULTIPLE
+from training.strategy import explain_lost_worker, is_chief, lengths_may_vary
+
+# What a model reads of a row.
+INPUTS = ("input_ids", "input_mask", "segment_ids")
+
+# Rows that are in memory at a time where there are more; the wider it is, the less is padding.
+WINDOW_ROWS = 10_000
+
+
+class BatchOutputs(NamedTuple):
+    """What a model says of some rows.
+
+    Attributes:
+      rows: Their positions, int64 [n].
+      values: [n, ...].
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+
+
+class Engine:
+    """Outputs of a model for any number of rows, on any devices.
+
+    Attributes:
+      is_chief: Whether this process writes what comes out; every worker has all of it.
+
+    Args:
+      outputs: Maps a batch, int32 `INPUTS` [batch_size, seq_length], to a Tensor [batch_size, ...].
+      strategy: Where to compute.
+      batch_size: Rows of full length per batch, over all replicas, which divide it. Short rows come
+        in batches of as many tokens.
+    """
+
+    def __init__(
+        self,
+        outputs: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
+        strategy: tf.distribute.Strategy,
+        batch_size: int,
+    ):
+        self._strategy, self._batch_size = strategy, batch_size
+        self._by_length = lengths_may_vary(strategy)
+        self.is_chief = is_chief(strategy)
+
+        def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+            return strategy.gather(strategy.run(outputs, args=(batch,)), axis=0)
+
+        # Traced once for batches of all shapes where there is one device, and a few times on several,
+        # whose values have no plain signature. Where lengths may not vary, there is one shape.
+        sequences = {name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}
+        is_alone = strategy.num_replicas_in_sync == 1 and self._by_length
+        self._step = tf.function(
+            step,
+            input_signature=[sequences] if is_alone else None,
+            reduce_retracing=self._by_length,
+            autograph=False,
+        )
+
+    def __call__(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The outputs of all rows, in their order.
+
+        Args:
+          features: int32 `INPUTS` [num_rows, seq_length], one row or more.
+
+        Returns:
+          float32 [num_rows, ...].
+
+        Raises:
+          UserError: An output is not a number, or a worker was lost.
+        """
+        num_rows = len(features["input_ids"])
+        result = None
+        for rows, values in self.batches(features):
+            if result is None:
+                result = np.empty([num_rows, *values.shape[1:]], np.float32)
+            result[rows] = values
+        assert result is not None
+        if np.isnan(result).any():
+            row = int(np.nonzero(np.isnan(result).reshape(num_rows, -1).any(axis=1))[0][0])
+            raise UserError(
+                f"the model's outputs are not a number for some rows, first for row {row + 1} of "
+                f"{num_rows}; check the model, or compute in float32."
+            )
+        return result
+
+    def batches(self, features: Mapping[str, np.ndarray]) -> Iterator[BatchOutputs]:
+        """The outputs as they are computed, long rows first; arguments and errors as of a call.
+
+        Yields:
+          The outputs of a batch. Where outputs are [batch_size, seq_length, ...], batches are cut to
+          their longest row.
+        """
+        mask = features["input_mask"]
+        lengths = mask.shape[1] - mask[:, ::-1].argmax(axis=1)  # Up to the last token.
+        with explain_lost_worker(self._strategy):
+            for rows, length in self._row_groups(lengths, features["input_ids"].shape[1]):
+                # Copies of a row fill a batch that cannot be divided.
+                multiple = self._strategy.num_replicas_in_sync
+                multiple = multiple if self._by_length else self._batch_size
+                filled = np.pad(rows, (0, -len(rows) % multiple), mode="edge")
+                batch = {name: features[name][filled, :length] for name in INPUTS}
+                yield BatchOutputs(rows, self._run(batch)[: len(rows)])
+
+    def _row_groups(
+        self, lengths: np.ndarray, full_length: int
+    ) -> Iterator[tuple[np.ndarray, int]]:
+        """Positions of the rows of each batch, and the length it is cut to."""
+        if not self._by_length:
+            for start in range(0, len(lengths), self._batch_size):
+                stop = min(start + self._batch_size, len(lengths))
+                yield np.arange(start, stop), full_length
+            return
+        # The long ones first: where memory does not suffice, it shows at once.
+        order = np.argsort(-lengths, kind="stable")
+        start = 0
+        while start < len(order):
+            rounded = -(-int(lengths[order[start]]) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+            length = min(max(rounded, 1), full_length)
+            rows = order[start : start + self._batch_size * (full_length // length)]
+            yield rows, length
+            start += len(rows)
+
+    def _run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        replicas = self._strategy.num_replicas_in_sync
+        if replicas == 1:
+            return self._step(_part(batch, 0, 1)).numpy()
+        parts = self._strategy.experimental_distribute_values_from_function(
+            lambda context: _part(batch, context.replica_id_in_sync_group, replicas)
+        )
+        return self._step(parts).numpy()
+
+
+def _part(batch: Mapping[str, np.ndarray], replica: int, replicas: int) -> dict[str, tf.Tensor]:
+    """The i-th n-th of the rows."""
+    rows = len(batch["input_ids"]) // replicas
+    part = slice(replica * rows, (replica + 1) * rows)
+    return {name: tf.constant(value[part]) for name, value in batch.items()}

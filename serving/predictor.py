@@ -1,0 +1,359 @@
+"""A trained model in Python: texts in, labels, probabilities, logits or vectors out.
+
+from serving import Predictor
+
+student = Predictor.load("student")
+student.predict(["a film that never drags"])[0].label
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import tensorflow as tf
+from scipy.special import softmax
+
+from checkpoints.formats import find_weights, open_weights
+from checkpoints.model_sources import ModelSources, check_labels, resolve_model
+from common.errors import UserError
+from data.classifier_records import encode_rows
+from modeling.bert import BertEncoder
+from modeling.config import BertConfig
+from modeling.heads import CLASSIFIER_BIAS, ClassifierModel
+from serving.engine import INPUTS, WINDOW_ROWS, Engine
+from training.options import DeviceOptions
+from training.strategy import check_batch_size, create_strategy
+from training.trained_models import load_trained_encoder, load_trained_weights
+
+# Texts or pairs of texts; or ids by the names of `INPUTS`, of which the first is needed.
+Inputs: TypeAlias = Sequence[str | tuple[str, str]] | Mapping[str, Any]
+Batch: TypeAlias = Mapping[str, tf.Tensor]
+Item = TypeVar("Item")
+
+CLS, MEAN = "cls", "mean"
+POOLINGS = (CLS, MEAN)
+
+
+class Prediction(NamedTuple):
+    """The model's answer for one text.
+
+    Attributes:
+      label: The most probable label; None of a regression.
+      probability: That of `label`; None of a regression.
+      probabilities: Label -> probability, in the order of the outputs; None of a regression.
+      score: Of a regression, else None.
+    """
+
+    label: str | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] | None = None
+    score: float | None = None
+
+
+class Predictor:
+    """A trained model, made by `load`.
+
+    Attributes:
+      labels: Of the classifier, in the order of its outputs; none of a regression, and None where
+        they are not known or there is no classifier.
+      num_outputs: Of the classifier: logits per text; None where there is no classifier.
+      max_seq_length: Longer texts are cut to this number of tokens, [CLS] and [SEP] included.
+      sources: The model's architecture, vocabulary and casing.
+      strategy: The devices.
+    """
+
+    def __init__(
+        self,
+        model: ClassifierModel | BertEncoder,
+        sources: ModelSources,
+        labels: Sequence[str] | None,
+        max_seq_length: int,
+        batch_size: int,
+        strategy: tf.distribute.Strategy,
+        source: str,
+    ):
+        """As it says in `load`; `source` is the model's name in messages."""
+        self._classifier = model if isinstance(model, ClassifierModel) else None
+        self.encoder = model.encoder if isinstance(model, ClassifierModel) else model
+        self.labels = None if labels is None else list(labels)
+        self.num_outputs = self._classifier and int(
+            self._classifier.classifier.output_bias.shape[0]
+        )
+        self.sources, self.max_seq_length, self.strategy = sources, max_seq_length, strategy
+        self._batch_size, self._source = batch_size, source
+        self._engines: dict[str, Engine] = {}
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        *,
+        max_seq_length: int | None = None,
+        batch_size: int = 32,
+        threads: int | None = None,
+        precision: str = "float32",
+        labels: Sequence[str] | None = None,
+        bert_config_file: str | None = None,
+        vocab_file: str | None = None,
+        do_lower_case: bool | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> Predictor:
+        """Opens a model.
+
+        Args:
+          path: A model folder, or any other form that `convert_checkpoint.py` reads; an encoder
+            without a classifier makes vectors alone.
+          max_seq_length: By default that of the training, or 128 where it is not recorded.
+          batch_size: Texts of full length per batch; short ones come in batches of as many tokens.
+          threads: Of a CPU; by default all. The first model that is loaded in a process decides.
+          precision: "float32" or "bfloat16".
+          labels: In the order of the outputs, none for a regression, where they are not recorded.
+          bert_config_file: Architecture, where none is beside the weights.
+          vocab_file: Vocabulary, where none is beside the weights; not needed for ids.
+          do_lower_case: Casing, where it is not recorded.
+          strategy: Devices; by default all GPUs of the machine, or its CPU.
+
+        Raises:
+          UserError: There is no model, it is damaged, or an argument contradicts it.
+        """
+        if threads is not None:
+            _set_threads(threads)
+        if strategy is None:
+            strategy = create_strategy(DeviceOptions(precision=precision))
+        check_batch_size("batch_size", batch_size, strategy)
+        sources = resolve_model(bert_config_file, vocab_file, path, do_lower_case)
+        length = sources.input_length(max_seq_length)
+        shapes = open_weights(find_weights(path)).shapes
+        if CLASSIFIER_BIAS not in shapes:
+            with strategy.scope():
+                encoder = ClassifierModel(sources.config, 1, precision).encoder
+            load_trained_encoder(encoder, path)
+            return cls(encoder, sources, None, length, batch_size, strategy, path)
+        (num_outputs,) = shapes[CLASSIFIER_BIAS]
+        labels = _settled_labels(sources, labels, num_outputs, path)
+        with strategy.scope():
+            classifier = ClassifierModel(sources.config, num_outputs, precision)
+        load_trained_weights(classifier, path)
+        return cls(classifier, sources, labels, length, batch_size, strategy, path)
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        """Labels and probabilities, or scores of a regression.
+
+        Args:
+          inputs: Texts, or pairs of texts; or ids: `input_ids`, rows of any lengths with [CLS] and
+            [SEP] in them, and if need be `segment_ids` (by default 0) and `input_mask` (by default
+            1).
+
+        Raises:
+          UserError: The inputs are of another kind, or the labels are not known.
+        """
+        logits, labels = self.logits(inputs), self.known_labels()
+        if not labels:
+            return [Prediction(score=float(score)) for score in logits[:, 0]]
+        return [
+            Prediction(labels[best], float(row[best]), dict(zip(labels, row.tolist(), strict=True)))
+            for best, row in zip(logits.argmax(axis=1), probabilities(logits), strict=True)
+        ]
+
+    def logits(self, inputs: Inputs) -> np.ndarray:
+        """The classifier's unscaled outputs, float32 [N, num_outputs]; arguments as of `predict`."""
+        if self._classifier is None:
+            raise UserError(
+                f"{self._source} holds no classifier, so it makes vectors, but no predictions; "
+                "fine-tune it first (run_classifier.py)."
+            )
+        self.sources.check_head(self._source)
+        return self._outputs("logits", self._classifier, inputs, self.num_outputs or 0)
+
+    def embed(self, inputs: Inputs, pooling: str = MEAN) -> np.ndarray:
+        """Vectors of texts or pairs, from the last layer of the encoder.
+
+        Args:
+          inputs: As of `predict`.
+          pooling: "mean", over all tokens of a row, [CLS] and [SEP] included; or "cls", what stands
+            at [CLS].
+
+        Returns:
+          float32 [N, hidden_size].
+        """
+        if pooling not in POOLINGS:
+            raise UserError(f"pooling is {pooling!r}, expected {' or '.join(POOLINGS)}.")
+        vectors = layer_vectors(self.encoder, (-1,), pooling)
+        width = self.encoder.config.hidden_size
+        return self._outputs(pooling, lambda batch: vectors(batch)[:, 0], inputs, width)
+
+    def known_labels(self) -> list[str]:
+        """`labels`, none of a regression; UserError where they are not known."""
+        if self.labels is None:
+            raise UserError(
+                f"{self._source} does not say which labels it predicts; pass labels in the order of "
+                "its outputs."
+            )
+        return self.labels
+
+    def features(self, rows: Sequence[tuple[str, str | None]]) -> dict[str, np.ndarray]:
+        """Texts as the model reads them: int32 `INPUTS` [N, max_seq_length].
+
+        Raises:
+          UserError: No vocabulary is known.
+        """
+        if self.sources.tokenizer is None:
+            raise UserError(
+                f"there is no vocabulary beside the weights of {self._source}; pass a vocab_file, or "
+                "ids in place of texts."
+            )
+        encoded = encode_rows(self.sources.tokenizer, rows, self.max_seq_length)
+        return {name: encoded[name] for name in INPUTS}
+
+    def engine(self, name: str, outputs: Callable[[Batch], tf.Tensor]) -> Engine:
+        """Computes outputs of this model, compiled once for each name."""
+        if name not in self._engines:
+            self._engines[name] = Engine(outputs, self.strategy, self._batch_size)
+        return self._engines[name]
+
+    def _outputs(
+        self, name: str, outputs: Callable[[Batch], tf.Tensor], inputs: Inputs, width: int
+    ) -> np.ndarray:
+        engine = self.engine(name, outputs)
+        if isinstance(inputs, Mapping):
+            windows = _windows_of_ids(inputs, self.encoder.config)
+        else:
+            windows = map(self.features, windows_of(_checked(inputs), WINDOW_ROWS))
+        found = [engine(features) for features in windows]
+        return np.concatenate(found) if found else np.zeros([0, width], np.float32)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, float32."""
+    return softmax(logits.astype(np.float64), axis=-1).astype(np.float32)
+
+
+def windows_of(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Consecutive groups of `size` items; the last may be smaller."""
+    iterator = iter(items)
+    while window := list(itertools.islice(iterator, size)):
+        yield window
+
+
+def layer_vectors(
+    encoder: BertEncoder, layers: Sequence[int], pooling: str | None
+) -> Callable[[Batch], tf.Tensor]:
+    """A function of batches: what stands in some layers, for every token or pooled.
+
+    Args:
+      encoder: The model.
+      layers: Counted from 0, or from -1 for the last one downwards.
+      pooling: One of `POOLINGS`; None for every token.
+
+    Returns:
+      Batch -> float32 [batch_size, layers, hidden_size], or without pooling
+      [batch_size, seq_length, layers, hidden_size].
+    """
+
+    def vectors(batch: Batch) -> tf.Tensor:
+        outputs = encoder(*(batch[name] for name in INPUTS)).layer_outputs[1:]
+        states = tf.stack([tf.cast(outputs[layer], tf.float32) for layer in layers], axis=2)
+        if pooling is None:
+            return states
+        if pooling == CLS:
+            return states[:, 0]
+        mask = tf.cast(batch["input_mask"], tf.float32)[:, :, tf.newaxis, tf.newaxis]
+        return tf.reduce_sum(states * mask, axis=1) / tf.reduce_sum(mask, axis=1)
+
+    return vectors
+
+
+def _settled_labels(
+    sources: ModelSources, given: Sequence[str] | None, num_outputs: int, source: str
+) -> Sequence[str] | None:
+    if given is not None:
+        check_labels(sources.labels, given, source)
+    labels = sources.labels if given is None else given
+    if labels is None and num_outputs == 1:
+        logging.info("%s names no labels and has one output: taken for a regression.", source)
+        labels = []
+    if labels is not None and (len(labels) or 1) != num_outputs:
+        raise UserError(
+            f"{source} has {num_outputs} outputs, but {len(labels)} labels ({', '.join(labels)}); "
+            "pass one for each output, in their order."
+        )
+    return labels
+
+
+def _checked(inputs: Sequence[str | tuple[str, str]]) -> Iterator[tuple[str, str | None]]:
+    """(first text, second text or None) of each."""
+    if isinstance(inputs, str):
+        raise UserError(f"found one text ({inputs!r:.40}), expected a list of texts; put it in [].")
+    for i, value in enumerate(inputs):
+        if isinstance(value, str):
+            yield value, None
+        elif isinstance(value, (tuple, list)) and list(map(type, value)) == [str, str]:
+            yield value[0], value[1]
+        else:
+            raise UserError(
+                f"input {i} is {value!r:.40}, expected a text, or a pair of texts as a tuple."
+            )
+
+
+def _windows_of_ids(
+    inputs: Mapping[str, Any], config: BertConfig
+) -> Iterator[dict[str, np.ndarray]]:
+    """Rows of ids, padded to the longest row of each window."""
+    unknown = set(inputs) - set(INPUTS)
+    if unknown or "input_ids" not in inputs:
+        raise UserError(
+            f"found {', '.join(sorted(inputs)) or 'nothing'}, expected input_ids, and perhaps "
+            "input_mask and segment_ids."
+        )
+    names = [name for name in INPUTS if name in inputs]
+    for name in names:
+        if len(inputs[name]) != len(inputs["input_ids"]):
+            raise UserError(
+                f"{name} has {len(inputs[name])} rows, input_ids {len(inputs['input_ids'])}; both "
+                "must have as many."
+            )
+    ends = {
+        "input_ids": config.vocab_size,
+        "input_mask": 2,
+        "segment_ids": config.type_vocab_size,
+    }
+    for rows in windows_of(range(len(inputs["input_ids"])), WINDOW_ROWS):
+        lengths = np.array([len(inputs["input_ids"][row]) for row in rows])
+        for row, length in zip(rows, lengths, strict=True):
+            for name in names:
+                values = np.asarray(inputs[name][row])
+                if values.shape != (length,) or not 0 < length <= config.max_position_embeddings:
+                    raise UserError(
+                        f"{name} of input {row} has the shape {list(values.shape)}, expected as many "
+                        f"numbers as in input_ids, from 1 to {config.max_position_embeddings}."
+                    )
+                if not np.logical_and(values >= 0, values < ends[name]).all():
+                    raise UserError(
+                        f"{name} of input {row} has numbers from {values.min()} to {values.max()}, "
+                        f"expected 0 to {ends[name] - 1}."
+                    )
+        is_given = np.arange(lengths.max()) < lengths[:, np.newaxis]
+        features = {name: np.zeros(is_given.shape, np.int32) for name in INPUTS}
+        features["input_mask"][is_given] = 1
+        for name in names:
+            features[name][is_given] = np.concatenate([inputs[name][row] for row in rows])
+        yield features
+
+
+def _set_threads(threads: int) -> None:
+    """Raises a UserError where TensorFlow computes with another number already."""
+    threading = tf.config.threading
+    try:
+        if threading.get_intra_op_parallelism_threads() != threads:
+            threading.set_intra_op_parallelism_threads(threads)
+            threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        raise UserError(
+            f"threads is {threads}, but TensorFlow computes in this process already, with "
+            f"{threading.get_intra_op_parallelism_threads() or 'all'}; the first model that is "
+            "loaded decides."
+        ) from None
