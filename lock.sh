@@ -46,9 +46,9 @@ lock() {
 }
 
 lock requirements.lock --universal --python-version 3.10 --extra dev
-# These two come on top of it, so they hold only what it does not.
+# These two come on top of it, so they hold only what it does not (for their Python, 3.11).
 added=(--constraints requirements.lock --universal --python-version 3.11 --extra dev)
-for name in $(grep -oE '^[a-z0-9][a-z0-9._-]*' requirements.lock); do
+for name in $(grep -v "python_full_version < '3.11'" requirements.lock | grep -oE '^[a-z0-9][a-z0-9._-]*'); do
   added+=(--no-emit-package "$name")
 done
 lock requirements-tpu.lock "${added[@]}" --extra tpu

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
+
 import numpy as np
 import tf_keras
 
 from checkpoints.weights import variable_values
 from modeling.config import BertConfig
+from modeling.heads import CLASSIFIER_WEIGHTS, ClassifierModel
+from modeling.tokenization import FullTokenizer
+from modeling.wordpiece import SPECIAL_TOKENS
+from serving.trained_model import TrainedModel
 
 # No two sizes agree, and the heads are not 64 wide, so that a transposed matrix cannot hide.
 ODD_CONFIG = BertConfig(
@@ -34,3 +41,32 @@ def random_weights(*models: tf_keras.Model) -> dict[str, np.ndarray]:
     return {
         name: rng.normal(scale=0.2, size=shape).astype(np.float32) for name, shape in shapes.items()
     }
+
+
+def write_vocabulary(path: pathlib.Path, words: list[str]) -> str:
+    """A vocabulary of `ODD_CONFIG`'s size: special tokens, the words, and unused places."""
+    tokens = [*SPECIAL_TOKENS, *words]
+    tokens += [f"[unused{i}]" for i in range(ODD_CONFIG.vocab_size - len(tokens))]
+    path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def random_model(
+    vocab_file: str,
+    labels: tuple[str, ...] = ("bad", "so so", "gut für mich"),
+    hidden_act: str = "gelu",
+    has_classifier: bool = True,
+    pairs: bool = False,
+    do_lower_case: bool = True,
+) -> TrainedModel:
+    """A model of two layers whose outputs depend on its input a lot; a regression without labels."""
+    config = dataclasses.replace(ODD_CONFIG, num_hidden_layers=2, hidden_act=hidden_act)
+    weights = {
+        name: value + 1 if name.endswith("gamma") else value
+        for name, value in random_weights(ClassifierModel(config, max(1, len(labels)))).items()
+        if has_classifier or not name.startswith("output_")
+    }
+    assert (CLASSIFIER_WEIGHTS in weights) == has_classifier
+    tokenizer = FullTokenizer(vocab_file, do_lower_case)
+    length = config.max_position_embeddings
+    return TrainedModel("student", config, weights, tokenizer, labels, length, pairs)

@@ -1,0 +1,253 @@
+"""ONNX programs of trained models, written operation by operation from the weights.
+
+No exporter stands between: none of today's converts every BERT (`tf2onnx` writes an invalid file for
+the erf GELU), and a graph written here has the operations that runtimes know (LayerNormalization,
+Gelu), dynamic batch and length, and the names that Optimum and transformers.js expect.
+
+Source: Operators.md of onnx, operator set 20.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from common.errors import UserError
+from modeling.bert import MASKED_SCORE
+from modeling.config import ACTIVATION_FUNCTIONS
+from modeling.heads import CLASSIFIER_BIAS, CLASSIFIER_WEIGHTS
+from serving.trained_model import TrainedModel
+
+OPSET = 20
+# The format of the file that came with operator set 20; newer ones are refused by older runtimes.
+_IR_VERSION = 9
+# Of the inputs, in the order of `serving.trained_model.INPUTS`.
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
+LOGITS = "logits"
+LAST_HIDDEN_STATE, POOLER_OUTPUT = "last_hidden_state", "pooler_output"
+
+# `modeling.config.ACTIVATION_FUNCTIONS` -> operator and its attributes.
+_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gelu_tanh": ("Gelu", {"approximate": "tanh"}),
+    "gelu_erf": ("Gelu", {"approximate": "none"}),
+    "relu": ("Relu", {}),
+    "tanh": ("Tanh", {}),
+    "linear": ("Identity", {}),
+}
+
+
+def import_onnx() -> Any:
+    """The package onnx.
+
+    Raises:
+      UserError: It, or onnxruntime, is not installed.
+    """
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"ONNX needs the package {error.name}; install it (pip install -e '.[onnx]'), or leave "
+            "onnx out of --formats."
+        ) from error
+    return onnx
+
+
+def write_onnx(path: str, model: TrainedModel, half: bool = False) -> None:
+    """Writes a program in ONNX, checked by `onnx.checker`.
+
+    Its inputs are int64 `input_ids`, `attention_mask` and `token_type_ids` [batch_size, seq_length].
+    Its outputs are float32 `logits` [batch_size, num_labels]; of an encoder `last_hidden_state`
+    [batch_size, seq_length, hidden_size] and `pooler_output` [batch_size, hidden_size].
+
+    Args:
+      path: The file.
+      model: The model.
+      half: Store weights in float16. They are cast to float32 when the file is loaded, so that it
+        computes on every processor.
+
+    Raises:
+      UserError: A package is missing.
+    """
+    onnx = import_onnx()
+    graph = _Graph(onnx, half)
+    _add_network(graph, model)
+    helper, types = onnx.helper, onnx.TensorProto
+    axes = ["batch_size", "sequence_length"]
+    width = model.config.hidden_size
+    outputs = {LAST_HIDDEN_STATE: [*axes, width], POOLER_OUTPUT: ["batch_size", width]}
+    if model.has_classifier:
+        outputs = {LOGITS: ["batch_size", len(model.weights[CLASSIFIER_WEIGHTS])]}
+    program = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "bert",
+            [helper.make_tensor_value_info(name, types.INT64, axes) for name in INPUT_NAMES],
+            [helper.make_tensor_value_info(n, types.FLOAT, s) for n, s in outputs.items()],
+            graph.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="pretrained-distillation",
+    )
+    helper.set_model_props(program, _properties(model))
+    onnx.checker.check_model(program, full_check=True)
+    onnx.save(program, path)
+
+
+def quantize_onnx(source: str, target: str) -> None:
+    """Writes a float32 program with weights in int8, one scale per channel; activations on the fly.
+
+    Weights have 7 bits: on processors without VNNI instructions the sums of two products of 8 bits
+    overflow, and predictions are wrong (onnxruntime, issues 5849 and 6004).
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        source, target, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True
+    )
+
+
+def write_quantized_onnx(path: str, model: TrainedModel) -> None:
+    """`write_onnx` and `quantize_onnx`."""
+    import_onnx()
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, "model.onnx")
+        write_onnx(source, model)
+        quantize_onnx(source, path)
+
+
+def _properties(model: TrainedModel) -> dict[str, str]:
+    """Metadata in the file, for programs that read nothing else."""
+    return {
+        "labels": json.dumps(model.labels, ensure_ascii=False),
+        "do_lower_case": json.dumps(model.tokenizer.do_lower_case),
+        "max_seq_length": str(model.max_seq_length),
+        "vocab_sha256": model.tokenizer.sha256,
+    }
+
+
+class _Graph:
+    """Nodes and constants of a graph, in the order in which they are added."""
+
+    def __init__(self, onnx: Any, half: bool):
+        self._onnx, self._half = onnx, half
+        self.float_type = onnx.TensorProto.FLOAT
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+
+    def constant(self, name: str, value: Any) -> str:
+        """A constant, which is not stored in float16 in any case."""
+        # np.ascontiguousarray would make a vector of a scalar.
+        array = np.array(value, order="C")
+        self.initializers.append(self._onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def weight(self, name: str, value: np.ndarray) -> str:
+        if not self._half:
+            return self.constant(name, value.astype(np.float32))
+        stored = self.constant(f"{name}/float16", value.astype(np.float16))
+        return self.add("Cast", [stored], name, to=self.float_type)
+
+    def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Adds an operation and returns the name of its output."""
+        node = self._onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
+        self.nodes.append(node)
+        return output
+
+
+def _add_network(graph: _Graph, model: TrainedModel) -> None:
+    config, weights = model.config, model.weights
+    function, attributes = _ACTIVATIONS[ACTIVATION_FUNCTIONS[config.hidden_act]]
+    heads = config.num_attention_heads
+    by_head = graph.constant("by_head", np.array([0, 0, heads, config.head_size], np.int64))
+    joined = graph.constant("joined", np.array([0, 0, config.hidden_size], np.int64))
+
+    def dense(x: str, scope: str, scale: float = 1.0) -> str:
+        kernel = graph.weight(f"{scope}/kernel", weights[f"{scope}/kernel"] * np.float32(scale))
+        bias = graph.weight(f"{scope}/bias", weights[f"{scope}/bias"] * np.float32(scale))
+        return graph.add("Add", [graph.add("MatMul", [x, kernel], f"{scope}/product"), bias], scope)
+
+    def norm(x: str, scope: str) -> str:
+        gamma, beta = (
+            graph.weight(name, weights[name]) for name in (f"{scope}/gamma", f"{scope}/beta")
+        )
+        return graph.add(
+            "LayerNormalization", [x, gamma, beta], scope, axis=-1, epsilon=config.layer_norm_eps
+        )
+
+    def split(x: str, order: list[int]) -> str:
+        shaped = graph.add("Reshape", [x, by_head], f"{x}/by_head")
+        return graph.add("Transpose", [shaped], f"{x}/split", perm=order)
+
+    mask = _add_mask(graph)
+    x = norm(_add_embeddings(graph, weights), "bert/embeddings/LayerNorm")
+    for i in range(config.num_hidden_layers):
+        scope = f"bert/encoder/layer_{i}"
+        own = f"{scope}/attention/self"
+        query = split(dense(x, f"{own}/query", config.head_size**-0.5), [0, 2, 1, 3])
+        key = split(dense(x, f"{own}/key"), [0, 2, 3, 1])
+        value = split(dense(x, f"{own}/value"), [0, 2, 1, 3])
+        scores = graph.add("MatMul", [query, key], f"{own}/scores")
+        masked = graph.add("Add", [scores, mask], f"{own}/masked")
+        shares = graph.add("Softmax", [masked], f"{own}/shares", axis=-1)
+        context = graph.add("MatMul", [shares, value], f"{own}/context")
+        context = graph.add("Transpose", [context], f"{own}/by_token", perm=[0, 2, 1, 3])
+        context = graph.add("Reshape", [context, joined], f"{own}/joined")
+        attended = dense(context, f"{scope}/attention/output/dense")
+        total = graph.add("Add", [attended, x], f"{scope}/attention/output/sum")
+        x = norm(total, f"{scope}/attention/output/LayerNorm")
+        hidden = dense(x, f"{scope}/intermediate/dense")
+        hidden = graph.add(function, [hidden], f"{scope}/intermediate/activation", **attributes)
+        total = graph.add("Add", [dense(hidden, f"{scope}/output/dense"), x], f"{scope}/output/sum")
+        x = norm(total, f"{scope}/output/LayerNorm")
+    first = graph.add(
+        "Gather", [x, graph.constant("first", np.array(0, np.int64))], "first_token", axis=1
+    )
+    pooled = dense(first, "bert/pooler/dense")
+    if not model.has_classifier:
+        graph.add("Identity", [x], LAST_HIDDEN_STATE)
+        graph.add("Tanh", [pooled], POOLER_OUTPUT)
+        return
+    pooled = graph.add("Tanh", [pooled], "pooled")
+    kernel = graph.weight(CLASSIFIER_WEIGHTS, weights[CLASSIFIER_WEIGHTS])
+    bias = graph.weight(CLASSIFIER_BIAS, weights[CLASSIFIER_BIAS])
+    graph.add("Gemm", [pooled, kernel, bias], LOGITS, transB=1)
+
+
+def _add_embeddings(graph: _Graph, weights: Mapping[str, np.ndarray]) -> str:
+    scope = "bert/embeddings"
+    words, types, positions = (
+        graph.weight(f"{scope}/{kind}_embeddings", weights[f"{scope}/{kind}_embeddings"])
+        for kind in ("word", "token_type", "position")
+    )
+    ids, _, type_ids = INPUT_NAMES
+    length = graph.add("Shape", [ids], "length", start=1, end=2)
+    zero = graph.constant("zero", np.array([0], np.int64))
+    used = graph.add("Slice", [positions, zero, length], f"{scope}/positions")
+    total = graph.add(
+        "Add",
+        [
+            graph.add("Gather", [words, ids], f"{scope}/words"),
+            graph.add("Gather", [types, type_ids], f"{scope}/types"),
+        ],
+        f"{scope}/words_and_types",
+    )
+    return graph.add("Add", [total, used], f"{scope}/sum")
+
+
+def _add_mask(graph: _Graph) -> str:
+    """What is added to the scores, [batch_size, 1, 1, seq_length]."""
+    mask = graph.add("Cast", [INPUT_NAMES[1]], "mask", to=graph.float_type)
+    axes = graph.constant("mask_axes", np.array([1, 2], np.int64))
+    mask = graph.add("Unsqueeze", [mask, axes], "mask/unsqueezed")
+    padding = graph.add(
+        "Sub", [graph.constant("one", np.array(1, np.float32)), mask], "mask/padding"
+    )
+    score = graph.constant("masked_score", np.array(MASKED_SCORE, np.float32))
+    return graph.add("Mul", [padding, score], "mask/scores")
