@@ -13,13 +13,14 @@ import shlex
 import sys
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from common.atomic import write_json
 from common.errors import UserError
-from common.files import is_remote, make_folder, open_binary, remove_folder
+from common.files import is_remote, make_folder, open_binary, read_json, remove_folder
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LOG_LEVELS = {
@@ -96,12 +97,18 @@ def parse_options(runner: str, arguments: str) -> BeamOptions:
     return BeamOptions(runner, tuple(parts))
 
 
-def run_pipeline(build: Callable[[Any], None], options: BeamOptions) -> None:
+def run_pipeline(
+    build: Callable[[Any], Mapping[str, Any]], options: BeamOptions, folder: str
+) -> dict[str, list[Any]]:
     """Runs a pipeline to its end.
 
     Args:
-      build: Adds the stages to an `apache_beam.Pipeline`.
+      build: Adds the stages to an `apache_beam.Pipeline`; name -> collection to bring back.
       options: Runner of the pipeline.
+      folder: Takes the result; all workers reach it (`work_folder`).
+
+    Returns:
+      Name -> the elements of that collection, sorted, as they come through JSON.
 
     Raises:
       UserError: A worker raised one, or the runner cannot be used in this way.
@@ -112,9 +119,16 @@ def run_pipeline(build: Callable[[Any], None], options: BeamOptions) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([_ROOT, *filter(None, sys.path)])
     for name, level in _LOG_LEVELS.items():
         logging.getLogger(f"apache_beam.{name}").setLevel(level)
+    path = os.path.join(folder, "result.json")
     try:
         with beam.Pipeline(options=options.pipeline_options()) as pipeline:
-            build(pipeline)
+            collections = build(pipeline)
+            lists = map(beam.pvalue.AsList, collections.values())
+            _ = (
+                pipeline
+                | "Result" >> beam.Create([path])
+                | "Write result" >> beam.Map(_write_result, tuple(collections), *lists)
+            )
     except Exception as error:
         # What a signal raises in a stage in this process comes out as another exception.
         cause: BaseException | None = error
@@ -131,6 +145,18 @@ def run_pipeline(build: Callable[[Any], None], options: BeamOptions) -> None:
             message = " ".join(text.split()).rstrip(".")
             raise UserError(f"--beam_runner={options.runner}: {message}.") from None
         raise
+    return read_json(path)
+
+
+def _write_result(path: str, names: Sequence[str], *collections: list[Any]) -> None:
+    write_json(path, dict(zip(names, map(sorted, collections), strict=True)))
+
+
+def spread(pipeline: Any, name: str, elements: Iterable[Any]) -> Any:
+    """A collection of these elements, each for any worker."""
+    import apache_beam as beam
+
+    return pipeline | name >> beam.Create(elements) | f"Spread {name}" >> beam.Reshuffle()
 
 
 @contextlib.contextmanager

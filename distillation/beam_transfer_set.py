@@ -13,7 +13,6 @@ The parts are files in one folder that all workers reach; `write_subsets` reads 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,16 +20,15 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 
-from common.atomic import write_json
 from common.beam import (
     BeamOptions,
     read_arrays,
     run_pipeline,
+    spread,
     unique_path,
     work_folder,
     write_arrays,
 )
-from common.files import read_json
 from data.texts import TextSource
 from distillation.leaks import LeakIndex
 from distillation.transfer_set import (
@@ -107,20 +105,16 @@ def sorted_texts(
       UserError: Whatever reading the sources raises, or Beam refuses its options.
     """
     with work_folder(output_folder) as folder:
-        result_path = os.path.join(folder, "result.json")
 
-        def build(pipeline: beam.Pipeline) -> None:
-            chunks, counts = (
-                pipeline
-                | "Sources" >> beam.Create(range(len(sources)))
-                | "Spread sources" >> beam.Reshuffle()
-                | "Read" >> beam.ParDo(_Read(sources)).with_outputs("counts", main="chunks")
+        def build(pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
+            chunks, counts = spread(pipeline, "Sources", range(len(sources))) | "Read" >> (
+                beam.FlatMap(_read, sources).with_outputs("counts", main="chunks")
             )
             texts, searched = (
                 chunks
                 | "Spread chunks" >> beam.Reshuffle()
                 | "Search leaks"
-                >> beam.ParDo(_Search(excluded, drop_leaks, random_seed)).with_outputs(
+                >> beam.FlatMap(_search, Shared(), excluded, drop_leaks, random_seed).with_outputs(
                     "searched", main="texts"
                 )
             )
@@ -129,54 +123,40 @@ def sorted_texts(
                 | "Group by hash" >> beam.GroupByKey()
                 | "Sort" >> beam.Map(_write_part, folder)
             )
-            _ = (
-                pipeline
-                | "Result" >> beam.Create([result_path])
-                | "Write result"
-                >> beam.Map(_write_result, *map(beam.pvalue.AsList, (counts, searched, parts)))
-            )
+            return {"counts": counts, "searched": searched, "parts": parts}
 
-        run_pipeline(build, beam_options)
-        result = read_json(result_path)
-        counts = [SourceCounts(*numbers) for numbers in result["counts"]]
+        result = run_pipeline(build, beam_options, folder)
+        counts = [SourceCounts(*numbers) for _, *numbers in result["counts"]]
         leaks = []
-        for source, found in result["leaks"]:
+        for source, _, _, found in result["searched"]:
             leaks.append(ChunkLeaks(*found))
             counts[source].num_leaking += leaks[-1].num_texts
-        yield SortedParts(result["parts"], result["num_added"]), counts, leak_report(leaks)
+        num_added = sum(num_texts for _, _, num_texts, _ in result["searched"])
+        parts = SortedParts([path for _, path in result["parts"]], num_added)
+        yield parts, counts, leak_report(leaks)
 
 
-class _Read(beam.DoFn):
-    def __init__(self, sources: Sequence[TextSource]):
-        self._sources = sources
-
-    def process(self, source: int) -> Iterator[Chunk | beam.pvalue.TaggedOutput]:
-        count = SourceCounts()
-        for index, chunk in enumerate(read_chunks(self._sources[source], count)):
-            yield Chunk(source, index, *chunk)
-        numbers = source, count.num_rows, count.num_empty
-        yield beam.pvalue.TaggedOutput("counts", numbers)
+def _read(source: int, sources: Sequence[TextSource]) -> Iterator[Chunk | beam.pvalue.TaggedOutput]:
+    count = SourceCounts()
+    for index, chunk in enumerate(read_chunks(sources[source], count)):
+        yield Chunk(source, index, *chunk)
+    yield beam.pvalue.TaggedOutput("counts", (source, count.num_rows, count.num_empty))
 
 
-class _Search(beam.DoFn):
-    def __init__(self, excluded: Sequence[TextSource], drop_leaks: bool, random_seed: int):
-        self._excluded, self._drop_leaks, self._random_seed = excluded, drop_leaks, random_seed
-        self._shared = Shared()
-
-    def setup(self) -> None:
-        # One for all threads of a process. The index itself can be too large for a job's description.
-        self._leak_index = self._shared.acquire(lambda: LeakIndex(self._excluded))
-
-    def process(
-        self, chunk: Chunk
-    ) -> Iterator[tuple[int, tuple[int, HashedTexts]] | beam.pvalue.TaggedOutput]:
-        lines, normal_forms, leaks = search_chunk(
-            chunk.places, chunk.lines, self._leak_index, self._drop_leaks
-        )
-        for part, texts in split_by_hash(chunk.source, lines, normal_forms, self._random_seed):
-            yield part, (chunk.position, texts)
-        searched = chunk.source, chunk.position, len(lines), leaks
-        yield beam.pvalue.TaggedOutput("searched", searched)
+def _search(
+    chunk: Chunk,
+    shared: Shared,
+    excluded: Sequence[TextSource],
+    drop_leaks: bool,
+    random_seed: int,
+) -> Iterator[tuple[int, tuple[int, HashedTexts]] | beam.pvalue.TaggedOutput]:
+    # One for all threads of a process. The index itself can be too large for a job's description.
+    leak_index = shared.acquire(lambda: LeakIndex(excluded))
+    lines, normal_forms, leaks = search_chunk(chunk.places, chunk.lines, leak_index, drop_leaks)
+    for part, texts in split_by_hash(chunk.source, lines, normal_forms, random_seed):
+        yield part, (chunk.position, texts)
+    searched = chunk.source, chunk.position, len(lines), leaks
+    yield beam.pvalue.TaggedOutput("searched", searched)
 
 
 def _write_part(
@@ -189,18 +169,3 @@ def _write_part(
     path = unique_path(folder, "part")
     write_arrays(path, [sources, np.frombuffer(b"\n".join(lines), np.uint8)])
     return part, path
-
-
-def _write_result(
-    path: str,
-    counts: list[tuple[int, int, int]],
-    searched: list[tuple[int, int, int, ChunkLeaks]],
-    parts: list[tuple[int, str]],
-) -> None:
-    result = {
-        "counts": [numbers for _, *numbers in sorted(counts)],
-        "leaks": [(source, leaks) for source, _, _, leaks in sorted(searched) if leaks.num_texts],
-        "num_added": sum(num_added for _, _, num_added, _ in searched),
-        "parts": [place for _, place in sorted(parts)],
-    }
-    write_json(path, result)

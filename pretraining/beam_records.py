@@ -27,16 +27,17 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 
-from common.atomic import copy_file, write_json
+from common.atomic import copy_file
 from common.beam import (
     BeamOptions,
     read_arrays,
     run_pipeline,
+    spread,
     unique_path,
     work_folder,
     write_arrays,
 )
-from common.files import LineBlock, is_remote, make_folder, open_binary, read_json, read_line_blocks
+from common.files import LineBlock, is_remote, make_folder, open_binary, read_line_blocks
 from data.tfrecords import RecordWriter, frame_records, move_records
 from modeling.tokenization import FullTokenizer
 from pretraining.corpus import BlockTokenizer, TokenBlock, TokenStore, store_tokens
@@ -103,16 +104,14 @@ def write_records(
         parents = [os.path.dirname(path) for path in output_files]
         folders = {parent: stack.enter_context(work_folder(parent)) for parent in set(parents)}
         folder = folders[parents[0]]
-        result_path = os.path.join(folder, "result.json")
 
-        def build(pipeline: beam.Pipeline) -> None:
+        def build(pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
             token_files = (
-                pipeline
-                | "Files" >> beam.Create(list(enumerate(input_files)))
-                | "Spread files" >> beam.Reshuffle()
+                spread(pipeline, "Files", list(enumerate(input_files)))
                 | "Read" >> beam.FlatMapTuple(_read_blocks)
                 | "Spread blocks" >> beam.Reshuffle()
-                | "Tokenize" >> beam.ParDo(_Tokenize(tokenizer, do_sentence_split, input_format))
+                | "Tokenize"
+                >> beam.Map(_tokenize, BlockTokenizer(tokenizer, do_sentence_split, input_format))
                 | "Group blocks" >> beam.GroupByKey()
                 | "Write tokens" >> beam.Map(_write_tokens, folder)
             )
@@ -133,32 +132,28 @@ def write_records(
                 | "Plan" >> beam.FlatMap(_plan_runs, tokenizer.id_typecode, options)
                 | "Spread tasks" >> beam.Reshuffle()
                 | "Make records"
-                >> beam.ParDo(
-                    _MakeRecords(tokenizer, options, len(output_files), folder),
-                    beam.pvalue.AsSingleton(store),
-                )
-            )
-            outputs = (
-                pipeline
-                | "Output files" >> beam.Create(list(enumerate(map(folders.get, parents))))
-                | "Spread output files" >> beam.Reshuffle()
-                | "Write" >> beam.Map(_write_output, beam.pvalue.AsList(runs), gzip_compress)
-            )
-            _ = (
-                pipeline
-                | "Result" >> beam.Create([result_path])
-                | "Write result"
                 >> beam.Map(
-                    _write_result, beam.pvalue.AsSingleton(store), beam.pvalue.AsList(outputs)
+                    _make_records,
+                    beam.pvalue.AsSingleton(store),
+                    Shared(),
+                    tokenizer,
+                    options,
+                    len(output_files),
+                    folder,
                 )
             )
+            places = list(enumerate(map(folders.get, parents)))
+            outputs = spread(pipeline, "Output files", places) | "Write" >> beam.Map(
+                _write_output, beam.pvalue.AsList(runs), gzip_compress
+            )
+            return {"store": store, "outputs": outputs}
 
-        run_pipeline(build, beam_options)
-        result = read_json(result_path)
-        for (temporary, _), path in zip(result["outputs"], output_files, strict=True):
+        result = run_pipeline(build, beam_options, folder)
+        for (_, temporary, _), path in zip(result["outputs"], output_files, strict=True):
             move_records(temporary, path)
-        store = _load_store(result["store"], tokenizer.id_typecode)
-    return store, [num_records for _, num_records in result["outputs"]]
+        (store_folder,) = result["store"]
+        store = _load_store(store_folder, tokenizer.id_typecode)
+    return store, [num_records for _, _, num_records in result["outputs"]]
 
 
 def _read_blocks(file: int, path: str) -> Iterator[tuple[BlockKey, int, LineBlock]]:
@@ -166,15 +161,11 @@ def _read_blocks(file: int, path: str) -> Iterator[tuple[BlockKey, int, LineBloc
         yield (file, index // _BLOCKS_PER_FILE), index, block
 
 
-class _Tokenize(beam.DoFn):
-    def __init__(self, tokenizer: FullTokenizer, do_sentence_split: bool, input_format: str):
-        self._tokenize = BlockTokenizer(tokenizer, do_sentence_split, input_format)
-
-    def process(
-        self, element: tuple[BlockKey, int, LineBlock]
-    ) -> Iterator[tuple[BlockKey, tuple[int, TokenBlock]]]:
-        key, index, block = element
-        yield key, (index, self._tokenize(block))
+def _tokenize(
+    element: tuple[BlockKey, int, LineBlock], tokenize: BlockTokenizer
+) -> tuple[BlockKey, tuple[int, TokenBlock]]:
+    key, index, block = element
+    return key, (index, tokenize(block))
 
 
 def _write_tokens(
@@ -224,42 +215,46 @@ def _plan_runs(
         yield index, run
 
 
-class _MakeRecords(beam.DoFn):
-    def __init__(
-        self, tokenizer: FullTokenizer, options: InstanceOptions, num_outputs: int, folder: str
-    ):
-        self._tokenizer, self._options = tokenizer, options
-        self._num_outputs, self._folder = num_outputs, folder
-        self._shared = Shared()
+def _make_records(
+    run: tuple[int, list[Task]],
+    store_folder: str,
+    shared: Shared,
+    tokenizer: FullTokenizer,
+    options: InstanceOptions,
+    num_outputs: int,
+    folder: str,
+) -> RecordRun:
+    # One for all threads of a process, as there is one copy of a remote store.
+    run_task = shared.acquire(
+        lambda: _open_store(store_folder, tokenizer, options), tag=store_folder
+    )
+    index, tasks = run
+    records: list[bytes] = []
+    for task in tasks:
+        made = run_task(task)
+        records += made.records
+        if made.first is not None:
+            log_examples(made.first, tokenizer)
+    by_output = [records[i::num_outputs] for i in range(num_outputs)]
+    data = list(map(frame_records, by_output))
+    path = unique_path(folder, "records")
+    with open_binary(path, "wb") as file:
+        file.write(b"".join(data))
+    ends = list(itertools.accumulate(map(len, data)))
+    return RecordRun(index, path, list(map(len, by_output)), ends)
 
-    def process(self, element: tuple[int, list[Task]], store_folder: str) -> Iterator[RecordRun]:
-        index, tasks = element
-        # One for all threads of a process, as there is one copy of a remote store.
-        run_task = self._shared.acquire(lambda: self._open(store_folder), tag=store_folder)
-        records: list[bytes] = []
-        for task in tasks:
-            made = run_task(task)
-            records += made.records
-            if made.first is not None:
-                log_examples(made.first, self._tokenizer)
-        by_output = [records[i :: self._num_outputs] for i in range(self._num_outputs)]
-        counts = list(map(len, by_output))
-        data = list(map(frame_records, by_output))
-        path = unique_path(self._folder, "records")
-        with open_binary(path, "wb") as file:
-            file.write(b"".join(data))
-        yield RecordRun(index, path, counts, list(itertools.accumulate(map(len, data))))
 
-    def _open(self, store_folder: str) -> TaskRunner:
-        store = _load_store(store_folder, self._tokenizer.id_typecode)
-        if not is_remote(store_folder):
-            return TaskRunner(store, self._tokenizer, self._options)
-        # The files stay readable to who has opened them after the folder is gone.
-        with tempfile.TemporaryDirectory(prefix="tokens-") as local:
-            for name in ("tokens", "offsets"):
-                copy_file(os.path.join(store_folder, name), os.path.join(local, name))
-            store = dataclasses.replace(store, folder=local)
-            return TaskRunner(store, self._tokenizer, self._options)
+def _open_store(
+    store_folder: str, tokenizer: FullTokenizer, options: InstanceOptions
+) -> TaskRunner:
+    store = _load_store(store_folder, tokenizer.id_typecode)
+    if not is_remote(store_folder):
+        return TaskRunner(store, tokenizer, options)
+    # The files stay readable to who has opened them after the folder is gone.
+    with tempfile.TemporaryDirectory(prefix="tokens-") as local:
+        for name in ("tokens", "offsets"):
+            copy_file(os.path.join(store_folder, name), os.path.join(local, name))
+        return TaskRunner(dataclasses.replace(store, folder=local), tokenizer, options)
 
 
 def _write_output(
@@ -282,8 +277,3 @@ def _write_output(
                 writer.write_framed(file.read(run.ends[part] - start), run.counts[part])
             num_before += sum(run.counts)
     return output, writer.path, writer.num_records
-
-
-def _write_result(path: str, store_folder: str, outputs: list[tuple[int, str, int]]) -> None:
-    by_position = [(place, num_records) for _, place, num_records in sorted(outputs)]
-    write_json(path, {"store": store_folder, "outputs": by_position})

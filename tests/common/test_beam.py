@@ -15,6 +15,7 @@ from common.beam import (
     parse_options,
     read_arrays,
     run_pipeline,
+    spread,
     work_folder,
     write_arrays,
 )
@@ -78,13 +79,13 @@ def test_bad_options(
 def test_what_a_runner_needs_is_one_line() -> None:
     message = "^--beam_runner=DataflowRunner: .*Missing required option: region.*$"
     with pytest.raises(UserError, match=message):
-        run_pipeline(_divide_by_zero, BeamOptions("DataflowRunner"))
+        run_pipeline(_divide_by_zero, BeamOptions("DataflowRunner"), "")
 
 
 @needs_beam
 def test_a_fault_of_a_stage_is_not_taken_for_one_of_the_user() -> None:
     with pytest.raises(ZeroDivisionError, match="while running 'Divide'"):
-        run_pipeline(_divide_by_zero, BeamOptions("DirectRunner"))
+        run_pipeline(_divide_by_zero, BeamOptions("DirectRunner"), "")
 
 
 @needs_beam
@@ -95,18 +96,28 @@ def test_signals_end_the_run_as_they_do_elsewhere(interruption: BaseException) -
     def interrupt(_: int) -> None:
         raise interruption
 
-    def build(pipeline: Any) -> None:
-        _ = pipeline | beam.Create([1]) | beam.Map(interrupt)
+    def build(pipeline: Any) -> dict[str, Any]:
+        return {"out": pipeline | beam.Create([1]) | beam.Map(interrupt)}
 
     with pytest.raises(type(interruption)) as found:
-        run_pipeline(build, BeamOptions("DirectRunner"))
+        run_pipeline(build, BeamOptions("DirectRunner"), "")
     assert found.value.args == interruption.args
 
 
-def _divide_by_zero(pipeline: Any) -> None:
+def _divide_by_zero(pipeline: Any) -> dict[str, Any]:
     import apache_beam as beam
 
-    _ = pipeline | beam.Create([1]) | "Divide" >> beam.Map(lambda number: number / 0)
+    return {"out": pipeline | beam.Create([1]) | "Divide" >> beam.Map(lambda number: number / 0)}
+
+
+@needs_beam
+def test_collections_come_back_sorted(tmp_path: pathlib.Path) -> None:
+    def build(pipeline: Any) -> dict[str, Any]:
+        pairs = spread(pipeline, "Pairs", [(2, "b"), (1, "a")])
+        return {"pairs": pairs, "none": spread(pipeline, "None", [])}
+
+    found = run_pipeline(build, BeamOptions("DirectRunner"), str(tmp_path))
+    assert found == {"pairs": [[1, "a"], [2, "b"]], "none": []}
 
 
 def test_arrays(tmp_path: pathlib.Path) -> None:

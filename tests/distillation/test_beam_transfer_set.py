@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("apache_beam", reason="needs Apache Beam: requirements-beam.lock")
 
+from apache_beam.utils.shared import Shared
 from scripts import run_script
 
 from common.errors import UserError
@@ -109,13 +110,11 @@ def test_of_duplicates_the_first_is_kept_in_any_order(folder: pathlib.Path) -> N
     """Runners hand the chunks of a part over in any order."""
     sources = file_sources([f"{folder}/a.txt", f"{folder}/b.txt"], None, None)
     parts: dict[int, list[tuple[int, transfer_set.HashedTexts]]] = {}
-    read = beam_pipeline._Read(sources)
-    search = beam_pipeline._Search([], False, 0)
-    search.setup()
+    shared = Shared()
     for source in (0, 1):
-        for chunk in read.process(source):
+        for chunk in beam_pipeline._read(source, sources):
             if isinstance(chunk, beam_pipeline.Chunk):
-                for element in search.process(chunk):
+                for element in beam_pipeline._search(chunk, shared, [], False, 0):
                     if isinstance(element, tuple):
                         parts.setdefault(element[0], []).append(element[1])
     part, chunks = max(parts.items(), key=lambda item: len(item[1]))

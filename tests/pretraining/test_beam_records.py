@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("apache_beam", reason="needs Apache Beam: requirements-beam.lock")
 
+from apache_beam.utils.shared import Shared
 from scripts import run_script
 
 from common import files
@@ -178,16 +179,19 @@ def test_parts_come_in_any_order(folder: pathlib.Path) -> None:
     for key, blocks in rng.sample(sorted(groups.items()), len(groups)):
         shuffled = rng.sample(blocks, len(blocks))
         token_files.append(beam_pipeline._write_tokens((key, shuffled), str(folder)))
-    joined = beam_pipeline._join_tokens(str(folder), token_files, tokenizer.id_typecode, "text")
+    joined = beam_pipeline._join_tokens(
+        str(folder), token_files, tokenizer.id_typecode, "text", False
+    )
     for name in ("tokens", "offsets"):
         assert (pathlib.Path(joined) / name).read_bytes() == (folder / name).read_bytes()
     store = beam_pipeline._load_store(joined, tokenizer.id_typecode)
     np.testing.assert_array_equal(store.units, expected.units)
 
     options = InstanceOptions(max_seq_length=32, max_predictions_per_seq=5, dupe_factor=2)
-    make = beam_pipeline._MakeRecords(tokenizer, options, 3, str(folder))
+    shared = Shared()
+    made_with = joined, shared, tokenizer, options, 3, str(folder)
     plan = list(beam_pipeline._plan_runs(joined, tokenizer.id_typecode, options))
-    runs = [run for element in plan for run in make.process(element, joined)]
+    runs = [beam_pipeline._make_records(element, *made_with) for element in plan]
     assert len({sum(run.counts) % 3 for run in runs}) > 1
 
     def gather(output: int) -> bytes:
