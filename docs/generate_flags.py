@@ -38,6 +38,9 @@ SCRIPTS = [
 ]
 MODULES = [
     "experiments.compare_strategies",
+    "reproduce_paper",
+    "experiments.label_subset",
+    "experiments.median_run",
     "experiments.glue_table",
     "experiments.docstring_corpus",
     "benchmarks.compare",

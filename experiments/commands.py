@@ -59,6 +59,13 @@ class CommandGraph:
         """All stages, each after those it needs."""
         return list(self._stages.values())
 
+    def estimate(self, folder: str, seconds: float) -> str:
+        """Notes how long the command of an output is thought to take; returns the folder."""
+        name = os.path.basename(folder)
+        if name in self._stages:
+            self._stages[name] = dataclasses.replace(self._stages[name], estimate=seconds)
+        return folder
+
     def folder(self, name: str) -> str:
         return os.path.join(self._output_dir, name)
 

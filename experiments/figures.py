@@ -96,3 +96,34 @@ def plot_by_size(rows: Mapping[str, Row], sizes: Sequence[int], metric: str) -> 
 def _line(axes: Axes, name: str, score: Score, style: str) -> None:
     label = f"{name} {score.mean:.1f}"
     axes.axhline(score.mean, color=COLOURS[name], linestyle=style, label=label)
+
+
+# Title, names of the points, line -> position -> score, the teacher's score.
+PanelData = tuple[str, Sequence[str], Mapping[str, Mapping[int, "Score"]], "float | None"]
+LINE_STYLES = (("#9aa5b1", "s"), ("#7fb3d5", "^"), ("#e59866", "v"), ("#2471a3", "o"), ("k", "D"))
+
+
+def plot_panels(title: str, panels: Sequence[PanelData]) -> Figure:
+    """Lines over named points, panels side by side: mean and 95 % interval over seeds."""
+    figure, all_axes = new_figure(max(6.0, 4.2 * len(panels)), 4.2, len(panels))
+    for axes, (panel_title, points, lines, teacher) in zip(all_axes, panels, strict=True):
+        for (label, scores), (colour, marker) in zip(lines.items(), LINE_STYLES, strict=False):
+            axes.errorbar(
+                list(scores),
+                [score.mean for score in scores.values()],
+                yerr=[score.interval or 0.0 for score in scores.values()],
+                label=label,
+                color=colour,
+                marker=marker,
+                capsize=3,
+            )
+        if teacher is not None:
+            axes.axhline(teacher, color=COLOURS["Teacher"], linestyle="--", label="Teacher")
+        axes.set_xticks(range(len(points)), points, rotation=30 if len(points) > 4 else 0)
+        axes.set_xlim(-0.3, len(points) - 0.7)
+        axes.set_title(panel_title)
+        axes.grid(axis="y", alpha=0.3)
+    all_axes[0].set_ylabel("dev score (%)")
+    all_axes[-1].legend(fontsize="small")
+    figure.suptitle(title)
+    return figure

@@ -18,7 +18,7 @@ from common.outputs import check_folder_apart
 from experiments.stage_inputs import MODEL_FILES
 from training import cli
 from training.help import group
-from training.metrics_log import best_evaluation
+from training.metrics_log import METRICS_FILE, best_evaluation
 
 FLAGS = flags.FLAGS
 
@@ -37,7 +37,9 @@ def main(_: Sequence[str]) -> None:
     check_folder_apart("output_dir", FLAGS.output_dir, {"runs": FLAGS.runs})
     run = median_run(FLAGS.runs)
     names = [
-        n for n in list_folder(run) if MODEL_FILES.fullmatch(n) or n.startswith("eval_results")
+        name
+        for name in list_folder(run)
+        if MODEL_FILES.fullmatch(name) or name in (METRICS_FILE, "eval_results.txt")
     ]
     if not names:
         raise UserError(f"{run} holds no model.")

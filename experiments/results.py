@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,16 @@ class Score:
     def deviation(self) -> float | None:
         """Sample standard deviation, None for a single value."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def interval(self) -> float | None:
+        """Half the width of the 95 % interval of the mean (Student's t), None for a single value."""
+        if self.deviation is None:
+            return None
+        from scipy import stats
+
+        number = len(self.values)
+        return float(stats.t.ppf(0.975, number - 1)) * self.deviation / math.sqrt(number)
 
     def __str__(self) -> str:
         spread = "" if self.deviation is None else f" ± {self.deviation:.{self.digits}f}"

@@ -88,7 +88,7 @@ class Claim:
     Attributes:
       text: In a few words, with its section.
       higher: Label of a line.
-      lower: Label of a line, or "Teacher".
+      lower: Label of a line.
       higher_points: Those that count; () for all.
       lower_points: As `higher_points`; where they differ, the points are other models.
       panel: Number of the panel in the artifact; None for the mean of all.
@@ -182,6 +182,7 @@ class Scale:
       pretraining: On the language-model texts.
       transfer_pretraining: On a transfer set (Figure 10).
       teacher: Fine-tuning of the teacher.
+      teacher_size: Of the given teacher, for estimates.
       learning_rates: Width -> peak learning rate of students, the same for every strategy.
       final: Fine-tuning after distillation.
       batch_size: Examples per update.
@@ -195,6 +196,7 @@ class Scale:
     pretraining: Pretraining
     transfer_pretraining: Pretraining
     teacher: Schedule
+    teacher_size: str
     learning_rates: Mapping[int, float]
     final: Schedule
     batch_size: int
@@ -432,7 +434,7 @@ def artifacts(
                     few_labels,
                     Student("", size, ""),
                 )
-                for size in sizes[:2]
+                for size in sizes[:1]
             ),
             (
                 Claim(

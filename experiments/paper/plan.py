@@ -15,6 +15,7 @@ from experiments.paper.artifacts import (
     Scale,
     Student,
 )
+from experiments.paper.estimates import Machine, labelling_seconds, training_seconds
 from experiments.students import STRATEGIES, TEACHER, TaskModels, TaskSettings, record_files
 
 # The three teachers of a task, of which the median one labels.
@@ -56,19 +57,50 @@ class PaperPlan:
       paths: The data.
       output_dir: Of all runs.
       precision: float32 or bfloat16.
+      machine: What it is to run on, for estimates.
     """
 
-    def __init__(self, scale: Scale, paths: Paths, output_dir: str, precision: str):
-        self.scale, self._paths = scale, paths
+    def __init__(
+        self, scale: Scale, paths: Paths, output_dir: str, precision: str, machine: Machine
+    ):
+        self.scale, self._paths, self._machine = scale, paths, machine
+        self._output_dir, self._precision = output_dir, precision
         self.graph = CommandGraph(output_dir, paths.vocab_file, precision)
 
-    def add(self, artifact: Artifact) -> None:
+    def anew(self) -> PaperPlan:
+        """A plan of the same settings without commands."""
+        return PaperPlan(self.scale, self._paths, self._output_dir, self._precision, self._machine)
+
+    def add(self, name: str, artifact: Artifact) -> None:
         """Adds all commands of an artifact, seed by seed, so that a part of them is a result."""
+        if name == "table1":
+            output = f"--output_dir={self.graph.folder(name)}"
+            speed = self.graph.add(name, "benchmark_models.py", output, anew=())
+            self.graph.estimate(speed, 600)
         students = list(dict.fromkeys(students_of(artifact)))
         for seed in range(1, max((self.scale.num_seeds(s.size) for s in students), default=0) + 1):
             for student in students:
                 if seed <= self.scale.num_seeds(student.size):
                     self.student(student, str(seed))
+
+    def facts(self) -> dict[str, str]:
+        """What a report says of how the models were made."""
+        scale, given = self.scale, sorted(self._paths.students)
+        lm = scale.pretraining
+        tokens = lm.steps * lm.batch_size * lm.seq_length
+        rates = ", ".join(f"{rate:g} at width {h}" for h, rate in scale.learning_rates.items())
+        return {
+            "pre-training": f"{', '.join(given)} as given in --data; others {lm.steps:,} updates of "
+            f"{lm.batch_size} × {lm.seq_length} tokens ({tokens / 1e6:.0f} million)",
+            "students": f"{scale.batch_size} examples per update; peak learning rate {rates}, "
+            f"the same for every strategy; final fine-tuning {scale.final.learning_rate:g}",
+            "tasks": "; ".join(
+                f"{task.title}: {task.num_train:,} labels ({task.label_epochs:g} passes), about "
+                f"{task.num_transfer:,} transfer texts ({task.distill_epochs:g} passes)"
+                for task in scale.tasks.values()
+            ),
+            "seeds": f"{', '.join(f'{n} of {size}' for size, n in scale.seeds.items())}, 3 of others",
+        }
 
     def models(self, student: Student) -> list[str]:
         """One folder a seed."""
@@ -83,6 +115,8 @@ class PaperPlan:
             # Without soft labels it is the same student whatever the transfer set.
             teacher = student.teacher if student.start in ("truncated", "distilled") else ""
             student = dataclasses.replace(student, transfer="", texts=0, teacher=teacher)
+        elif (student.transfer,) == self.scale.tasks[student.task].transfer:
+            student = dataclasses.replace(student, transfer="")
         start = () if strategy.start == "random" else self._start(student)
         starts = dict.fromkeys(("pre-trained", "truncated"), start)
         starts["random"] = random_start(student.size)
@@ -93,20 +127,26 @@ class PaperPlan:
             # Whatever the number of texts, a student sees as many as of the whole transfer set.
             task = self.scale.tasks[student.task]
             epochs = task.distill_epochs * task.num_transfer / student.texts
-        return self._models(student.task, student.size).student(
-            student.strategy,
-            starts,
-            self._soft_labels(student) if distilled else "",
-            seed,
-            _name(variant),
-            epochs,
-        )
+        soft_labels = self._soft_labels(student) if distilled else ""
+        models = self._models(student.task, student.size)
+        folder = models.student(student.strategy, starts, soft_labels, seed, _name(variant), epochs)
+        return self._estimate(folder, student.task, student.size, self._examples(student))
 
     def teacher(self, task: str, size: str = "") -> str:
         """The teacher of a task: of three seeds, the median one on the development set."""
         models = self._models(task, f"teacher{size}")
         start = trained_start(self._pretrained(size) if size else self._paths.teacher)
-        runs = [models.teacher(start, seed, f"seed{seed}") for seed in TEACHER_SEEDS]
+        described = self.scale.tasks[task]
+        examples = described.num_train * described.teacher_epochs
+        runs = [
+            self._estimate(
+                models.teacher(start, seed, f"seed{seed}"),
+                task,
+                size or self.scale.teacher_size,
+                examples,
+            )
+            for seed in TEACHER_SEEDS
+        ]
         name = _name(f"{task}_teacher{size}")
         output = f"--output_dir={self.graph.folder(name)}"
         return self.graph.add(
@@ -128,22 +168,46 @@ class PaperPlan:
         )
         return TaskModels(self.graph, settings, _name(f"{task}_{size}_"))
 
+    def _examples(self, student: Student) -> float:
+        """Examples that a student's last command sees."""
+        task = self.scale.tasks[student.task]
+        strategy = STRATEGIES[student.strategy]
+        if strategy.start in STRATEGIES:
+            return task.num_train * self.scale.final.epochs
+        if strategy.lesson != TEACHER:
+            return task.num_train * task.label_epochs
+        if student.transfer == LABELLED_SET:
+            return task.num_train * task.distill_epochs
+        return (task.num_train + task.num_transfer) * task.distill_epochs
+
+    def _estimate(self, folder: str, task: str, size: str, examples: float) -> str:
+        # Batches hold examples of similar length; half of the greatest length is what is left.
+        tokens = self.scale.tasks[task].seq_length / 2
+        batch = self.scale.batch_size
+        seconds = training_seconds(self._machine, size, examples, batch, tokens)
+        return self.graph.estimate(folder, seconds)
+
     # Pre-training.
 
     def _pretrained(self, size: str) -> str:
         """A well-read student."""
         if size in self._paths.students:
             return self._paths.students[size]
-        return self._pretrain("lm", self.scale.pretraining, random_start(size), f"lm_{size}")
+        start = random_start(size)
+        return self._pretrain("lm", self.scale.pretraining, size, start, f"lm_{size}")
 
-    def _pretrain(self, corpus: str, settings: Pretraining, start: Start, name: str) -> str:
+    def _pretrain(
+        self, corpus: str, settings: Pretraining, size: str, start: Start, name: str
+    ) -> str:
         files = ",".join(settings.files or map(self._paths.text, settings.texts))
         length = settings.seq_length
         records = self.graph.pretraining_records(
             f"{corpus}_records", files, length, *settings.arguments
         )
         batch, rate, steps = settings.batch_size, settings.learning_rate, settings.steps
-        return self.graph.pretraining(_name(name), start, records, length, batch, rate, steps)
+        folder = self.graph.pretraining(_name(name), start, records, length, batch, rate, steps)
+        seconds = training_seconds(self._machine, size, steps * batch, batch, length, 0.15 * length)
+        return self.graph.estimate(folder, seconds)
 
     def _start(self, student: Student) -> Start:
         """The flags of what a student starts from."""
@@ -160,13 +224,17 @@ class PaperPlan:
             teacher = self._pretrained(deep)
             start = (*trained_start(teacher), *truncated, f"--teacher={teacher}")
             name = f"lm_{layers_width}_distilled-{deep}"
-            return trained_start(self._pretrain("lm", self.scale.pretraining, start, name))
+            return trained_start(
+                self._pretrain("lm", self.scale.pretraining, layers_width, start, name)
+            )
         if student.start == "transfer text":
             texts = os.path.join(self._transfer_set(student.task), "texts.tsv")
             settings = dataclasses.replace(self.scale.transfer_pretraining, files=(texts,))
             name = f"{student.task}_lm_{layers_width}"
             start = random_start(layers_width)
-            return trained_start(self._pretrain(f"{student.task}_lm", settings, start, name))
+            return trained_start(
+                self._pretrain(f"{student.task}_lm", settings, layers_width, start, name)
+            )
         return trained_start(self._pretrained(layers_width))
 
     # The data of a task.
@@ -220,11 +288,17 @@ class PaperPlan:
             hidden = ",".join(str(layer) for layer in range(step, depth, step))
             states = f"--hidden_state_layers={hidden}"
             return record_files(models.soft_labels(teacher, "", *flags, states, name="_labelled"))
+        described = self.scale.tasks[student.task]
+        tokens = described.seq_length / 2
+        size = student.teacher or self.scale.teacher_size
+        seconds = labelling_seconds(self._machine, size, described.num_transfer, tokens)
         texts = os.path.join(self._transfer_set(student.task, student.transfer), "texts.tsv")
         if not student.texts:
-            return record_files(models.soft_labels(teacher, texts, *flags))
+            folder = models.soft_labels(teacher, texts, *flags)
+            return record_files(self.graph.estimate(folder, seconds))
         name = f"_texts{student.transfer and '_' + student.transfer}"
         folder = models.soft_labels(teacher, texts, shard, name=_name(name))
+        self.graph.estimate(folder, seconds)
         count = student.texts // self.scale.shard
         files = [f"soft_labels-{i:05d}.tfrecord" for i in range(count)]
         return ",".join(os.path.join(folder, file) for file in files)

@@ -65,6 +65,7 @@ SMALL = Scale(
         (), 64, 128, 1e-3, 4_000, ("--input_format=transfer_set", "--dupe_factor=20")
     ),
     teacher=Schedule(5e-5, 3.0),
+    teacher_size="6/384",
     learning_rates=_WIDTHS,
     final=Schedule(5e-5, 3.0),
     batch_size=32,
@@ -72,7 +73,7 @@ SMALL = Scale(
     seeds={"2/128": 5, "4/256": 5},
     deep={128: "8/128", 256: "8/256", 512: "4/512"},
     artifacts=artifacts(
-        sizes=("2/128", "4/256", "4/512"),
+        sizes=("2/128", "4/256"),
         grid=("2/128", "4/128", "8/128", "2/256", "4/256", "8/256", "4/512"),
         figure5=("2/128", "4/128", "2/256", "4/256"),
         depth=("8/128", "2/256"),
@@ -134,6 +135,7 @@ PAPER = Scale(
         (), 128, 256, 1e-4, 100_000, ("--input_format=transfer_set", "--dupe_factor=10")
     ),
     teacher=Schedule(3e-5, 3.0),
+    teacher_size="24/1024",
     learning_rates=_WIDTHS,
     final=Schedule(3e-5, 3.0),
     batch_size=32,

@@ -1,0 +1,73 @@
+"""Seconds that commands are thought to take, from the operations of the model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+# Of the original vocabulary; the masked words' softmax goes over it.
+VOCAB_SIZE = 30_522
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """Rates of a machine.
+
+    Attributes:
+      name: In a few words.
+      operations: Floating-point operations a second, in bfloat16, of a whole update.
+      update: Seconds of an update besides: optimizer, input.
+      run: Seconds of a command besides: imports, compilation, saving.
+    """
+
+    name: str
+    operations: float
+    update: float
+    run: float
+
+
+MACHINES = {
+    "2-cores": Machine("two cores of a server with bfloat16", 0.6e12, 0.008, 25.0),
+}
+
+
+def training_seconds(
+    machine: Machine,
+    size: str,
+    examples: float,
+    batch_size: int,
+    tokens: float,
+    predictions: float = 0.0,
+) -> float:
+    """Seconds of a training run.
+
+    Args:
+      machine: What it runs on.
+      size: Layers/width.
+      examples: Seen by the run in all.
+      batch_size: Examples per update.
+      tokens: WordPieces per example.
+      predictions: Masked words per example, in pre-training.
+    """
+    forward = examples * (tokens * _per_token(size) + predictions * _per_prediction(size))
+    # The gradient takes twice what the forward pass takes.
+    return machine.run + examples / batch_size * machine.update + 3 * forward / machine.operations
+
+
+def labelling_seconds(machine: Machine, size: str, examples: float, tokens: float) -> float:
+    """Seconds of a forward pass over examples."""
+    return machine.run + examples * tokens * _per_token(size) / machine.operations
+
+
+def _per_token(size: str) -> float:
+    """Operations of the encoder's matrix products: two per weight, 12 H² weights a layer."""
+    layers, width = _layers_and_width(size)
+    return 2 * 12 * layers * width**2
+
+
+def _per_prediction(size: str) -> float:
+    return 2 * VOCAB_SIZE * _layers_and_width(size)[1]
+
+
+def _layers_and_width(size: str) -> tuple[int, int]:
+    layers, width = map(int, size.split("/")[:2])
+    return layers, width

@@ -1,0 +1,262 @@
+"""Reports of the paper's artifacts: figure, table of every point, claims, single values."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from common.atomic import write_json, write_text
+from common.files import exists
+from common.machine import describe_machine
+from common.markdown import table
+from experiments.figures import plot_panels, save_figure
+from experiments.paper.artifacts import LABELLED_SET, Artifact, Claim, Line, Panel, Scale, Student
+from experiments.results import Score
+from training.metrics_log import METRICS_FILE, best_evaluation
+
+# Seed -> score in percent.
+Scores = Mapping[int, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """Of paired scores over seeds, in points.
+
+    Attributes:
+      mean: Over seeds.
+      low: Lower end of the 95 % interval, by Student's t; NaN for fewer than two seeds.
+      high: Upper end.
+      seeds: Number of pairs.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def verdict(self) -> str:
+        if self.low > 0:
+            return "holds"
+        if self.high < 0:
+            return "does not hold"
+        return "cannot be told"
+
+    def __str__(self) -> str:
+        interval = f" [{self.low:+.1f}, {self.high:+.1f}]" if self.seeds > 1 else ""
+        return f"{self.mean:+.1f}{interval}"
+
+
+def paired_difference(higher: Scores, lower: Scores) -> Difference | None:
+    """The mean difference over the seeds that both have, with its interval; None without any."""
+    differences = [higher[seed] - lower[seed] for seed in sorted(higher.keys() & lower.keys())]
+    if not differences:
+        return None
+    score = Score(tuple(differences))
+    reach = math.nan if score.interval is None else score.interval
+    return Difference(score.mean, score.mean - reach, score.mean + reach, len(differences))
+
+
+class ArtifactReport:
+    """What the runs of an artifact say so far.
+
+    Args:
+      name: Of the artifact.
+      artifact: What it shows.
+      scale: Its tasks and settings.
+      models: The folders of a student's runs, one a seed, finished or not.
+      teacher: The folder of a task's teacher, by task and size.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        artifact: Artifact,
+        scale: Scale,
+        models: Callable[[Student], Sequence[str]],
+        teacher: Callable[[str, str], str],
+    ):
+        self._name, self._artifact, self._scale = name, artifact, scale
+        self._models, self._teacher = models, teacher
+
+    def write(self, folder: str, facts: Mapping[str, Any]) -> str:
+        """Writes NAME.md, NAME.json and, if there are panels, NAME.png and NAME.svg.
+
+        Args:
+          folder: For the files.
+          facts: Settings that belong into the report, such as the command and the hours.
+
+        Returns:
+          The content of NAME.md.
+        """
+        claims = [(claim, self._difference(claim)) for claim in self._artifact.claims]
+        text = self._markdown(claims, facts)
+        write_text(os.path.join(folder, f"{self._name}.md"), text)
+        write_json(os.path.join(folder, f"{self._name}.json"), self._content(claims, facts))
+        if any(self._points(panel) for panel in self._artifact.panels):
+            for ending in ("png", "svg"):
+                save_figure(self._figure(), os.path.join(folder, f"{self._name}.{ending}"))
+        return text
+
+    def _scores(self, panel: Panel, line: Line, point: str | int) -> dict[int, float]:
+        folders = self._models(panel.student(line, point))
+        return {
+            seed: 100 * best_evaluation(folder)["score"]
+            for seed, folder in enumerate(folders, start=1)
+            if is_finished(folder)
+        }
+
+    def _teacher_score(self, panel: Panel) -> float | None:
+        """Of the panel's teacher, where all of its students have the same."""
+        if panel.axis == "task":
+            return None
+        folder = self._teacher(panel.fixed.task, panel.fixed.teacher)
+        return 100 * best_evaluation(folder)["score"] if is_finished(folder) else None
+
+    def _points(self, panel: Panel) -> dict[str, dict[str | int, Score]]:
+        """Line -> point -> the scores that are there."""
+        found: dict[str, dict[str | int, Score]] = {}
+        for line in panel.lines:
+            for point in panel.points:
+                if scores := self._scores(panel, line, point):
+                    found.setdefault(line.label, {})[point] = Score(tuple(scores.values()))
+        return found
+
+    def _difference(self, claim: Claim) -> Difference | None:
+        panels = self._artifact.panels
+        chosen = panels if claim.panel is None else panels[claim.panel : claim.panel + 1]
+        higher = self._mean_scores(chosen, claim.higher, claim.higher_points)
+        lower = self._mean_scores(chosen, claim.lower, claim.lower_points)
+        return paired_difference(higher, lower)
+
+    def _mean_scores(
+        self, panels: Sequence[Panel], label: str, points: tuple[str | int, ...]
+    ) -> dict[int, float]:
+        """Seed -> mean over panels and points, for seeds that all of them have."""
+        scores = []
+        for panel in panels:
+            line = next(line for line in panel.lines if line.label == label)
+            scores += [self._scores(panel, line, point) for point in points or panel.points]
+        seeds = set.intersection(*(set(s) for s in scores))
+        return {seed: statistics.fmean(s[seed] for s in scores) for seed in sorted(seeds)}
+
+    def _markdown(
+        self, claims: Sequence[tuple[Claim, Difference | None]], facts: Mapping[str, Any]
+    ) -> str:
+        lines = [f"# {self._name}: {self._artifact.title}", ""]
+        if self._artifact.panels:
+            lines += [f"![{self._artifact.title}]({self._name}.png)", ""]
+        for panel in self._artifact.panels:
+            lines += [f"## {panel_title(panel, self._scale)}", "", *self._panel_table(panel), ""]
+        if claims:
+            rows = [
+                [claim.text, str(d) if d else "", str(d.seeds if d else 0), verdict(d)]
+                for claim, d in claims
+            ]
+            lines += ["## Claims", ""]
+            lines += [*table(["The paper's", "difference in points", "seeds", ""], rows), ""]
+            lines += [
+                "Differences are means over the points of the figure, paired by seed, with a 95 % "
+                "interval (Student's t over seeds). Seeds share the pre-trained model and the "
+                "teacher, so an interval does not hold what another pre-training would change.",
+                "",
+            ]
+        lines += [f"* {key}: {value}" for key, value in facts.items()]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def _panel_table(self, panel: Panel) -> list[str]:
+        points = self._points(panel)
+        rows = []
+        for line in panel.lines:
+            scores = points.get(line.label, {})
+            rows.append([line.label, *(str(scores.get(point, "")) for point in panel.points)])
+            published = [
+                self._artifact.published.get((line.label, panel.fixed.task), "")
+                for _ in panel.points
+            ]
+            if any(published):
+                rows.append([f"{line.label}, the paper", *published])
+        teacher = self._teacher_score(panel)
+        if teacher is not None:
+            rows.append(["Teacher", *(f"{teacher:.1f}" for _ in panel.points)])
+        return table(["", *(point_name(point, self._scale) for point in panel.points)], rows)
+
+    def _content(
+        self, claims: Sequence[tuple[Claim, Difference | None]], facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "title": self._artifact.title,
+            "panels": [
+                {
+                    "title": panel.title,
+                    "axis": panel.axis,
+                    "teacher": self._teacher_score(panel),
+                    "lines": {
+                        line.label: {
+                            str(point): {str(s): v for s, v in scores.items()}
+                            for point in panel.points
+                            if (scores := self._scores(panel, line, point))
+                        }
+                        for line in panel.lines
+                    },
+                }
+                for panel in self._artifact.panels
+            ],
+            "claims": [
+                {
+                    "text": claim.text,
+                    "verdict": verdict(difference),
+                    **(dataclasses.asdict(difference) if difference else {}),
+                }
+                for claim, difference in claims
+            ],
+            "machine": describe_machine(),
+            **facts,
+        }
+
+    def _figure(self) -> Any:
+        panels = [
+            (
+                panel_title(panel, self._scale),
+                [point_name(point, self._scale) for point in panel.points],
+                {
+                    label: {panel.points.index(point): score for point, score in scores.items()}
+                    for label, scores in self._points(panel).items()
+                },
+                self._teacher_score(panel),
+            )
+            for panel in self._artifact.panels
+        ]
+        return plot_panels(self._artifact.title, panels)
+
+
+def verdict(difference: Difference | None) -> str:
+    """In the words of a claim's line."""
+    return difference.verdict if difference else "not measured"
+
+
+def is_finished(folder: str) -> bool:
+    """Whether a run has been evaluated at its end."""
+    return exists(os.path.join(folder, "eval_results.txt")) and exists(
+        os.path.join(folder, METRICS_FILE)
+    )
+
+
+def point_name(point: str | int, scale: Scale) -> str:
+    """A point of an axis in the words of figures."""
+    if isinstance(point, int):
+        return f"{point:,}"
+    return scale.tasks[point].title if point in scale.tasks else point.replace("_", " ")
+
+
+def panel_title(panel: Panel, scale: Scale) -> str:
+    """The task, the size where it is fixed, and the transfer set where it is another."""
+    fixed = panel.fixed
+    parts = [scale.tasks[fixed.task].title] if fixed.task else []
+    parts += [fixed.size] if fixed.size and panel.axis != "size" else []
+    parts += ["on the labelled set"] if fixed.transfer == LABELLED_SET else []
+    return ", ".join(parts) or panel.title

@@ -1,0 +1,176 @@
+"""Plans, runs and reports the artifacts of the paper (`reproduce_paper.py`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common.errors import UserError
+from common.files import exists, read_json
+from common.markdown import table
+from common.progress import clock
+from experiments.paper.artifacts import Artifact, Scale
+from experiments.paper.estimates import MACHINES
+from experiments.paper.plan import PaperPlan, Paths
+from experiments.paper.report import ArtifactReport
+from experiments.paper.scales import SCALES
+from experiments.paper.tables import write_table
+from experiments.stages import Shard, Stage, run_stages
+from training.options import Options
+
+# The order in which a part of the work is already a result.
+ORDER = (
+    *("table1", "table2", "table4", "labels", "figure7", "figure5", "figure8", "figure9"),
+    *("figure6", "figure10", "table3"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReproductionOptions(Options):
+    """What to reproduce; every attribute is the flag of that name."""
+
+    artifact: Sequence[str] = ("all",)
+    scale: str = "small"
+    data: str | None = None
+    dry_run: bool = False
+    report_only: bool = False
+    output_dir: str = ""
+    start_over: bool = False
+    jobs: int = 2
+    precision: str = "bfloat16"
+    shard_index: int = 0
+    num_shards: int = 1
+
+
+def run(options: ReproductionOptions) -> str:
+    """Runs what is not done yet; writes a report for each artifact into `results`.
+
+    Returns:
+      The plan of a dry run; otherwise the reports.
+
+    Raises:
+      UserError: Data is missing, or a command failed.
+    """
+    scale = SCALES[options.scale]
+    paths = read_paths(options.data)
+    artifacts = chosen_artifacts(options.artifact, scale)
+    machine = MACHINES["2-cores"]
+    plan = PaperPlan(scale, paths, options.output_dir or "", options.precision, machine)
+    stages = {name: _stages_of(plan, name, artifact) for name, artifact in artifacts.items()}
+    text = plan_text(options, stages, plan.graph.stages)
+    if options.dry_run:
+        return text
+    if not options.output_dir:
+        raise UserError("--output_dir is missing; or pass --dry_run to see the plan alone.")
+    if missing := missing_data(plan.graph.stages):
+        raise UserError(f"--data={options.data} lacks {', '.join(missing)}.")
+    print(text, flush=True)
+    folder = os.path.join(options.output_dir, "stages")
+    if not options.report_only:
+        shard = Shard(options.shard_index, options.num_shards)
+        run_stages(plan.graph.stages, folder, options.jobs, options.start_over, shard)
+    return "\n".join(
+        write_report(options, plan, name, artifact, _seconds(stages[name], folder))
+        for name, artifact in artifacts.items()
+    )
+
+
+def read_paths(path: str | None) -> Paths:
+    """The data that a file names.
+
+    Raises:
+      UserError: It holds other keys, or what it names is of another kind.
+    """
+    if path is None:
+        return Paths()
+    content = read_json(path)
+    known = {field.name: field for field in dataclasses.fields(Paths)}
+    for key, value in content.items() if isinstance(content, dict) else [("", None)]:
+        is_text = key in ("vocab_file", "teacher")
+        if key not in known or not isinstance(value, str if is_text else dict):
+            raise UserError(
+                f'--data={path}: found "{key}", expected an object with {", ".join(known)}; '
+                "vocab_file and teacher are strings, the others objects of strings."
+            )
+    return Paths(**content)
+
+
+def chosen_artifacts(names: Sequence[str], scale: Scale) -> dict[str, Artifact]:
+    """The artifacts of those names, in the order in which they are run.
+
+    Raises:
+      UserError: The scale has none of that name.
+    """
+    wanted = [*scale.artifacts] if "all" in names else names
+    for name in wanted:
+        if name not in scale.artifacts:
+            raise UserError(f"--artifact={name} is not there at this --scale.")
+    return {name: scale.artifacts[name] for name in ORDER if name in wanted}
+
+
+def _stages_of(plan: PaperPlan, name: str, artifact: Artifact) -> list[Stage]:
+    """All stages that an artifact needs; those that are new go into the plan."""
+    alone = plan.anew()
+    for which in (plan, alone):
+        which.add(name, artifact)
+    return alone.graph.stages
+
+
+def plan_text(
+    options: ReproductionOptions, stages: Mapping[str, Sequence[Stage]], total: Sequence[Stage]
+) -> str:
+    """How many commands each artifact takes, how long, and what data is not there."""
+    done = set()
+    if options.output_dir:
+        folder = os.path.join(options.output_dir, "stages")
+        done = {s.name for s in total if exists(os.path.join(folder, f"{s.name}.done.json"))}
+    known: set[str] = set()
+    rows = []
+    for name, of_artifact in stages.items():
+        new = [stage for stage in of_artifact if stage.name not in known]
+        known |= {stage.name for stage in new}
+        left = sum(stage.estimate for stage in new if stage.name not in done)
+        rows.append([name, str(len(of_artifact)), str(len(new)), clock(left)])
+    left = sum(stage.estimate for stage in total if stage.name not in done)
+    rows.append(["all", "", str(len(total)), clock(left)])
+    lines = table(["", "commands", "not in those above", "estimated hours left"], rows)
+    lines += ["", f"Estimated for {MACHINES['2-cores'].name}; {len(done)} commands are done."]
+    if missing := missing_data(total):
+        lines += [f"Missing in --data: {', '.join(missing)}."]
+    return "\n".join(lines) + "\n"
+
+
+def missing_data(stages: Sequence[Stage]) -> list[str]:
+    """The names in angle brackets of `Paths` that commands hold."""
+    words = [word for stage in stages for argument in stage.command for word in argument.split("=")]
+    parts = [part for word in words for part in word.split(",")]
+    return sorted({part.partition(">")[0][1:] for part in parts if part.startswith("<")})
+
+
+def write_report(
+    options: ReproductionOptions,
+    plan: PaperPlan,
+    name: str,
+    artifact: Artifact,
+    seconds: Mapping[str, float],
+) -> str:
+    """Writes what an artifact has come to so far, and returns its Markdown."""
+    folder = os.path.join(options.output_dir, "results")
+    facts: dict[str, Any] = {
+        "command": f"python reproduce_paper.py --artifact={name} --scale={options.scale} "
+        "--data=paths.json --output_dir=paper",
+        "hours of its commands, side by side": round(sum(seconds.values()) / 3600, 1),
+        "precision": options.precision,
+    }
+    if not artifact.panels:
+        return write_table(name, artifact, plan, folder, facts)
+    report = ArtifactReport(name, artifact, plan.scale, plan.models, plan.teacher)
+    return report.write(folder, {**facts, **plan.facts()})
+
+
+def _seconds(stages: Sequence[Stage], folder: str) -> dict[str, float]:
+    """Name -> seconds of the stages that are done."""
+    markers = {stage.name: os.path.join(folder, f"{stage.name}.done.json") for stage in stages}
+    return {name: read_json(path)["seconds"] for name, path in markers.items() if exists(path)}

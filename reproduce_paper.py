@@ -1,0 +1,67 @@
+"""Runs the tables and figures of the paper (Turc et al. 2019), and writes each beside its claims.
+
+What several of them need is trained once. Run the same command again to continue; reports are written
+as soon as the runs of a table or figure are done.
+
+The commands and the hours they are thought to take, without any data at hand:
+  python reproduce_paper.py --artifact=all --scale=small --dry_run
+One figure, at the scale of two cores:
+  python reproduce_paper.py --artifact=figure7 --scale=small --data=paths.json --output_dir=paper
+Everything at the paper's own scale, shared out over two machines that share the folder:
+  python reproduce_paper.py --artifact=all --scale=paper --data=paths.json --output_dir=paper \\
+    --shard_index=0 --num_shards=2
+
+paths.json names the data: {"vocab_file": "vocab.txt", "teacher": "bert_large", "texts":
+{"movie_reviews": "reviews*.txt", ...}, "tasks": {"sst-2": "glue/SST-2", ...}, "students":
+{"2/128": "bert_tiny", ...}}. Students that it does not name are pre-trained.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments.commands import define_run_flags
+from training import cli
+from training.help import group
+
+FLAGS = flags.FLAGS
+
+ARTIFACTS = (
+    *("table1", "table2", "table3", "table4", "figure5", "figure6", "figure7", "figure8"),
+    *("figure9", "figure10", "labels"),
+)
+
+group("What to reproduce")
+flags.DEFINE_multi_enum(
+    "artifact",
+    ["all"],
+    ["all", *ARTIFACTS],
+    "Table or figure; may be given several times. labels is a figure that the paper does not have: "
+    "what each step is worth by the number of labels.",
+)
+flags.DEFINE_enum(
+    "scale",
+    "small",
+    ["small", "paper"],
+    "Sizes, tasks and settings: small for two cores, paper for those of the paper.",
+)
+flags.DEFINE_string(
+    "data", None, "JSON file that names the data and the models; see the text above."
+)
+flags.DEFINE_bool("dry_run", False, "Print the plan and its hours, and what data is missing.")
+flags.DEFINE_bool("report_only", False, "Run nothing; write the reports of what is done so far.")
+
+define_run_flags()
+flags.DEFINE_integer("shard_index", 0, "Which shard of the commands this machine runs.")
+flags.DEFINE_integer("num_shards", 1, "Number of machines that share --output_dir.", lower_bound=1)
+
+
+def main(_: Sequence[str]) -> None:
+    from experiments.paper.reproduction import ReproductionOptions, run
+    from training.options import from_flags
+
+    print(run(from_flags(ReproductionOptions, FLAGS)), end="")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,156 @@
+"""The commands that the paper's artifacts need."""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+from collections.abc import Sequence
+
+import pytest
+from absl import flags
+from scripts import ROOT, load_script, run_script, script_flags
+
+from experiments.paper.artifacts import Student
+from experiments.paper.estimates import MACHINES, training_seconds
+from experiments.paper.plan import PaperPlan, Paths, students_of
+from experiments.paper.scales import SCALES
+from experiments.stages import Stage
+
+SIZES = ("1/128", "1/256", "2/128", "4/128", "8/128", "2/256", "4/256", "8/256", "4/512")
+PATHS = Paths(students={size: f"read_{size.replace('/', '_')}" for size in SIZES})
+
+
+def new_plan(scale: str, paths: Paths = PATHS) -> PaperPlan:
+    return PaperPlan(SCALES[scale], paths, "out", "bfloat16", MACHINES["2-cores"])
+
+
+def options(stage: Stage) -> dict[str, str]:
+    """Flag -> value of a stage's command."""
+    pairs = (argument.removeprefix("--").partition("=") for argument in stage.command[2:])
+    return {name: value for name, _, value in pairs}
+
+
+@pytest.mark.parametrize("scale", sorted(SCALES))
+def test_every_stage_follows_those_it_needs(scale: str) -> None:
+    plan = new_plan(scale)
+    for name, artifact in SCALES[scale].artifacts.items():
+        plan.add(name, artifact)
+    seen: set[str] = set()
+    for stage in plan.graph.stages:
+        assert set(stage.needs) <= seen, stage.name
+        seen.add(stage.name)
+    commands = [tuple(a for a in s.command if "output_" not in a) for s in plan.graph.stages]
+    assert len(set(commands)) == len(commands), "two stages do the same"
+
+
+@pytest.mark.parametrize("scale", sorted(SCALES))
+def test_commands_have_the_flags_of_their_scripts(scale: str) -> None:
+    plan = new_plan(scale)
+    for name, artifact in SCALES[scale].artifacts.items():
+        plan.add(name, artifact)
+    scripts = itertools.groupby(
+        sorted(plan.graph.stages, key=lambda s: s.command[1]), key=lambda s: s.command[1]
+    )
+    for path, stages in scripts:
+        load_script(str(pathlib.Path(path).relative_to(ROOT).with_suffix("")))
+        known = script_flags()
+        names = {name for stage in stages for name in options(stage)}
+        assert {name.removeprefix("no") for name in names if name not in known} <= known, path
+
+
+def test_figures_share_students() -> None:
+    """Pre-trained once, and the same student in two figures is one run."""
+    plan = new_plan("small", Paths())
+    artifacts = SCALES["small"].artifacts
+    plan.add("figure7", artifacts["figure7"])
+    before = len(plan.graph.stages)
+    shared = set(students_of(artifacts["figure7"])) & set(students_of(artifacts["figure10"]))
+    assert shared == {
+        Student("nli", size, strategy)
+        for size in ("2/128", "4/256")
+        for strategy in ("Basic", "KD")
+    }
+    plan.add("figure10", artifacts["figure10"])
+    added = [stage.name for stage in plan.graph.stages[before:]]
+    assert added and not any("_basic_" in name or "_kd_" in name for name in added)
+    names = [stage.name for stage in plan.graph.stages]
+    assert names.count("lm_2-128") == names.count("lm_records") == 1
+
+
+@pytest.mark.parametrize(
+    ("student", "expected"),
+    [
+        (Student("nli", "2/128", "Basic"), {"bert_config_file": "2/128", "init_checkpoint": None}),
+        (Student("nli", "2/128", "PD"), {"init_checkpoint": "read_2_128"}),
+        (
+            Student("nli", "2/128", "PD", "truncated"),
+            {
+                "bert_config_file": "2/128",
+                "init_checkpoint": "read_8_128",
+                "init_strategy": "truncate_bottom",
+            },
+        ),
+        (
+            Student("nli", "4/256", "PD", "embeddings"),
+            {"init_checkpoint": "read_1_256", "init_strategy": "embeddings_only"},
+        ),
+        (
+            Student("nli", "2/128", "PF", "transfer text"),
+            {"init_checkpoint": "out/nli_lm_2-128"},
+        ),
+        (
+            Student("book-reviews", "2/128", "KD", texts=1000),
+            {
+                "input_file": ",".join(
+                    f"out/book-reviews_teacher_soft_labels_texts/soft_labels-0000{i}.tfrecord"
+                    for i in range(2)
+                ),
+                # As many examples as of the whole transfer set: 3 passes over 22,000 texts.
+                "num_train_epochs": "66.0",
+            },
+        ),
+        (
+            Student("rte", "4/256", "Patient KD", "truncated", "labelled set", teacher="8/256"),
+            {
+                "input_file": "out/rte_teacher8-256_soft_labels_labelled/*.tfrecord",
+                "patience_weight": "100",
+                "init_checkpoint": "read_8_256",
+            },
+        ),
+        (
+            Student("rte", "4/256", "PD-F"),
+            {"init_checkpoint": "out/rte_4-256_pd_seed3", "input_file": None},
+        ),
+    ],
+)
+def test_command_of_a_student(student: Student, expected: dict[str, str | None]) -> None:
+    plan = new_plan("small")
+    folder = plan.student(student, "3")
+    (stage,) = [s for s in plan.graph.stages if plan.graph.folder(s.name) == folder]
+    found = options(stage)
+    assert {name: found.get(name) for name in expected} == expected
+    assert found["random_seed"] == "3"
+
+
+def test_hidden_states_for_patience() -> None:
+    plan = new_plan("small")
+    plan.student(
+        Student("rte", "4/256", "Patient KD", "truncated", "labelled set", teacher="8/256"), "1"
+    )
+    (labels,) = [s for s in plan.graph.stages if "soft_labels" in s.name]
+    assert options(labels)["hidden_state_layers"] == "2,4,6"
+
+
+def test_estimate_grows_with_the_model() -> None:
+    machine = MACHINES["2-cores"]
+    sizes: Sequence[str] = ("2/128", "4/256", "8/512")
+    seconds = [training_seconds(machine, size, 10_000, 32, 30) for size in sizes]
+    assert seconds == sorted(seconds) and seconds[2] > 2 * seconds[1]
+
+
+def test_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
+    run_script("reproduce_paper", dry_run=True, artifact="figure5")
+    printed = capsys.readouterr().out
+    assert "| figure5 |" in printed and "estimated hours left" in printed
+    assert "Missing in --data: tasks: nli, teacher, texts: books" in printed
+    assert flags.FLAGS.scale == "small"

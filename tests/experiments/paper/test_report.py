@@ -1,0 +1,136 @@
+"""Reports of the paper's artifacts, from faked runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from collections.abc import Callable
+
+import pytest
+from scipy import stats
+from scripts import run_script
+
+from common.errors import UserError
+from experiments.paper.artifacts import KD, PD, PF, Artifact, Claim, Panel, Student
+from experiments.paper.report import ArtifactReport, paired_difference
+from experiments.paper.scales import SCALES
+
+SMALL = SCALES["small"]
+SCORES = {"KD": (0.60, 0.62, 0.61), "PF": (0.70, 0.71, 0.72), "PD": (0.75, 0.77, 0.79)}
+PANEL = Panel("nli", (KD, PF, PD), "size", ("2/128", "4/256"), Student("nli", "", ""))
+
+
+def write_run(folder: pathlib.Path, score: float) -> None:
+    folder.mkdir(parents=True)
+    (folder / "eval_results.txt").write_text(f"eval_accuracy = {score}\n")
+    line = {"step": 9, "kind": "eval", "eval_accuracy": score, "score": score}
+    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+
+
+@pytest.fixture
+def models(tmp_path: pathlib.Path) -> Callable[[Student], list[str]]:
+    """Folders of students; those of 4/256 are ten points better, and its PD lacks a seed."""
+
+    def folders(student: Student) -> list[str]:
+        paths = [
+            tmp_path / f"{student.size.replace('/', '-')}_{student.strategy}_{i}" for i in range(3)
+        ]
+        for i, path in enumerate(paths):
+            missing = student.size == "4/256" and student.strategy == "PD" and i == 2
+            if not path.exists() and not missing:
+                write_run(path, SCORES[student.strategy][i] + 0.1 * (student.size == "4/256"))
+        return [str(path) for path in paths]
+
+    return folders
+
+
+def report(
+    tmp_path: pathlib.Path, models: Callable[[Student], list[str]], *claims: Claim
+) -> tuple[str, dict]:
+    artifact = Artifact("Title", (PANEL,), claims, {("Distillation", "nli"): "47.1"})
+    if not (tmp_path / "teacher").exists():
+        write_run(tmp_path / "teacher", 0.9)
+    made = ArtifactReport("figure0", artifact, SMALL, models, lambda *_: str(tmp_path / "teacher"))
+    text = made.write(str(tmp_path / "results"), {"command": "python x.py"})
+    return text, json.loads((tmp_path / "results" / "figure0.json").read_text())
+
+
+def test_report(tmp_path: pathlib.Path, models: Callable[[Student], list[str]]) -> None:
+    text, content = report(
+        tmp_path,
+        models,
+        Claim("PD beats KD", PD.label, KD.label),
+        Claim("KD beats PF", KD.label, PF.label, ("2/128",), ("2/128",)),
+        Claim("wide beats slim", PF.label, PF.label, ("4/256",), ("2/128",)),
+    )
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()]
+    assert ["Distillation", "61.0 ± 1.0", "71.0 ± 1.0"] in rows
+    assert ["Distillation, the paper", "47.1", "47.1"] in rows
+    assert ["Pre-trained Distillation", "77.0 ± 2.0", "86.0 ± 1.4"] in rows
+    assert ["Teacher", "90.0", "90.0"] in rows
+    claims = {row[0]: row[1:] for row in rows if len(row) == 4}
+    # Two seeds have all points: differences of 15 and 15 points.
+    assert claims["PD beats KD"] == ["+15.0 [+15.0, +15.0]", "2", "holds"]
+    assert claims["KD beats PF"][1:] == ["3", "does not hold"]
+    assert claims["wide beats slim"] == ["+10.0 [+10.0, +10.0]", "3", "holds"]
+    assert "* command: python x.py" in text
+    values = content["panels"][0]["lines"][PD.label]["4/256"]
+    assert values == {"1": pytest.approx(85), "2": pytest.approx(87)}
+    assert content["claims"][1]["verdict"] == "does not hold"
+    assert (tmp_path / "results" / "figure0.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (tmp_path / "results" / "figure0.svg").read_bytes()
+
+
+def test_interval_is_that_of_a_paired_t_test() -> None:
+    higher = {1: 71.0, 2: 74.5, 3: 70.2, 5: 73.0}
+    lower = {1: 70.1, 2: 71.0, 3: 70.9, 4: 60.0, 5: 71.5}
+    found = paired_difference(higher, lower)
+    seeds = (1, 2, 3, 5)
+    test = stats.ttest_rel([higher[s] for s in seeds], [lower[s] for s in seeds])
+    interval = test.confidence_interval(0.95)
+    assert found and (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.seeds == 4 and found.verdict == "cannot be told"
+
+
+def test_one_pair_and_none() -> None:
+    alone = paired_difference({1: 3.0}, {1: 1.0, 2: 0.0})
+    assert alone and str(alone) == "+2.0" and math.isnan(alone.low)
+    assert alone.verdict == "cannot be told"
+    assert paired_difference({1: 3.0}, {2: 1.0}) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"vocab": "v"}, 'found "vocab", expected an object with vocab_file, texts'),
+        ({"teacher": {}}, 'found "teacher", expected .* are strings'),
+        ([], 'found "", expected an object'),
+    ],
+)
+def test_data_file_of_other_content(tmp_path: pathlib.Path, content: object, message: str) -> None:
+    path = tmp_path / "paths.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message):
+        run_script("reproduce_paper", data=path, dry_run=True)
+
+
+def test_missing_data_is_named_before_anything_runs(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "paths.json").write_text('{"vocab_file": "v.txt", "tasks": {"nli": "nli"}}')
+    with pytest.raises(UserError, match="paths.json lacks teacher, texts: books, texts: movie_"):
+        run_script(
+            "reproduce_paper",
+            data=tmp_path / "paths.json",
+            artifact="figure5",
+            output_dir=tmp_path / "out",
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_without_training(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_script("reproduce_paper", artifact="table4", output_dir=tmp_path / "out")
+    text = (tmp_path / "out" / "results" / "table4.md").read_text()
+    assert text in capsys.readouterr().out
+    assert "| RTE | 2.5k | 2,490 | 1.3m, NLI* | 66,000, sentence pairs |" in text
