@@ -11,21 +11,15 @@ from typing import Any
 
 import pytest
 from scripts import run_script
+from tiny_data import WORDS, review
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-POSITIVE = ["good", "great", "fine", "superb"]
-NEGATIVE = ["bad", "awful", "poor", "dull"]
-NEUTRAL = ["film", "story", "actor", "scene", "plot", "the", "a", "is", "was", "very", ".", ","]
-PIECES = ["##s", "##ing", "##ed"]
 
 
 @pytest.fixture(scope="session")
 def vocab_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("vocab") / "vocab.txt"
-    words = SPECIAL + POSITIVE + NEGATIVE + NEUTRAL + PIECES
-    path.write_text("\n".join(words) + "\n", encoding="utf-8")
+    path.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     return str(path)
 
 
@@ -53,12 +47,6 @@ def write_config(tmp_path_factory: pytest.TempPathFactory, vocab_file: str) -> C
         return str(path)
 
     return write
-
-
-def review(rng: random.Random, label: int) -> str:
-    words = [rng.choice(NEUTRAL) for _ in range(rng.randint(2, 9))]
-    words.insert(rng.randint(0, len(words)), rng.choice(POSITIVE if label else NEGATIVE))
-    return " ".join(words)
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,12 @@ def _scalars(path: pathlib.Path) -> list[tuple[bool, int, str, bytes]]:
     ]
 
 
+def contents(folder: pathlib.Path) -> dict[str, bytes]:
+    """The files below a folder, by their paths in it."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
 def weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """The variables of a model folder."""
     reader = CheckpointReader(str(folder / "bert_model.ckpt"))

@@ -1,100 +1,16 @@
-"""Reading text in any shape, and writing files as a whole or not at all."""
+"""Reading text in any shape."""
 
-import bz2
-import gzip
 import hashlib
-import logging
-import lzma
 import os
 import pathlib
-import re
-import subprocess
-import sys
 import tarfile
-import threading
 import zipfile
 
 import pytest
+from packing import PACKERS, compress
 
 from common import atomic, files, input_files
 from common.errors import UserError
-
-# What the ending of a name says, and what packs a file so.
-PACKERS = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
-if files.zstd:
-    PACKERS[".zst"] = files.zstd.compress
-
-
-def compress(path, data):
-    path.write_bytes(PACKERS.get(path.suffix, bytes)(data))
-    return str(path)
-
-
-def test_expand_globs_sorts_and_removes_duplicates(tmp_path):
-    for name in ("b.txt", "a.txt", "c.csv", "d[1].txt"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.txt").mkdir()
-    patterns = f"{tmp_path}/b.txt, {tmp_path}/*.txt,,{tmp_path}/c.*,{tmp_path}/d[1].txt"
-    found = input_files.expand_globs(patterns, "input_file")
-    assert [os.path.basename(path) for path in found] == ["a.txt", "b.txt", "c.csv", "d[1].txt"]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "names"),
-    [
-        ("{0}/**/wiki_*", ["AA/wiki_1", "AB/more/wiki_2", "wiki_0"]),
-        ("{0}/**", ["AA/notes.csv", "AA/wiki_1", "AB/more/wiki_2", "wiki_0"]),
-        ("{0}", ["AA/notes.csv", "AA/wiki_1", "AB/more/wiki_2", "wiki_0"]),
-        ("{0}/", ["AA/notes.csv", "AA/wiki_1", "AB/more/wiki_2", "wiki_0"]),
-        ("{0}/AA/,{0}/AB", ["AA/notes.csv", "AA/wiki_1", "AB/more/wiki_2"]),
-        ("{0}/*", ["wiki_0"]),
-        ("{0}/wiki_0.json", ["wiki_0.json"]),
-        ("{0}/AA/wiki_*, {0}/wiki_0", ["AA/wiki_1", "wiki_0"]),
-    ],
-)
-def test_expand_globs_below_folders(tmp_path, caplog, pattern, names):
-    caplog.set_level(logging.INFO)
-    for name in (
-        *("wiki_0", "wiki_0.json", ".wiki_0.json", "AA/wiki_1", "AA/.wiki_1", "AA/notes.csv"),
-        *("AB/more/wiki_2", ".git/wiki_3"),
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    if pattern == "{0}":
-        (tmp_path / "AB" / "up").symlink_to(tmp_path)  # Followed, it would never end.
-    found = input_files.expand_globs(pattern.format(tmp_path), "input_file")
-    assert [os.path.relpath(path, tmp_path) for path in found] == names
-    if len(names) > 1:
-        assert f"{len(names)} files, from {found[0]} to {found[-1]}" in caplog.text
-    assert ("2 folders too, which are not read" in caplog.text) == (pattern == "{0}/*")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "message"),
-    [
-        ("{}", "2 of another kind"),
-        ("{}/*.csv", "1 of another kind"),
-        ("{}/d*", r'1 folders do; write ".*/d\*/\*\*"'),
-    ],
-)
-def test_expand_globs_says_what_else_matches(tmp_path, pattern, message):
-    (tmp_path / "a.csv").touch()
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "b.csv").touch()
-    with pytest.raises(UserError, match=f"--train_file: no file matches .*{message}"):
-        input_files.expand_globs(
-            pattern.format(tmp_path), "train_file", lambda p: p.endswith(".txt")
-        )
-
-
-@pytest.mark.parametrize("pattern", ["{}/*.txt", "{}/missing", "{}/empty", "", " , "])
-def test_expand_globs_refuses_what_matches_no_file(tmp_path, pattern):
-    (tmp_path / "a.csv").touch()
-    (tmp_path / "empty").mkdir()
-    pattern = pattern.format(tmp_path)
-    with pytest.raises(UserError, match="--train_file: .*no ?.* file") as error:
-        input_files.expand_globs(f"{pattern}", "train_file")
-    assert pattern in str(error.value)
 
 
 @pytest.mark.parametrize("suffix", ["", *PACKERS])
@@ -187,43 +103,6 @@ def test_compressed_writer(tmp_path, suffix):
     assert len(list(files.read_lines(paths[0]))) == 2000
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "copy"),
-    [
-        ("reviews.tsv", b"a\tb\n", "reviews.tsv"),
-        ("fifo", b"\none text\n", "pipe-.*[.]txt"),
-        ("fifo", b"a\tb\n", "pipe-.*[.]tsv"),
-        ("fifo", b' {"text": "a"}\n', "pipe-.*[.]jsonl"),
-        ("fifo", gzip.compress(b"a\tb\n", mtime=0), "pipe-.*[.]tsv"),
-        ("fifo", b"\xff\x00records" * 300_000, "pipe-[0-9]*"),
-        ("fifo", b"", "pipe-.*[.]txt"),
-    ],
-)
-def test_pipes_can_be_read_again(tmp_path, caplog, name, data, copy):
-    caplog.set_level(logging.INFO)
-    fifo = str(tmp_path / name)
-    os.mkfifo(fifo)
-    writer = threading.Thread(target=lambda: pathlib.Path(fifo).write_bytes(data))
-    writer.start()
-    [path] = input_files.expand_globs(fifo, "input_file")
-    writer.join()
-    assert pathlib.Path(path).read_bytes() == data == pathlib.Path(path).read_bytes()
-    assert re.fullmatch(copy, os.path.basename(path))
-    assert f"{fifo} can be read once only: its {len(data)} bytes" in caplog.text
-    # A second flag with the same name gets the same content.
-    assert input_files.readable_again(fifo) == path
-
-
-def test_copies_of_pipes_go_with_the_process(tmp_path):
-    code = "from common.input_files import readable_again; print(readable_again('/dev/stdin'))"
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(
-        command, input="text\n", text=True, capture_output=True, env=environment, check=True
-    )
-    assert result.stdout.startswith(str(tmp_path)) and not os.listdir(tmp_path)
-
-
 def test_lines_do_not_depend_on_the_blocks_they_are_read_in(tmp_path):
     expected = ["ä" * (7 * i % 50) for i in range(200)] + ["x" * 5000, "", "end"]
     path = compress(tmp_path / "text.gz", "\n".join(expected).encode())
@@ -281,95 +160,6 @@ def test_open_binary_decompresses_unless_told_otherwise(tmp_path):
         assert file.read(2) == b"\x1f\x8b"
 
 
-def test_atomic_output_replaces_on_success_only(tmp_path):
-    path = tmp_path / "new" / "result"
-    atomic.write_text(str(path), "first")
-    with pytest.raises(RuntimeError), atomic.atomic_output(str(path)) as temporary:
-        with open(temporary, "w") as file:
-            file.write("half")
-        raise RuntimeError
-    assert path.read_text() == "first"
-    with atomic.atomic_output(str(path)) as temporary:
-        assert os.path.dirname(temporary) == str(path.parent)
-        with open(temporary, "w") as file:
-            file.write("second")
-        assert path.read_text() == "first"
-    assert path.read_text() == "second"
-    assert os.listdir(path.parent) == ["result"]
-
-
-def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
-    path, folder = tmp_path / "result", tmp_path / "out"
-    dead_file, living_file = tmp_path / ".result.1.tmp", tmp_path / ".result.2.tmp"
-    dead_folder, living_folder = tmp_path / ".out.1.tmp", tmp_path / ".out.2.tmp"
-    dead_file.touch()
-    living_file.touch()
-    (dead_folder / "sub").mkdir(parents=True)
-    living_folder.mkdir()
-    other = tmp_path / ".results.1.tmp"
-    other.touch()
-    holder = (
-        "import fcntl, os, sys\nfor p in sys.argv[1:]: fcntl.flock(os.open(p, 0), fcntl.LOCK_EX)\n"
-    )
-    command = [sys.executable, "-c", holder + "print(flush=True); input()"]
-    with subprocess.Popen(
-        [*command, living_file, living_folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        process.stdout.readline()
-        atomic.write_text(str(path), "text")
-        with atomic.scratch_folder(str(folder)):
-            pass
-        assert not dead_file.exists() and not dead_folder.exists()
-        assert living_file.exists() and living_folder.exists() and other.exists()
-        process.kill()
-    atomic.write_text(str(path), "text")
-    with atomic.new_folder(str(folder)) as temporary:
-        assert os.path.dirname(temporary) == str(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"result", "out", other.name}
-
-
-def test_atomic_files_move_in_with_one_of_them_last(tmp_path, monkeypatch):
-    folder = tmp_path / "new" / "model"
-    for text in ("one", "two"):
-        with atomic.atomic_files(str(folder), last="b") as temporary:
-            for name in "abc":
-                atomic.write_text(os.path.join(temporary, name), text)
-    assert {p.name: p.read_text() for p in folder.iterdir()} == dict.fromkeys("abc", "two")
-    with pytest.raises(RuntimeError), atomic.atomic_files(str(folder), last="b") as temporary:
-        atomic.write_text(os.path.join(temporary, "a"), "three")
-        raise RuntimeError
-    assert {p.name: p.read_text() for p in folder.iterdir()} == dict.fromkeys("abc", "two")
-
-    moved = []
-    move = files.move
-
-    def killed_after_two(source, target):
-        moved.append(os.path.basename(target))
-        move(source, target)
-        if len(moved) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), atomic.atomic_files(str(folder), last="b") as temporary:
-        for name in "abc":
-            (pathlib.Path(temporary) / name).write_text("three")
-        monkeypatch.setattr(atomic, "move", killed_after_two)
-    assert moved == ["a", "c"]
-    assert sorted(os.listdir(folder)) == ["a", "c"]
-
-
-def test_output_below_a_file_is_a_user_error(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="Cannot create the folder .*file/sub"):
-        atomic.write_text(str(tmp_path / "file" / "sub" / "x"), "text")
-
-
-def test_output_in_place_of_a_folder_is_a_user_error(tmp_path):
-    with pytest.raises(UserError, match=f"Cannot write {tmp_path}/folder"):
-        (tmp_path / "folder").mkdir()
-        atomic.write_text(str(tmp_path / "folder"), "text")
-    assert os.listdir(tmp_path) == ["folder"]
-
-
 def test_json_round_trip_and_error_position(tmp_path):
     path = str(tmp_path / "a.json")
     value = {"b": [1, 2.5, None], "a": "naïve"}
@@ -410,34 +200,3 @@ def test_remote_files(tmp_path):
     atomic.write_json(f"file://{tmp_path}/deep/er/a.json", [1])
     assert files.read_json(f"file://{tmp_path}/deep/er/a.json") == [1]
     assert os.listdir(tmp_path / "deep" / "er") == ["a.json"]
-
-
-def test_new_folder_appears_complete_or_not_at_all(tmp_path: pathlib.Path) -> None:
-    target = tmp_path / "out"
-    with pytest.raises(ZeroDivisionError), atomic.new_folder(str(target)) as staging:
-        (pathlib.Path(staging) / "half").write_text("half")
-        raise ZeroDivisionError
-    assert list(tmp_path.iterdir()) == []
-    target.mkdir()  # An empty folder may be taken.
-    with atomic.new_folder(f"{target}/") as staging:
-        (pathlib.Path(staging) / "whole").write_text("whole")
-        assert list(target.iterdir()) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert (target / "whole").read_text() == "whole"
-    with (
-        pytest.raises(UserError, match="exists already and is not empty"),
-        atomic.new_folder(str(target)),
-    ):
-        pass
-    with pytest.raises(UserError, match="exists already"), atomic.new_folder(str(target / "whole")):
-        pass
-    assert (target / "whole").read_text() == "whole"
-
-
-def test_copy_file(tmp_path: pathlib.Path) -> None:
-    source, target = tmp_path / "a", tmp_path / "folder" / "b"
-    source.write_bytes(b"\x00\xff" * 3)
-    atomic.copy_file(str(source), str(target))
-    atomic.copy_file(str(target), str(target))
-    assert target.read_bytes() == source.read_bytes()
-    assert [path.name for path in target.parent.iterdir()] == ["b"]

@@ -1,0 +1,194 @@
+"""The input pipeline: which examples come when, and in which shapes."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from numbered_records import LENGTH, SPEC, rows, write_records
+
+from data import batches as pipeline
+from data.batches import (
+    LENGTH_MULTIPLE,
+    evaluation_batches,
+    read_feature,
+    training_batches,
+)
+from data.record_sets import RecordSet, open_records
+from training.strategy import distribute
+
+Batch = dict[str, np.ndarray]
+
+
+def take(dataset: tf.data.Dataset, count: int) -> list[Batch]:
+    return list(itertools.islice(dataset.as_numpy_iterator(), count))
+
+
+def numbers_of(batches: list[Batch]) -> list[int]:
+    return [int(number) for batch in batches for number in batch["label_ids"]]
+
+
+def assert_rows_are_whole(batches: list[Batch]) -> None:
+    """Each row holds what its example holds, up to the cut padding."""
+    written = rows(0, 130)
+    for batch in batches:
+        numbers = batch["label_ids"]
+        length = batch["input_ids"].shape[1]
+        for name in ("input_ids", "input_mask", "segment_ids"):
+            assert batch[name].dtype == np.int32
+            np.testing.assert_array_equal(batch[name], written[name][numbers, :length])
+            assert not written[name][numbers, length:].any()
+        np.testing.assert_array_equal(batch["weights"], written["weights"][numbers])
+
+
+def assert_same(first: list[Batch], second: list[Batch]) -> None:
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert set(one) == set(other)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.mark.parametrize("shuffle_bytes", [pipeline.SHUFFLE_BYTES, 5000])
+def test_each_example_once_an_epoch(
+    records: RecordSet, shuffle_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "SHUFFLE_BYTES", shuffle_bytes)
+    batches = take(training_batches(records, SPEC, batch_size=8, seed=3), 49)
+    assert {batch["input_ids"].shape for batch in batches} == {(8, LENGTH)}
+    assert_rows_are_whole(batches)
+    numbers = numbers_of(batches)  # 392, three epochs and two examples
+    epochs = [numbers[i : i + 130] for i in (0, 130, 260)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(130))
+        assert epoch != list(range(130))
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+def test_grouped_batches_hold_the_same_examples(
+    records: RecordSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = training_batches(records, SPEC, batch_size=5, seed=3, group_by_length=True)
+    batches = take(dataset, 3 * 26)
+    assert_rows_are_whole(batches)
+    for epoch in range(3):
+        assert sorted(numbers_of(batches[26 * epoch : 26 * (epoch + 1)])) == list(range(130))
+    # Three windows of 8 batches in an epoch, each with the examples it would have without grouping.
+    monkeypatch.setattr(pipeline, "LENGTH_WINDOW", 10)
+    batches = take(training_batches(records, SPEC, 5, seed=3, group_by_length=True), 48)
+    plain = numbers_of(take(training_batches(records, SPEC, 5, seed=3), 48))
+    for start in range(0, 48, 8):
+        found = numbers_of(batches[start : start + 8])
+        expected = plain[5 * start : 5 * (start + 8)]
+        assert sorted(found) == sorted(expected) and found != expected
+
+
+def test_grouped_batches_cut_padding(one_file: RecordSet) -> None:
+    batches = take(training_batches(one_file, SPEC, 13, seed=3, group_by_length=True), 50)
+    tokens = 0
+    for batch in batches:
+        longest, width = batch["input_mask"].sum(axis=1).max(), batch["input_mask"].shape[1]
+        assert width % LENGTH_MULTIPLE == 0 and longest <= width < longest + LENGTH_MULTIPLE
+        tokens += batch["input_ids"].size
+    assert tokens < 0.5 * 50 * 13 * LENGTH
+    # Short and long batches take turns.
+    widths = [batch["input_ids"].shape[1] for batch in batches]
+    assert widths != sorted(widths) and widths != sorted(widths, reverse=True)
+
+
+def test_length_is_not_rounded_beyond_that_of_the_records(tmp_path: Path) -> None:
+    features = {k: v[:, :21] if v.shape[1:] == (LENGTH,) else v for k, v in rows(0, 40).items()}
+    spec = {
+        name: tf.io.FixedLenFeature([21], tf.int64) if feature.shape == [LENGTH] else feature
+        for name, feature in SPEC.items()
+    }
+    records = open_records(write_records(tmp_path / "a.tfrecord", features), "input_file", spec, {})
+    batches = take(training_batches(records, spec, 4, seed=3, group_by_length=True), 50)
+    assert {batch["input_ids"].shape[1] for batch in batches} == {4, 8, 12, 16, 20, 21}
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_order_is_a_function_of_the_seed(records: RecordSet, grouped: bool) -> None:
+    first, same, other = (
+        take(training_batches(records, SPEC, 8, seed, group_by_length=grouped), 30)
+        for seed in (3, 3, 4)
+    )
+    assert_same(first, same)
+    assert numbers_of(first) != numbers_of(other)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_start_step_leaves_out_that_many_batches(records: RecordSet, grouped: bool) -> None:
+    def batches_from(step: int, count: int) -> list[Batch]:
+        dataset = training_batches(
+            records, SPEC, 5, seed=3, start_step=step, group_by_length=grouped
+        )
+        return take(dataset, count)
+
+    whole = batches_from(0, 277)
+    # One batch on; before, at and after the end of a window; at and after the end of an epoch.
+    for step in (1, 25, 26, 27, 52, 75, 217):
+        assert_same(batches_from(step, 60), whole[step : step + 60])
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2, 8, 65, 200])
+def test_evaluation_sees_every_row_once(records: RecordSet, grouped: bool, batch_size: int) -> None:
+    batches = list(
+        evaluation_batches(records, SPEC, batch_size, group_by_length=grouped).as_numpy_iterator()
+    )
+    sizes = [len(batch["row"]) for batch in batches]
+    assert sum(sizes) == -(-130 // batch_size) * batch_size
+    if grouped:
+        # Some are of several times the size, none of more tokens than one of full length.
+        assert {size % batch_size for size in sizes} == {0}
+        assert (max(sizes) > batch_size) == (batch_size <= 8)
+        assert all(batch["input_ids"].size <= batch_size * LENGTH for batch in batches)
+    else:
+        assert set(sizes) == {batch_size}
+    assert_rows_are_whole(batches)
+    row = np.concatenate([batch["row"] for batch in batches])
+    is_real = np.concatenate([batch["is_real_row"] for batch in batches])
+    assert set(is_real) <= {0.0, 1.0}
+    # Rows are numbered in the order of the files, as the examples are.
+    np.testing.assert_array_equal(row, numbers_of(batches))
+    assert sorted(row[is_real == 1.0]) == list(range(130))
+    if grouped and len(batches) > 1:
+        assert sum(batch["input_ids"].size for batch in batches) < len(row) * LENGTH
+    if not grouped:
+        assert row[:130].tolist() == list(range(130))
+
+
+def test_shapes_are_static_unless_grouped(one_file: RecordSet) -> None:
+    """A TPU compiles a program for each shape before it sees a batch."""
+    datasets = [
+        training_batches(one_file, SPEC, 8, seed=1),
+        evaluation_batches(one_file, SPEC, 8),
+    ]
+    for dataset in datasets:
+        shapes = {name: spec.shape.as_list() for name, spec in dataset.element_spec.items()}
+        assert {name: shapes[name] for name in SPEC} == {
+            name: [8, *feature.shape] for name, feature in SPEC.items()
+        }
+        assert all(None not in shape for shape in shapes.values())
+
+
+def test_no_iterator_tunes_itself(one_file: RecordSet) -> None:
+    """Its end would wait for the thread that does."""
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    datasets = [
+        training_batches(one_file, SPEC, 8, seed=1, group_by_length=True),
+        evaluation_batches(one_file, SPEC, 8),
+    ]
+    for dataset in datasets:
+        assert dataset.options().autotune.enabled is False
+        # The iterator of a distributed data set has another on top, with options of its own.
+        assert distribute(dataset, strategy) is dataset
+
+
+def test_read_feature(records: RecordSet) -> None:
+    np.testing.assert_array_equal(read_feature(records, SPEC, "label_ids"), np.arange(130))
+    np.testing.assert_array_equal(read_feature(records, SPEC, "weights"), rows(0, 130)["weights"])
