@@ -31,6 +31,7 @@ SCRIPTS = [
     "create_soft_labels.py",
     "run_distill.py",
     "run_grid_search.py",
+    "reproduce_paper.py",
     "convert_checkpoint.py",
     "measure_similarity.py",
     "benchmark_models.py",
@@ -38,7 +39,6 @@ SCRIPTS = [
 ]
 MODULES = [
     "experiments.compare_strategies",
-    "reproduce_paper",
     "experiments.label_subset",
     "experiments.median_run",
     "experiments.glue_table",

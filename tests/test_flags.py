@@ -37,6 +37,7 @@ OPTIONS = {
     "create_soft_labels": _options("distillation.labelling", "LabellingOptions"),
     "convert_checkpoint": _options("serving.conversion", "ConversionOptions"),
     "compare_strategies": _options("experiments.comparison", "ComparisonOptions"),
+    "reproduce_paper": _options("experiments.paper.reproduction", "ReproductionOptions"),
 }
 LENGTH = 16
 
@@ -201,6 +202,7 @@ MODES = {
     "run_grid_search": ["--script=run_distill.py"],
     "benchmark_models": ["--models=tiny", "--models=tiny --measure=False"],
     "estimate_tpu": ["--models=tiny", "--models=tiny --training_batch_size=0"],
+    "reproduce_paper": ["--artifact=table4", "--artifact=figure5 --dry_run"],
     "compare_strategies": [
         f"{_STRATEGIES} --task_name=SST-2 --lm_file=a --teacher_config=mini",
         f"{_STRATEGIES} --task_name=tsv --text_a=sentence --label=label --student_checkpoint=a "
@@ -236,7 +238,8 @@ def test_a_flag_is_read_or_said_to_have_no_effect(
     given.setdefault(output, str(tmp_path / "out.txt"))
     for end in ENDS.get(script, []):
         monkeypatch.setattr(end, done)
-    monkeypatch.setattr("experiments.comparison.run_stages", lambda *_: {})
+    for room in ("comparison", "paper.reproduction"):
+        monkeypatch.setattr(f"experiments.{room}.run_stages", lambda *_: {})
     monkeypatch.setattr("benchmarks.model_table.measure_speedups", lambda *_: {})
     monkeypatch.setattr("benchmarks.tpu_compiler.check_installed", lambda: None)
     values = load_script(path, **given)

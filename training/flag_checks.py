@@ -179,6 +179,11 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
     "estimate_tpu": (
         Condition("training_seq_length max_predictions_per_seq", "training_batch_size"),
     ),
+    "reproduce_paper": (
+        Condition("start_over jobs shard_index num_shards", "!dry_run"),
+        Condition("start_over jobs shard_index num_shards", "!report_only"),
+        Condition("report_only", "!dry_run", refused=True),
+    ),
     "compare_strategies": (
         Condition("lm_file", "teacher_config !student_checkpoint", refused=True),
         Condition(

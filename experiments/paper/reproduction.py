@@ -66,6 +66,11 @@ def run(options: ReproductionOptions) -> str:
         raise UserError("--output_dir is missing; or pass --dry_run to see the plan alone.")
     if missing := missing_data(plan.graph.stages):
         raise UserError(f"--data={options.data} lacks {', '.join(missing)}.")
+    if not 0 <= options.shard_index < options.num_shards:
+        raise UserError(
+            f"--shard_index={options.shard_index} with --num_shards={options.num_shards}: expected 0 "
+            f"to {options.num_shards - 1}."
+        )
     print(text, flush=True)
     folder = os.path.join(options.output_dir, "stages")
     if not options.report_only:
