@@ -49,8 +49,8 @@ def model_configs(names: Sequence[str] | None) -> dict[str, BertConfig]:
         config = named_config(name)
         if config is None:
             raise UserError(
-                f"--models: {name} is not one of {', '.join(NAMED_SIZES)}, nor L/H with L in "
-                f"{STUDENT_DEPTHS} and H in {STUDENT_WIDTHS}."
+                f"--models: {name} is not one of {', '.join(NAMED_SIZES)}, nor layers/width such as "
+                "6/512 or layers/width/heads."
             )
         configs[name] = config
     large = named_config(REFERENCE)

@@ -62,13 +62,7 @@ def select_weights(
       UserError: The widths differ, there are too few layers, or "full" is asked of a model of another
         depth.
     """
-    check_heads(reader, config)
-    width = _width(reader, config)
-    if width != config.hidden_size:
-        raise UserError(
-            f"{reader.source} has hidden_size {width}, the student {config.hidden_size}; start from "
-            "a model of the student's width."
-        )
+    check_width(reader, config)
     depth, wanted = _depth(reader), config.num_hidden_layers
     if strategy == EMBEDDINGS_ONLY and not layers:
         logging.info("The student takes the embeddings of %s.", reader.source)
@@ -94,6 +88,17 @@ def select_weights(
             if name.startswith(prefix):
                 names[f"bert/encoder/layer_{new}/{name.removeprefix(prefix)}"] = name
     return WeightSelection(reader, names)
+
+
+def check_width(reader: WeightReader, config: BertConfig) -> None:
+    """Raises a UserError where a model cannot start from weights of any layer of another one."""
+    check_heads(reader, config)
+    width = _width(reader, config)
+    if width != config.hidden_size:
+        raise UserError(
+            f"{reader.source} has hidden_size {width}, the student {config.hidden_size}; start from "
+            "a model of the student's width."
+        )
 
 
 def select_head(

@@ -24,6 +24,8 @@ from experiments.students import (
     TaskSettings,
     record_files,
 )
+from modeling.config import load_config
+from modeling.vocabulary import read_vocabulary
 from training.options import TASK_FLAGS, TaskOptions
 
 STUDENTS = ("Basic", "PF", "PD", "PD-F", "KD")
@@ -90,6 +92,7 @@ def run(options: ComparisonOptions) -> str:
       UserError: Options contradict each other, or a command failed.
     """
     _check(options)
+    check_models(options)
     sizes = parse_sizes(options.transfer_sizes)
     task = get_task(**options.values(TASK_FLAGS))
     # With sizes, no model predicts the test set.
@@ -129,6 +132,34 @@ def _check(options: ComparisonOptions) -> None:
             "cleared of the development and test sets, which are read from files; pass "
             "--data_source=files."
         )
+
+
+def check_models(options: ComparisonOptions) -> None:
+    """Compares sizes and vocabulary with those of the checkpoints, before a command takes hours.
+
+    Raises:
+      UserError: A size has no such name, or a checkpoint is of another size or vocabulary.
+    """
+    # They need TensorFlow, and no other part of this process does.
+    from checkpoints.formats import find_weights, open_weights
+    from checkpoints.initialization import check_whole
+    from checkpoints.model_folder import read_model_folder
+
+    vocabulary = read_vocabulary(options.vocab_file)
+    sizes = {"student": options.student, "teacher_config": options.teacher_config}
+    configs = {
+        flag: load_config(size, len(vocabulary), flag) for flag, size in sizes.items() if size
+    }
+    for name in ("student", "teacher"):
+        flag = f"{name}_checkpoint"
+        if not (checkpoint := getattr(options, flag)):
+            continue
+        stored = find_weights(checkpoint, flag)
+        folder = read_model_folder(stored)
+        if folder and folder.vocabulary:
+            folder.vocabulary.check(vocabulary, options.vocab_file)
+        if name in configs:
+            check_whole(open_weights(stored), configs[name])
 
 
 def parse_sizes(values: Sequence[str]) -> list[int]:

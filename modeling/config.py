@@ -33,6 +33,11 @@ NAMED_SIZES: dict[str, tuple[int, int]] = {
     "large": (24, 1024),
 }
 
+# What else is a name of a size: L/H, L/H/A, and folders of the release.
+_SIZE = r"([1-9]\d*)/([1-9]\d*)(?:/([1-9]\d*))?"
+_FOLDER = r"(?:uncased_)?L-([1-9]\d*)_H-([1-9]\d*)(?:_A-([1-9]\d*))?"
+_HEAD_WIDTH = 64
+
 # Word in `hidden_act` -> the function it stands for. "gelu" is the tanh approximation, as in
 # google-research/bert since February 2019; the exact form, which Hugging Face calls "gelu", is
 # "gelu_erf" here.
@@ -228,41 +233,58 @@ def _checked_value(source: str, key: str, value: Any, annotation: Any) -> Any:
 def named_config(name: str, vocab_size: int = DEFAULT_VOCAB_SIZE) -> BertConfig | None:
     """The configuration of a size called by name, or None when `name` is not such a name.
 
-    Accepted: `tiny mini small medium base large`, the paper's notation `L/H` (`6/512`), and the
-    folder names of the release (`uncased_L-6_H-512_A-8`), for the 24 students and Large.
+    Accepted: `tiny mini small medium base large`; layers and width as in the paper, `L/H` (`6/512`);
+    the same with a number of heads, `L/H/A` (`2/384/12`); and names of folders like those of the
+    release (`uncased_L-6_H-512_A-8`). Without a number, heads are 64 wide, as in the paper.
+
+    Raises:
+      UserError: The width cannot be divided by the number of heads.
     """
-    sizes = {(depth, width) for depth in STUDENT_DEPTHS for width in STUDENT_WIDTHS}
-    sizes.add(NAMED_SIZES["large"])
-    match = re.fullmatch(r"(\d+)/(\d+)", name) or re.fullmatch(
-        r"(?:uncased_)?L-(\d+)_H-(\d+)(?:_A-\d+)?", name
-    )
-    size = (int(match[1]), int(match[2])) if match else NAMED_SIZES.get(name.lower())
-    if size not in sizes:
+    match = re.fullmatch(_SIZE, name) or re.fullmatch(_FOLDER, name)
+    if match:
+        depth, width = int(match[1]), int(match[2])
+        heads = int(match[3]) if match[3] else 0
+    elif name.lower() in NAMED_SIZES:
+        (depth, width), heads = NAMED_SIZES[name.lower()], 0
+    else:
         return None
-    depth, width = size
-    config = BertConfig(
+    if not heads and width % _HEAD_WIDTH:
+        raise UserError(
+            f'"{name}": heads are {_HEAD_WIDTH} wide if their number is not given, and width {width} '
+            f"is no multiple of that; give a number of heads that divides it, such as "
+            f"{depth}/{width}/{_some_heads(width)}."
+        )
+    heads = heads or width // _HEAD_WIDTH
+    if width % heads:
+        raise UserError(
+            f'"{name}": width {width} cannot be divided by {heads} heads; give a number that divides '
+            f"it, such as {depth}/{width}/{_some_heads(width)}."
+        )
+    return BertConfig(
         vocab_size=vocab_size,
         hidden_size=width,
         num_hidden_layers=depth,
-        num_attention_heads=width // 64,
+        num_attention_heads=heads,
         intermediate_size=4 * width,
     )
-    heads_in_name = re.search(r"_A-(\d+)$", name)
-    if heads_in_name and int(heads_in_name[1]) != config.num_attention_heads:
-        raise UserError(
-            f'"{name}" asks for {heads_in_name[1]} heads, but the released model of this size has '
-            f"{config.num_attention_heads}; write a bert_config.json for another number."
-        )
-    return config
 
 
-def load_config(name_or_path: str, vocab_size: int | None = None) -> BertConfig:
+def _some_heads(width: int) -> int:
+    """A number of heads that divides a width, of which each is about as wide as the paper's."""
+    numbers = [n for n in range(1, width + 1) if width % n == 0]
+    return min(numbers, key=lambda n: abs(width // n - _HEAD_WIDTH))
+
+
+def load_config(
+    name_or_path: str, vocab_size: int | None = None, flag: str = "bert_config_file"
+) -> BertConfig:
     """Reads `--bert_config_file`: the path of a `bert_config.json`, or the name of a size.
 
     Args:
       name_or_path: See `named_config`; anything else is a path.
       vocab_size: Number of entries of the vocabulary in use, if one is known. A named size takes
         it; a file must agree with it.
+      flag: Name of the flag, for the message.
 
     Raises:
       UserError: No such file or size, bad content, or another `vocab_size` than the vocabulary's.
@@ -271,8 +293,8 @@ def load_config(name_or_path: str, vocab_size: int | None = None) -> BertConfig:
     if config is None:
         if not exists(name_or_path):
             raise UserError(
-                f"--bert_config_file={name_or_path}: no such file, and not the name of a size "
-                f"({', '.join(NAMED_SIZES)}, or L/H such as 6/512)."
+                f"--{flag}={name_or_path}: no such file, and not the name of a size "
+                f"({', '.join(NAMED_SIZES)}, layers/width such as 6/512, or layers/width/heads)."
             )
         values = read_json(name_or_path)
         if not isinstance(values, dict):

@@ -240,6 +240,7 @@ def test_a_flag_is_read_or_said_to_have_no_effect(
         monkeypatch.setattr(end, done)
     for room in ("comparison", "paper.reproduction"):
         monkeypatch.setattr(f"experiments.{room}.run_stages", lambda *_: {})
+    monkeypatch.setattr("experiments.comparison.check_models", lambda *_: None)
     monkeypatch.setattr("benchmarks.model_table.measure_speedups", lambda *_: {})
     monkeypatch.setattr("benchmarks.tpu_compiler.check_installed", lambda: None)
     values = load_script(path, **given)

@@ -167,8 +167,8 @@ def define_model_flags() -> None:
         "bert_config_file",
         None,
         "Architecture of the model: a bert_config.json, a size by name (tiny, mini, small, medium, "
-        "base, large), or number of layers and width as in the paper (6/512). Default: that of "
-        "--init_checkpoint.",
+        "base, large), or number of layers and width as in the paper (6/512), and of heads where "
+        "they are not 64 wide (2/384/12). Default: that of --init_checkpoint.",
     )
     flags.DEFINE_string(
         "init_checkpoint",

@@ -14,7 +14,7 @@ from typing import Any
 import tf_keras
 
 from checkpoints.formats import find_weights, open_weights, weights_exist
-from checkpoints.initialization import RANDOM, select_head, select_weights
+from checkpoints.initialization import RANDOM, check_width, select_head, select_weights
 from checkpoints.model_sources import (
     ModelSources,
     TextModelSources,
@@ -77,20 +77,29 @@ class Session:
     def model_sources(self) -> ModelSources:
         """The model's architecture, vocabulary and labels; UserError where the flags contradict."""
         options = self.options
-        return resolve_model(
+        sources = resolve_model(
             options.bert_config_file, options.vocab_file, self.start, options.do_lower_case
         )
+        self._check_start(sources)
+        return sources
 
     def text_model_sources(self) -> TextModelSources:
         """`model_sources` of a model that reads text."""
         options = self.options
-        return resolve_text_model(
+        sources = resolve_text_model(
             options.bert_config_file,
             options.vocab_file,
             self.start,
             options.do_lower_case,
             options.max_seq_length,
         )
+        self._check_start(sources)
+        return sources
+
+    def _check_start(self, sources: ModelSources) -> None:
+        """Another width is said before data is read and the model is built."""
+        if self.start and self.options.init_strategy != RANDOM:
+            check_width(open_weights(find_weights(self.start)), sources.config)
 
     def build(self, make_model: Callable[[], tf_keras.Model]) -> tf_keras.Model:
         """A model whose variables are on the devices."""

@@ -80,10 +80,38 @@ def test_names() -> None:
     assert named_config("Tiny") == named_config("2/128") == named_config("uncased_L-2_H-128_A-2")
     assert named_config("large", 100) is not None
     assert named_config("base", 100).vocab_size == 100  # type: ignore[union-attr]
-    assert named_config("3/128") is None
     assert named_config("bert_config.json") is None
-    with pytest.raises(UserError, match="4 heads.*has 2"):
-        named_config("uncased_L-2_H-128_A-4")
+    assert named_config("0/128") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("3/128", (3, 128, 2)),
+        ("2/384", (2, 384, 6)),
+        ("2/384/12", (2, 384, 12)),
+        ("1/100/5", (1, 100, 5)),
+        ("uncased_L-2_H-128_A-4", (2, 128, 4)),
+    ],
+)
+def test_any_width_that_heads_divide(name: str, size: tuple[int, int, int]) -> None:
+    config = named_config(name)
+    assert config is not None
+    assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == size
+    assert config.intermediate_size == 4 * size[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("2/100", "64 wide .* 100 is no multiple of that; .* such as 2/100/2"),
+        ("2/384/10", "width 384 cannot be divided by 10 heads; .* such as 2/384/6"),
+        ("L-2_H-128_A-3", "width 128 cannot be divided by 3 heads"),
+    ],
+)
+def test_width_that_heads_do_not_divide(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config(name)
 
 
 def write(path: pathlib.Path, **changes: object) -> str:
