@@ -138,7 +138,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     # NumPy and all that needs it are imported here so that --help answers at once.
     from checkpoints.tokenizer_files import open_tokenizer_of_file
-    from data.tables import is_transfer_name, read_transfer_texts
+    from data.texts import check_transfer_names, is_transfer_name
     from data.tfrecords import (
         RecordWriter,
         check_replaceable,
@@ -163,7 +163,7 @@ def main(argv: Sequence[str]) -> None:
     fits = is_transfer_name if is_transfer_set else is_record_name
     input_files = expand_globs(FLAGS.input_file, "input_file", fits)
     if is_transfer_set:
-        read_transfer_texts(input_files)  # Says at once if a name is not that of a transfer set.
+        check_transfer_names(input_files)
     output_files = parse_output_files(FLAGS.output_file, [*input_files, FLAGS.vocab_file])
     lock_files("output_file", output_files)
     tokenizer = open_tokenizer_of_file(FLAGS.vocab_file, FLAGS.do_lower_case)

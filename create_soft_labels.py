@@ -39,8 +39,8 @@ group("The transfer set")
 flags.DEFINE_string(
     "input_file",
     None,
-    "Unlabelled text: files, globs and folders, separated by commas. One text per line (.txt), "
-    "tables (.tsv) or JSON Lines (.jsonl), plain or compressed.",
+    "Unlabelled text: files, globs and folders, separated by commas, or - for standard input. One "
+    "text per line (.txt), or tables (.csv, .tsv, .jsonl, .parquet), plain or compressed.",
 )
 define_task_flags()
 define_text_flags()

@@ -47,8 +47,9 @@ group("Sources")
 flags.DEFINE_string(
     "input_file",
     None,
-    "Texts: files, globs and folders, separated by commas. .txt (one text per line), .tsv (one "
-    "column, or two for pairs) or .jsonl, plain or compressed.",
+    "Texts: files, globs and folders, separated by commas, or - for standard input. .txt (one text "
+    "per line), .tsv (one column, or two for pairs), or with --text_a .csv, .tsv, .jsonl or "
+    ".parquet; plain or compressed.",
 )
 flags.DEFINE_list(
     "input_task",
@@ -59,14 +60,14 @@ flags.DEFINE_list(
 flags.DEFINE_string(
     "text_a",
     None,
-    "Column (.tsv with a header line) or key (.jsonl) of the text, or of the first text of pairs, "
-    "in --input_file and --exclude_file.",
+    "Column (key, in .jsonl) of the text, or of the first text of pairs, in tables with a header "
+    "line, of --input_file and --exclude_file.",
 )
 flags.DEFINE_string(
     "text_b",
     None,
-    "Column (.tsv with a header line) or key (.jsonl) of the second text of pairs, in --input_file "
-    "and --exclude_file.",
+    "Column (key, in .jsonl) of the second text of pairs, in tables with a header line, of "
+    "--input_file and --exclude_file.",
 )
 flags.DEFINE_enum(
     "split",

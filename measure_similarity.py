@@ -36,8 +36,8 @@ group("Corpora")
 flags.DEFINE_string(
     "corpus_a",
     None,
-    "First corpus: files, globs and folders, separated by commas. .txt, .tsv (one column or two) "
-    "or .jsonl, plain or compressed.",
+    "First corpus: files, globs and folders, separated by commas. .txt, .tsv (one column or two), "
+    "or with --text_a .csv, .tsv, .jsonl or .parquet; plain or compressed.",
 )
 flags.DEFINE_string(
     "corpus_b", None, "Second corpus, to compare with the first, in the formats of --corpus_a."
@@ -45,13 +45,13 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "text_a",
     None,
-    "Column (.tsv with a header line) or key (.jsonl) of the text, or of the first text of pairs, "
-    "in both corpora.",
+    "Column (key, in .jsonl) of the text, or of the first text of pairs, in tables with a header "
+    "line, in both corpora.",
 )
 flags.DEFINE_string(
     "text_b",
     None,
-    "Column (.tsv with a header line) or key (.jsonl) of the second text of pairs, in both "
+    "Column (key, in .jsonl) of the second text of pairs, in tables with a header line, in both "
     "corpora.",
 )
 

@@ -10,13 +10,8 @@ from typing import Protocol
 from common.errors import MissingFileError
 from common.files import COMPRESSIONS, exists
 from data.classifier_records import Example
-from data.tables import (
-    Row,
-    header_names,
-    json_keys,
-    read_json_lines,
-    read_table,
-)
+from data.rows import TSV, column_names, format_of, read_rows
+from data.tables import read_table
 
 # What stands in place of the label where the annotators did not agree (SNLI, MultiNLI).
 NO_LABEL = "-"
@@ -46,8 +41,7 @@ class TaskFile(Protocol):
 class TableFile:
     """A file whose rows are examples.
 
-    A column is a position (negative: from the end) or a name in the header; in JSON Lines, which have
-    no positions, it is a key.
+    A column is a position (negative: from the end; in TSV files only) or a name.
 
     Attributes:
       name: Its name without ending, unless `file_names` says otherwise.
@@ -58,6 +52,7 @@ class TableFile:
       header: Whether the first line of a table names the columns.
       file_names: Names to look for, the first that exists is read; empty for `<name>.tsv`. Each may
         be compressed.
+      file_format: One of `data.rows.FORMATS`; None for what the file's name says, or else TSV.
       skip_short_rows: Leave rows with too few columns out instead of refusing them.
     """
 
@@ -68,6 +63,7 @@ class TableFile:
     index: int | str | None = None
     header: bool = True
     file_names: tuple[str, ...] = ()
+    file_format: str | None = None
     skip_short_rows: bool = False
 
     def open(self, data_dir: str, task_name: str) -> tuple[str, Iterator[Example]]:
@@ -82,23 +78,26 @@ class TableFile:
           UserError: The file is missing, or its beginning cannot be read.
         """
         path, _ = self.open(data_dir, task_name)
-        return column in (json_keys(path) if _is_json_lines(path) else header_names(path))
+        return column in column_names(path, self._format(path))
 
     def _examples(self, path: str) -> Iterator[Example]:
-        for row in self._rows(path):
-            text_a, text_b, label, index = row.values
-            example_id = f"{self.name}-{row.line - 1}"
-            yield Example(example_id, row.place, text_a or "", text_b, label, index)
+        for line, place, (text_a, text_b, label, index) in self._values(path):
+            yield Example(f"{self.name}-{line - 1}", place, text_a or "", text_b, label, index)
 
-    def _rows(self, path: str) -> Iterator[Row]:
+    def _values(self, path: str) -> Iterator[tuple[int, str, tuple[str | None, ...]]]:
         columns = (self.text_a, self.text_b, self.label, self.index)
-        if _is_json_lines(path):
-            return read_json_lines(path, [None if c is None else str(c) for c in columns])
-        return read_table(path, columns, self.header, self.skip_short_rows)
+        file_format = self._format(path)
+        if file_format == TSV:
+            for row in read_table(path, columns, self.header, self.skip_short_rows):
+                yield row.line, row.place, row.values
+            return
+        names = [None if column is None else str(column) for column in columns]
+        for named_row in read_rows(path, [name for name in names if name], file_format):
+            values = tuple(name and named_row.text(name) for name in names)
+            yield named_row.line, named_row.place, values
 
-
-def _is_json_lines(path: str) -> bool:
-    return ".jsonl" in os.path.basename(path)
+    def _format(self, path: str) -> str:
+        return self.file_format or format_of(path) or TSV
 
 
 def find_file(data_dir: str, names: Sequence[str], task_name: str) -> str:

@@ -152,8 +152,8 @@ def read_line_blocks(path: str, block_bytes: int = BLOCK_BYTES) -> Iterator[Line
             yield LineBlock(path, data, first_line, offset, raw.tell())
 
 
-def decode_lines(block: LineBlock) -> list[str]:
-    """The lines of a block without their line ends and without a byte-order mark.
+def decode_block(block: LineBlock) -> str:
+    """The text of a block with its line ends, without a byte-order mark.
 
     Raises:
       UserError: A byte is not UTF-8; the message names file, line and byte.
@@ -167,8 +167,12 @@ def decode_lines(block: LineBlock) -> list[str]:
             f"(0x{block.data[error.start]:02x}) is not valid UTF-8; convert the file, for example "
             "with `iconv -f latin1 -t utf-8`."
         ) from None
-    if block.offset == 0:
-        text = text.removeprefix(_BYTE_ORDER_MARK)
+    return text.removeprefix(_BYTE_ORDER_MARK) if block.offset == 0 else text
+
+
+def decode_lines(block: LineBlock) -> list[str]:
+    """The lines of a block without their line ends; else like `decode_block`."""
+    text = decode_block(block)
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()

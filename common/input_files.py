@@ -8,6 +8,7 @@ import functools
 import glob
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable
 
@@ -27,6 +28,11 @@ from common.files import (
     read_lines,
 )
 
+_STDIN = "/dev/stdin"
+_PARQUET_MAGIC = b"PAR1"
+# Words between commas without spaces: a line of text has a space behind a comma.
+_CSV_HEADER = re.compile(r'"?[\w.-]+"?(,"?[\w.-]+"?)+')
+
 
 def expand_globs(
     patterns: str,
@@ -36,9 +42,10 @@ def expand_globs(
 ) -> list[str]:
     """The files that a comma-separated list of names, globs and folders stands for, each once.
 
-    `**` is any depth of folders, and a folder stands for all files below it. What is found, rather
-    than named, leaves out hidden files and each `<name>.json` beside a `<name>`, which describes that
-    file. Pipes are copied (`readable_again`). The log says how many files there are.
+    `-` is standard input, `**` any depth of folders, and a folder stands for all files below it.
+    What is found, rather than named, leaves out hidden files and each `<name>.json` beside a
+    `<name>`, which describes that file. Pipes are copied (`readable_again`). The log says how many
+    files there are.
 
     Args:
       patterns: The list, as given by a user.
@@ -55,6 +62,8 @@ def expand_globs(
     paths: set[str] = set()
     wanted = [part.strip() for part in patterns.split(",") if part.strip()]
     for pattern in wanted:
+        if pattern == "-":
+            pattern = _STDIN
         # A name with brackets in it is a file before it is a pattern.
         if exists(pattern) and not is_folder(pattern):
             paths.add(pattern)
@@ -81,12 +90,15 @@ def readable_again(path: str) -> str:
     """A path with the content of `path` that can be read any number of times.
 
     A pipe, `/dev/stdin` or `<(...)` can be read once only: it is copied to a temporary file, which is
-    removed when the process ends. A name without an ending gets the one of what the text begins with:
-    `.jsonl` for a JSON object, `.tsv` for a tab in the first line, else `.txt`.
+    removed when the process ends. A name without an ending gets the one of what it begins with:
+    `.parquet` for the bytes of such a file, `.jsonl` for a JSON object, `.tsv` for a tab in the first
+    line, `.csv` for single words between commas, else `.txt`.
 
     Raises:
       UserError: It cannot be read, or the disk is full.
     """
+    if path == _STDIN and os.path.isfile(path):
+        return os.path.realpath(path)  # A file behind a `<`, whose name has an ending.
     if is_remote(path) or not exists(path) or is_folder(path) or os.path.isfile(path):
         return path
     return _copied_pipe(path)
@@ -123,13 +135,18 @@ def _copies_folder() -> str:
 
 
 def _ending_of_text(path: str) -> str:
+    with open_binary(path, decompress=False) as file:
+        if file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC:
+            return ".parquet"
     try:
         line = next((text for _, text in read_lines(path) if text.strip()), "")
     except UserError:
         return ""  # No text, perhaps records.
     if line.lstrip().startswith("{"):
         return ".jsonl"
-    return ".tsv" if "	" in line else ".txt"
+    if "\t" in line:
+        return ".tsv"
+    return ".csv" if _CSV_HEADER.fullmatch(line) else ".txt"
 
 
 def _matches(pattern: str, flag: str) -> list[str]:

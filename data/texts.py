@@ -1,10 +1,10 @@
 """Readers of unlabelled texts: files of several formats, one source each.
 
-    .txt     one text per line, or one document between blank lines
-    .tsv     one text or a pair of texts per row; with column names, from a table with a header
-    .jsonl   one object per line; the keys of the texts are named like the columns of a table
+    .txt                        one text per line, or one document between blank lines
+    .tsv                        one text or a pair of texts per row; with column names, a table
+    .csv, .tsv, .jsonl, .parquet  columns of a table that have names (`data.rows`)
 
-All may be compressed. Texts are read one at a time.
+All but Parquet may be compressed. Texts are read one at a time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from common.errors import UserError
-from common.files import COMPRESSED, COMPRESSIONS, read_lines
-from data.tables import read_json_lines, read_transfer_texts
+from common.files import COMPRESSED, read_lines
+from data.rows import FORMATS, TSV, has_ending, read_rows
 
 LINES, DOCUMENTS = "lines", "documents"
+TEXT = "txt"
 
 
 # Place (file and line, for messages), text, and the second text of a pair or None.
@@ -46,10 +47,10 @@ def file_sources(
     """One source for each file.
 
     Args:
-      paths: Text files, tables and JSON Lines, told apart by their names.
-      text_a: Column or key of the (first) text; None for tables without a header. Text files have
-        no columns, so it says nothing about them.
-      text_b: Column or key of the second text of pairs.
+      paths: Text files and tables, told apart by their names.
+      text_a: Column of the (first) text; None for .tsv files without a header. Text files have no
+        columns, so it says nothing about them.
+      text_b: Column of the second text of pairs.
       split: Whether `lines` of text files are texts, or `documents` between blank lines.
 
     Raises:
@@ -60,12 +61,24 @@ def file_sources(
 
 def is_source_name(path: str) -> bool:
     """Whether a file found in a folder is of one of the formats, by its name."""
-    return any(_has_suffix(path, suffix) for suffix in (".txt", ".tsv", ".jsonl"))
+    return has_ending(path, TEXT, *FORMATS)
+
+
+def is_transfer_name(path: str) -> bool:
+    """Whether a file can be a transfer set as `create_transfer_set.py` writes it, by its name."""
+    return has_ending(path, TEXT, TSV)
+
+
+def check_transfer_names(paths: Sequence[str]) -> None:
+    """Raises a UserError for a file that is no transfer set by its name."""
+    for path in paths:
+        if not is_transfer_name(path):
+            raise _unknown_format(path, TSV)
 
 
 def check_columns(paths: Sequence[str], text_a: str | None) -> None:
     """Raises a UserError if a column is named, but all files are text files, which have none."""
-    if text_a and paths and all(_has_suffix(path, ".txt") for path in paths):
+    if text_a and paths and all(has_ending(path, TEXT) for path in paths):
         raise UserError(
             f"--text_a={text_a} names a column, but all files are text files, {paths[0]} the first; "
             "leave it out."
@@ -83,10 +96,54 @@ def first_text(source: TextSource) -> Text:
     raise UserError(f"{source.name} holds no text.")
 
 
+def read_transfer_texts(
+    paths: Sequence[str], text_a: str | None = None, text_b: str | None = None
+) -> Iterator[Text]:
+    """Reads the unlabelled texts a teacher is asked about; blank ones are passed over.
+
+    Args:
+      paths: As for `file_sources`, in the order in which they are read.
+      text_a: As for `file_sources`.
+      text_b: As for `file_sources`.
+
+    Yields:
+      (example id `<file name>:<line>`, first text, second text or None).
+
+    Raises:
+      UserError: At once what `file_sources` raises; while reading for single texts mixed with pairs,
+        and for what a format does not allow.
+    """
+    check_columns(paths, text_a)
+    return _all_alike(file_sources(paths, text_a, text_b))
+
+
+def _all_alike(sources: Sequence[TextSource]) -> Iterator[Text]:
+    first: tuple[str, bool] | None = None
+    for source in sources:
+        for place, text, second in source.read():
+            if not text.strip() and not (second or "").strip():
+                continue
+            is_pair = second is not None
+            here = f"{source.name}, line {place.rpartition(':')[2]}"
+            if first is None:
+                first = (here, is_pair)
+            elif first[1] != is_pair:
+                kinds = ("a single text", "a pair of texts")
+                raise UserError(
+                    f"{here}: found {kinds[is_pair]}, but {first[0]} has {kinds[not is_pair]}; a "
+                    "transfer set is all single texts or all pairs."
+                )
+            yield place, text, second
+
+
 def _reader(
     path: str, text_a: str | None, text_b: str | None, split: str
 ) -> Callable[[], Iterator[Text]]:
-    is_text = _has_suffix(path, ".txt")
+    if not is_source_name(path):
+        raise _unknown_format(path, *FORMATS)
+    if text_b is not None and text_a is None:
+        raise UserError(f"--text_b={text_b} needs --text_a, the column of the first text.")
+    is_text = has_ending(path, TEXT)
     if split == DOCUMENTS and not is_text:
         raise UserError(
             f"{path}: --split={DOCUMENTS} reads text files (.txt, plain or with {COMPRESSED}); the "
@@ -94,19 +151,19 @@ def _reader(
         )
     if split == DOCUMENTS:
         return functools.partial(_read_documents, path)
-    if _has_suffix(path, ".jsonl"):
-        if text_a is None:
-            raise UserError(f"{path}: pass --text_a, the key of the text in each JSON object.")
-        return functools.partial(_read_json_lines, path, text_a, text_b)
-    read = functools.partial(
-        read_transfer_texts, [path], None if is_text else text_a, None if is_text else text_b
-    )
-    read()  # Says at once what it has against the name.
-    return read
+    if is_text:
+        return functools.partial(_read_text_lines, path)
+    if text_a is not None:
+        return functools.partial(_read_columns, path, text_a, text_b)
+    if has_ending(path, TSV):
+        return functools.partial(_read_headless_table, path)
+    raise UserError(f"{path}: pass --text_a, the column (key, in JSON Lines) of the text.")
 
 
-def _has_suffix(path: str, suffix: str) -> bool:
-    return path.endswith(tuple(suffix + compression for compression in COMPRESSIONS))
+def _read_text_lines(path: str) -> Iterator[Text]:
+    for line, text in read_lines(path):
+        if text.strip():
+            yield _place(path, line), text, None
 
 
 def _read_documents(path: str) -> Iterator[Text]:
@@ -117,10 +174,29 @@ def _read_documents(path: str) -> Iterator[Text]:
             yield _place(path, numbers[0]), " ".join(map(str.strip, lines)), None
 
 
-def _read_json_lines(path: str, text_a: str, text_b: str | None) -> Iterator[Text]:
-    for row in read_json_lines(path, (text_a, text_b)):
-        first, second = row.values
-        yield _place(path, row.line), first or "", second
+def _read_columns(path: str, text_a: str, text_b: str | None) -> Iterator[Text]:
+    for row in read_rows(path, [column for column in (text_a, text_b) if column]):
+        yield _place(path, row.line), row.text(text_a), row.text(text_b) if text_b else None
+
+
+def _read_headless_table(path: str) -> Iterator[Text]:
+    for line, text in read_lines(path):
+        cells = text.split("\t")
+        if len(cells) > 2:
+            raise UserError(
+                f"{path}, line {line}: found {len(cells)} columns, expected one (a text) or two (a "
+                "pair); of a table with a header, create_transfer_set.py reads the columns --text_a "
+                "and --text_b."
+            )
+        if text.strip():
+            yield _place(path, line), cells[0], cells[1] if len(cells) == 2 else None
+
+
+def _unknown_format(path: str, *tables: str) -> UserError:
+    return UserError(
+        f"{path}: cannot tell its format by its name; expected a text file (.txt) or a table "
+        f"({', '.join('.' + name for name in tables)}), plain or with {COMPRESSED}."
+    )
 
 
 def _place(path: str, line: int) -> str:

@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file, lock_folder
 from data.classifier_records import encode_rows, num_outputs
-from data.tables import is_transfer_name, read_transfer_texts
+from data.texts import is_source_name, read_transfer_texts
 from distillation.patience import parse_layers, teacher_outputs
 from distillation.soft_labels import (
     TransferDigest,
@@ -200,7 +200,7 @@ def _open_transfer_set(options: LabellingOptions, task: Task | None) -> Transfer
     """A first pass over the texts finds every error in them before any labelling."""
     paths = []
     if options.input_file:
-        paths = expand_globs(options.input_file, "input_file", is_transfer_name)
+        paths = expand_globs(options.input_file, "input_file", is_source_name)
     teacher = checkpoint_file(options.init_checkpoint)
     inputs = {"input_file": paths, "init_checkpoint": teacher, "data_dir": options.data_dir}
     check_folder_apart("output_dir", options.output_dir, inputs)

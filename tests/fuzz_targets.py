@@ -26,7 +26,8 @@ from common.files import read_json
 from data.batches import evaluation_batches
 from data.classifier_records import encode_rows, feature_spec
 from data.record_sets import explain_damaged_record, open_records, value_limits
-from data.tables import read_json_lines, read_transfer_texts
+from data.rows import read_rows
+from data.texts import read_transfer_texts
 from data.tfrecords import (
     RecordWriter,
     read_sidecar,
@@ -154,7 +155,7 @@ def write_json_lines(folder: pathlib.Path) -> None:
 def read_json_lines_of_task(folder: pathlib.Path) -> None:
     for name in ("train", "dev", "test"):
         path = folder / f"{name}.jsonl"
-        rows = list(read_json_lines(str(path), ["text", "label"]))
+        rows = [(row.text("text"), row.text("label")) for row in read_rows(str(path))]
         assert len(rows) == sum(bool(line.strip()) for line in lines_of(path))
     task = get_task("jsonl", str(folder), "text", None, "label")
     for file in (*task.train, *task.dev, *task.test):

@@ -15,7 +15,7 @@ from scripts import run_script
 from common import files
 from common.errors import UserError
 from common.files import COMPRESSIONS
-from data.tables import read_transfer_texts
+from data.texts import read_transfer_texts
 
 LEAK = "the film 's plot is a bore ."
 
@@ -210,7 +210,7 @@ def test_transfer_set_is_pretraining_text(folder: pathlib.Path, vocab_file: str)
             r"pairs\.tsv holds pairs of texts, but .*a\.txt single",
         ),
         ({"input_file": "pairs.tsv"}, r'out\.txt" must end in .tsv, because the texts are pairs'),
-        ({"input_file": "pairs.jsonl"}, "pass --text_a, the key of the text"),
+        ({"input_file": "pairs.jsonl"}, "pass --text_a, the column"),
         ({"input_file": "pairs.tsv", "text_a": "z"}, 'no column is called "z"'),
         ({"input_file": "empty.txt"}, r"empty\.txt holds no text"),
         ({"input_file": "latin.txt"}, r"latin\.txt, line 2: byte 4 .* is not valid UTF-8"),

@@ -262,8 +262,10 @@ NOT_REACHED = {
     },
     "classification.task": {"create_transfer_set": "as above"},
     "classification.tfds_source": {"create_transfer_set": "as above"},
-    "data.texts": {"measure_similarity": "lines are its texts"},
-    "data.tables.read_transfer_texts": {"create_pretraining_data": "which names no columns"},
+    "data.texts": {
+        "measure_similarity": "lines are its texts",
+        "create_soft_labels": "as above",
+    },
     "training.run.run_training": {"run_pretraining": "whose --num_train_steps is at least 1"},
     "training.flag_checks._check_warmup": {
         script: "asked of run_pretraining alone"

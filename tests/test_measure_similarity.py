@@ -110,8 +110,9 @@ def test_columns_of_tables_and_keys(folder: pathlib.Path) -> None:
         ({"corpus_b": "missing*.txt"}, "--corpus_b: no file matches"),
         ({"corpus_a": "empty.txt"}, r"empty\.txt holds no text"),
         ({"corpus_a": "dots.txt"}, "--corpus_a holds no words"),
-        ({"corpus_a": "a.csv"}, r"a\.csv: cannot tell its format"),
-        ({"corpus_a": "a.jsonl"}, "pass --text_a, the key"),
+        ({"corpus_a": "a.doc"}, r"a\.doc: cannot tell its format"),
+        ({"corpus_a": "a.csv"}, r"a\.csv: pass --text_a, the column"),
+        ({"corpus_a": "a.jsonl"}, "pass --text_a, the column"),
         (
             {"num_words": 1000},
             "--corpus_a has 1[0-9][0-9] different words, fewer than --num_words=",
@@ -119,7 +120,13 @@ def test_columns_of_tables_and_keys(folder: pathlib.Path) -> None:
     ],
 )
 def test_bad_input(folder: pathlib.Path, flags: dict[str, Any], message: str) -> None:
-    for name, text in (("empty.txt", ""), ("dots.txt", "...\n"), ("a.csv", "x"), ("a.jsonl", "{}")):
+    for name, text in (
+        ("empty.txt", ""),
+        ("dots.txt", "...\n"),
+        ("a.doc", "x"),
+        ("a.csv", "x"),
+        ("a.jsonl", "{}"),
+    ):
         (folder / name).write_text(text)
     with pytest.raises(UserError, match=message):
         measure(folder, **flags)

@@ -83,7 +83,7 @@ def test_jsonl_task_sorts_whole_numbers_as_texts_and_refuses_missing_labels(tmp_
     write_table(tmp_path, "train.jsonl", '{"t": "a", "y": 2}', "", '{"t": "b", "y": 10}')
     assert get_task("jsonl", str(tmp_path), text_a="t", label="y").labels == ("10", "2")
     write_table(tmp_path, "train.jsonl", '{"t": "a", "y": 2}', '{"t": "b"}')
-    with pytest.raises(UserError, match=r'train\.jsonl, line 2: no key is called "y"'):
+    with pytest.raises(UserError, match=r'train\.jsonl, line 2: no column is called "y"'):
         get_task("jsonl", str(tmp_path), text_a="t", label="y")
 
 

@@ -1,4 +1,4 @@
-"""Reading of TSV tables, JSON Lines and transfer texts."""
+"""Reading of TSV tables by position and name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from data.tables import read_json_lines, read_table, read_transfer_texts
+from data.tables import read_table
 
 
 def write(path: Path, content: str | bytes) -> str:
@@ -26,10 +26,6 @@ def write(path: Path, content: str | bytes) -> str:
 
 def values(path: str, *columns: int | str | None, header: bool = True) -> list[tuple]:
     return [row.values for row in read_table(path, columns, header)]
-
-
-def transfer(*paths: str, **columns: str) -> list[tuple[str, str, str | None]]:
-    return list(read_transfer_texts(paths, **columns))
 
 
 def test_columns_by_name_position_and_from_the_end(tmp_path: Path) -> None:
@@ -122,32 +118,6 @@ def test_short_rows_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         list(read_table(path, (3,), header=True, skip_short_rows=True))
 
 
-def test_json_lines(tmp_path: Path) -> None:
-    content = '{"b": "x\\ty", "n": 3.50, "a": "\\u00e9"}\r\n \n{"n": true, "a": "", "b": "2"}'
-    for name in ("t.jsonl", "t.jsonl.gz"):
-        path = write(tmp_path / name, content)
-        rows = list(read_json_lines(path, ("a", None, "b", "n")))
-        assert [row.values for row in rows] == [("é", None, "x\ty", "3.5"), ("", None, "2", "true")]
-        assert [row.place for row in rows] == [f"{path}, line 1", f"{path}, line 3"]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"a": "x"', r"t\.jsonl, line 2, column 10: not valid JSON"),
-        ('["x"]', r"t\.jsonl, line 2: found \['x'\], expected a JSON object"),
-        ('{"b": "x", "c": 1}', r'line 2: no key is called "a"; the object has b, c'),
-        ('{"a": null}', r'line 2: the value of "a" is None, expected a text'),
-        ('{"a": {"b": 1}}', r'line 2: the value of "a" is \{.b.: 1\}, expected a text'),
-        ('{"a": "\\ud83d"}', r'line 2: the value of "a" holds half a surrogate pair'),
-    ],
-)
-def test_bad_json_lines(tmp_path: Path, line: str, message: str) -> None:
-    path = write(tmp_path / "t.jsonl", '{"a": "fine"}\n' + line + "\n")
-    with pytest.raises(UserError, match=message):
-        list(read_json_lines(path, ("a",)))
-
-
 def test_reading_streams(tmp_path: Path) -> None:
     num_rows = 100_000
     row = "some words of a sentence " * 10 + "\t0\n"
@@ -158,62 +128,3 @@ def test_reading_streams(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == num_rows
     assert peak < 10_000_000  # the file has 25 MB
-
-
-def test_transfer_text_files(tmp_path: Path) -> None:
-    first = write(tmp_path / "a.txt", "one\n\n  \nwith\ta tab")
-    second = write(tmp_path / "b.txt.gz", "three\n")
-    third = write(tmp_path / "c.txt.xz", "\nfour\n")
-    assert transfer(first, second, third) == [
-        ("a.txt:1", "one", None),
-        ("a.txt:4", "with\ta tab", None),
-        ("b.txt.gz:1", "three", None),
-        ("c.txt.xz:2", "four", None),
-    ]
-
-
-def test_transfer_tables_without_header(tmp_path: Path) -> None:
-    singles = write(tmp_path / "s.tsv", "one\n\ntwo\n")
-    pairs = write(tmp_path / "p.tsv.xz", 'a\t"b\n\t\nc\t\n')
-    assert transfer(singles) == [("s.tsv:1", "one", None), ("s.tsv:3", "two", None)]
-    assert transfer(pairs) == [("p.tsv.xz:1", "a", '"b'), ("p.tsv.xz:3", "c", "")]
-
-
-def test_transfer_tables_with_header(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.tsv", "label\tpremise\thypothesis\nx\ta\tb\nx\tc\td\n")
-    assert transfer(path, text_a="premise", text_b="hypothesis") == [
-        ("t.tsv:2", "a", "b"),
-        ("t.tsv:3", "c", "d"),
-    ]
-    assert transfer(path, text_a="hypothesis") == [("t.tsv:2", "b", None), ("t.tsv:3", "d", None)]
-    with pytest.raises(UserError, match=r'"sentence".*label, premise, hypothesis'):
-        transfer(path, text_a="sentence")
-
-
-def test_transfer_refuses_mixed_rows(tmp_path: Path) -> None:
-    table = write(tmp_path / "t.tsv", "a\tb\nc\td\nonly one\n")
-    with pytest.raises(
-        UserError, match=r"t\.tsv, line 3: found a single text, but .*t\.tsv, line 1 has a pair"
-    ):
-        transfer(table)
-    text = write(tmp_path / "x.txt", "single\n")
-    with pytest.raises(
-        UserError, match=r"t\.tsv, line 1: found a pair .*x\.txt, line 1 has a single text"
-    ):
-        transfer(text, table)
-
-
-def test_transfer_refuses_three_columns(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.tsv", "a\tb\nc\td\te\n")
-    with pytest.raises(UserError, match=r"t\.tsv, line 2: found 3 columns.*--text_a"):
-        transfer(path)
-
-
-def test_transfer_checks_names_before_reading(tmp_path: Path) -> None:
-    text = write(tmp_path / "x.txt", "single\n")
-    with pytest.raises(UserError, match=r"reviews\.csv: cannot tell its format"):
-        read_transfer_texts([text, "reviews.csv"])
-    with pytest.raises(UserError, match=r"x\.txt: --text_a=sentence names a column"):
-        read_transfer_texts([text], text_a="sentence")
-    with pytest.raises(UserError, match=r"--text_b=second needs --text_a"):
-        read_transfer_texts([text], text_b="second")

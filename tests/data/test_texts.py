@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from data.texts import TextSource, file_sources, first_text
+from data.texts import TextSource, file_sources, first_text, read_transfer_texts
 
 
 def read(
@@ -59,7 +59,8 @@ def test_documents_between_blank_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "columns", "split", "message"),
     [
-        ("a.csv", (None, None), "lines", r"a\.csv: cannot tell its format"),
+        ("a.doc", (None, None), "lines", r"a\.doc: cannot tell its format"),
+        ("a.csv", (None, None), "lines", r"a\.csv: pass --text_a"),
         ("a.jsonl", (None, None), "lines", r"a\.jsonl: pass --text_a"),
         ("a.tsv", (None, "b"), "lines", "--text_b=b needs --text_a"),
         ("a.tsv", (None, None), "documents", r"a\.tsv: --split=documents reads text files"),
@@ -83,3 +84,72 @@ def test_first_text(tmp_path: Path) -> None:
         first_text(source)
     with pytest.raises(UserError, match="nothing.txt holds no text"):
         first_text(TextSource("nothing.txt", lambda: iter(())))
+
+
+def write(path: Path, content: str) -> str:
+    data = content.encode()
+    path.write_bytes({".gz": gzip.compress, ".xz": lzma.compress}.get(path.suffix, bytes)(data))
+    return str(path)
+
+
+def transfer(*paths: str, **columns: str) -> list[tuple[str, str, str | None]]:
+    return list(read_transfer_texts(paths, **columns))
+
+
+def test_transfer_text_files(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.txt", "one\n\n  \nwith\ta tab")
+    second = write(tmp_path / "b.txt.gz", "three\n")
+    third = write(tmp_path / "c.txt.xz", "\nfour\n")
+    assert transfer(first, second, third) == [
+        ("a.txt:1", "one", None),
+        ("a.txt:4", "with\ta tab", None),
+        ("b.txt.gz:1", "three", None),
+        ("c.txt.xz:2", "four", None),
+    ]
+
+
+def test_transfer_tables_without_header(tmp_path: Path) -> None:
+    singles = write(tmp_path / "s.tsv", "one\n\ntwo\n")
+    pairs = write(tmp_path / "p.tsv.xz", 'a\t"b\n\t\nc\t\n')
+    assert transfer(singles) == [("s.tsv:1", "one", None), ("s.tsv:3", "two", None)]
+    assert transfer(pairs) == [("p.tsv.xz:1", "a", '"b'), ("p.tsv.xz:3", "c", "")]
+
+
+def test_transfer_tables_with_header(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.tsv", "label\tpremise\thypothesis\nx\ta\tb\nx\tc\td\n")
+    assert transfer(path, text_a="premise", text_b="hypothesis") == [
+        ("t.tsv:2", "a", "b"),
+        ("t.tsv:3", "c", "d"),
+    ]
+    assert transfer(path, text_a="hypothesis") == [("t.tsv:2", "b", None), ("t.tsv:3", "d", None)]
+    with pytest.raises(UserError, match=r'"sentence".*label, premise, hypothesis'):
+        transfer(path, text_a="sentence")
+
+
+def test_transfer_refuses_mixed_rows(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.tsv", "a\tb\nc\td\nonly one\n")
+    with pytest.raises(
+        UserError, match=r"t\.tsv, line 3: found a single text, but .*t\.tsv, line 1 has a pair"
+    ):
+        transfer(table)
+    text = write(tmp_path / "x.txt", "single\n")
+    with pytest.raises(
+        UserError, match=r"t\.tsv, line 1: found a pair .*x\.txt, line 1 has a single text"
+    ):
+        transfer(text, table)
+
+
+def test_transfer_refuses_three_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.tsv", "a\tb\nc\td\te\n")
+    with pytest.raises(UserError, match=r"t\.tsv, line 2: found 3 columns.*--text_a"):
+        transfer(path)
+
+
+def test_transfer_checks_names_before_reading(tmp_path: Path) -> None:
+    text = write(tmp_path / "x.txt", "single\n")
+    with pytest.raises(UserError, match=r"reviews\.doc: cannot tell its format"):
+        read_transfer_texts([text, "reviews.doc"])
+    with pytest.raises(UserError, match=r"--text_a=sentence names a column, but .*x\.txt"):
+        read_transfer_texts([text], text_a="sentence")
+    with pytest.raises(UserError, match=r"--text_b=second needs --text_a"):
+        read_transfer_texts([text], text_b="second")

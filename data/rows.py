@@ -1,0 +1,271 @@
+"""Rows of tables whose columns have names: CSV, TSV, JSON Lines and Parquet, read one at a time.
+
+    .csv      RFC 4180: commas, a header; fields in quotation marks may hold commas and line ends
+    .tsv      single tabs, a header; nothing is quoted, so a quotation mark is a letter like any other
+    .jsonl    one object per line; its keys are the columns
+    .parquet  needs the package pyarrow
+
+All but Parquet may be compressed. Memory does not grow with the length of a file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from common.errors import UserError
+from common.files import (
+    COMPRESSIONS,
+    decode_block,
+    open_binary,
+    parse_json,
+    read_line_blocks,
+    read_lines,
+)
+
+CSV, TSV, JSON_LINES, PARQUET = "csv", "tsv", "jsonl", "parquet"
+FORMATS = (CSV, TSV, JSON_LINES, PARQUET)
+# A longer field is a quotation mark that is not closed.
+_LONGEST_FIELD = 1 << 27
+_PARQUET_ROWS = 1000
+# What else a header may be separated by, and how a message calls it.
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+
+
+class Row(NamedTuple):
+    """One row of a table.
+
+    Attributes:
+      path: The file.
+      line: The line on which it begins, counted from 1; the number of the row in Parquet.
+      cells: Column -> value: texts, and in JSON Lines and Parquet whatever they hold.
+      unit: What `line` counts.
+    """
+
+    path: str
+    line: int
+    cells: Mapping[str, Any]
+    unit: str = "line"
+
+    @property
+    def place(self) -> str:
+        """File and line as messages name them."""
+        return f"{self.path}, {self.unit} {self.line}"
+
+    def text(self, column: str) -> str:
+        """The text of a column; numbers and booleans as JSON writes them.
+
+        Raises:
+          UserError: The row has no such column, or its value is neither text, number nor boolean.
+        """
+        if column not in self.cells:
+            raise UserError(
+                f'{self.place}: no column is called "{column}"; the row has '
+                f"{', '.join(self.cells)}."
+            )
+        value = self.cells[column]
+        if isinstance(value, (bool, int, float)):
+            return json.dumps(value)
+        if not isinstance(value, str):
+            raise UserError(
+                f'{self.place}: the value of "{column}" is {value!r:.40}, expected a text or a '
+                "number."
+            )
+        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise UserError(
+                f'{self.place}: the value of "{column}" holds half a surrogate pair, which is no '
+                "character; correct the line."
+            )
+        return value
+
+
+def has_ending(path: str, *endings: str) -> bool:
+    """Whether a file is of one of these formats by its name, compressed or not."""
+    names = [f".{ending}{compression}" for ending in endings for compression in COMPRESSIONS]
+    return path.endswith(tuple(names))
+
+
+def format_of(path: str) -> str | None:
+    """The format of a table by its name; None if it is none of `FORMATS`."""
+    return next((name for name in FORMATS if has_ending(path, name)), None)
+
+
+def read_rows(
+    path: str, columns: Sequence[str] = (), file_format: str | None = None
+) -> Iterator[Row]:
+    """Yields the rows of a table, without blank lines.
+
+    Args:
+      path: The table.
+      columns: Columns that it must have; other ones are yielded too, from Parquet these alone if any
+        are named.
+      file_format: One of `FORMATS`; by default the one that its name says.
+
+    Raises:
+      UserError: While reading: what is not of the format, a missing column, or a row with more or
+        fewer fields than the header.
+    """
+    file_format = file_format or format_of(path)
+    if file_format == JSON_LINES:
+        yield from _json_rows(path)
+    elif file_format == PARQUET:
+        yield from _parquet_rows(path, columns)
+    else:
+        records = _csv_records(path) if file_format == CSV else _tsv_records(path)
+        names = _header(path, records)
+        check_columns(path, names, columns)
+        for line, fields in records:
+            if len(fields) != len(names):
+                raise UserError(
+                    f"{path}, line {line}: found {len(fields)} columns, but the header names "
+                    f"{len(names)}; {_FIELDS[file_format == CSV]}."
+                )
+            yield Row(path, line, dict(zip(names, fields, strict=True)))
+
+
+_FIELDS = (
+    "a tab inside a text splits it, replace it by a space",
+    "a text with commas in it stands between quotation marks",
+)
+
+
+def column_names(path: str, file_format: str | None = None) -> list[str]:
+    """The names of a table's columns: its header, or the keys of its first object.
+
+    Raises:
+      UserError: There is no header, or the beginning of the file cannot be read.
+    """
+    file_format = file_format or format_of(path)
+    if file_format == JSON_LINES:
+        return [name for row in _first(_json_rows(path)) for name in row.cells]
+    if file_format == PARQUET:
+        with open_binary(path, decompress=False) as file:
+            return _parquet(path, file).schema_arrow.names
+    return _header(path, _csv_records(path) if file_format == CSV else _tsv_records(path))
+
+
+def check_columns(path: str, names: Sequence[str], columns: Sequence[str]) -> None:
+    """Raises a UserError for a column that the header of a table does not name, or names twice."""
+    for column in columns:
+        if column not in names:
+            raise UserError(
+                f'{path}: no column is called "{column}"; the header names '
+                f"{', '.join(names)}{_other_separator(names, column)}."
+            )
+        if names.count(column) > 1:
+            raise UserError(
+                f'{path}: {names.count(column)} columns are called "{column}"; give each a name of '
+                "its own."
+            )
+
+
+def _other_separator(names: Sequence[str], column: str) -> str:
+    """Says that a header is separated by something else, where that is why a column is missing."""
+    for separator, title in _SEPARATORS.items():
+        for name in names:
+            if column in (part.strip().strip('"') for part in name.split(separator)):
+                return (
+                    f"; it is separated by {title}, but a .csv file is separated by commas and a "
+                    ".tsv file by tabs"
+                )
+    return ""
+
+
+def _first(rows: Iterator[Row]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        return
+
+
+def _header(path: str, records: Iterator[tuple[int, list[str]]]) -> list[str]:
+    for _, names in records:
+        return names
+    raise UserError(f"{path} is empty; expected a first line that names the columns.")
+
+
+def _tsv_records(path: str) -> Iterator[tuple[int, list[str]]]:
+    for line, text in read_lines(path):
+        if text:
+            yield line, text.split("\t")
+
+
+def _csv_records(path: str) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(_lines_with_ends(path), strict=True)
+    while True:
+        first_line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, line {first_line}: not valid CSV in the row that begins here ({error}); a "
+                "text with quotation marks, commas or line ends stands between quotation marks, and "
+                "each quotation mark in it is doubled."
+            ) from None
+        if fields is None:
+            return
+        if fields:
+            yield first_line, fields
+
+
+def _lines_with_ends(path: str) -> Iterator[str]:
+    for block in read_line_blocks(path):
+        # Only "\n" ends a line here, unlike for `str.splitlines`.
+        yield from io.StringIO(decode_block(block), newline="\n")
+
+
+def _json_rows(path: str) -> Iterator[Row]:
+    for line, text in read_lines(path):
+        if not text.strip():
+            continue
+        try:
+            found = parse_json(text)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{path}, line {line}, column {error.colno}: not valid JSON ({error.msg}); a "
+                ".jsonl file has one object per line."
+            ) from None
+        if not isinstance(found, dict):
+            raise UserError(f"{path}, line {line}: found {found!r:.40}, expected a JSON object.")
+        yield Row(path, line, found)
+
+
+def _parquet_rows(path: str, columns: Sequence[str]) -> Iterator[Row]:
+    number = 0
+    with open_binary(path, decompress=False) as file:
+        table = _parquet(path, file)
+        check_columns(path, table.schema_arrow.names, columns)
+        batches = table.iter_batches(_PARQUET_ROWS, columns=list(dict.fromkeys(columns)) or None)
+        while (batch := _next_batch(path, batches)) is not None:
+            for cells in batch.to_pylist():
+                number += 1
+                yield Row(path, number, cells, "row")
+
+
+def _next_batch(path: str, batches: Any) -> Any:
+    try:
+        return next(batches, None)
+    except (ValueError, OSError) as error:
+        raise _damaged_parquet(path, error) from None
+
+
+def _parquet(path: str, file: Any) -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError(
+            f"{path}: Parquet needs a package; run `pip install pyarrow`, or turn the file into CSV "
+            "or JSON Lines."
+        ) from None
+    try:
+        return pyarrow.parquet.ParquetFile(file)
+    except (ValueError, OSError) as error:  # Arrow's own errors are of these kinds.
+        raise _damaged_parquet(path, error) from None
+
+
+def _damaged_parquet(path: str, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0].rstrip(".")
+    return UserError(f"{path} is no Parquet file, or a damaged one ({reason}); create it again.")
