@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.stages import Stage
+from experiments.stages import ROOT, Stage
 from training.flags import define_start_over_flag
 from training.help import group
 
@@ -72,7 +72,7 @@ class CommandGraph:
     def add(
         self, name: str, program: str, *arguments: str, anew: tuple[str, ...] = ("--start_over",)
     ) -> str:
-        """Adds a call of a script (`run_distill.py`) or module (`experiments.few_labels`).
+        """Adds a call of a script (`run_distill.py`) or module (`experiments.label_subset`).
 
         Raises:
           ValueError: Another command has the same name.
@@ -188,10 +188,10 @@ class CommandGraph:
 
 
 def script(program: str) -> tuple[str, ...]:
-    """A call of a top-level script (`predict.py`) or a module of ours (`experiments.few_labels`)."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = program if program.endswith(".py") else program.replace(".", os.sep) + ".py"
-    return (sys.executable, os.path.join(root, path))
+    """A call of a top-level script (`predict.py`) or of a module (`experiments.label_subset`)."""
+    if program.endswith(".py"):
+        return (sys.executable, os.path.join(ROOT, program))
+    return (sys.executable, "-m", program)
 
 
 def _lm_shape(length: int) -> tuple[str, str]:

@@ -24,6 +24,8 @@ from common.outputs import lock_folder
 from common.progress import ProgressLine, clock
 from experiments.stage_inputs import command_inputs
 
+# Folder of the scripts.
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Machines look this often for what others have finished (seconds).
 MARKER_INTERVAL = 2.0
 
@@ -63,8 +65,11 @@ class _Job:
         self.inputs = command_inputs(stage.command)
         self.start = time.monotonic()
         # TensorFlow would otherwise use every core in each of the jobs.
+        paths = filter(None, (ROOT, os.environ.get("PYTHONPATH")))
         environment = {
             **os.environ,
+            # For commands such as `python -m experiments.median_run` from any folder.
+            "PYTHONPATH": os.pathsep.join(paths),
             "TF_NUM_INTRAOP_THREADS": str(threads),
             "TF_NUM_INTEROP_THREADS": "2",
             "OMP_NUM_THREADS": str(threads),
