@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 from absl import flags
-from scripts import ROOT, load_script, run_script, script_flags
+from scripts import load_script, run_script, script_flags
 
 from experiments.paper.artifacts import Student
 from experiments.paper.estimates import MACHINES, training_seconds
