@@ -180,7 +180,6 @@ class CommandGraph:
             "--do_train",
             "--do_eval",
             "--eval_batch_size=64",
-            "--predict_batch_size=64",
             f"--learning_rate={schedule.learning_rate}",
             f"--num_train_epochs={schedule.epochs}",
             self._precision,

@@ -76,7 +76,7 @@ class TaskModels:
             *settings.task,
             f"--max_seq_length={settings.max_seq_length}",
             f"--train_batch_size={settings.batch_size}",
-            *(("--do_predict",) if settings.predict else ()),
+            *(("--do_predict", "--predict_batch_size=64") if settings.predict else ()),
         )
 
     def teacher(self, start: Start, seed: str, name: str = "teacher") -> str:
