@@ -31,24 +31,14 @@ The same on many machines, by Apache Beam:
         --beam_options='--project=name --region=us-central1 --temp_location=gs://bucket/tmp'
 """
 
-from __future__ import annotations
-
-import contextlib
-import dataclasses
-import logging
-import os
 from collections.abc import Sequence
 
 from absl import flags
 
-from common.atomic import scratch_folder
-from common.errors import UserError
-from common.files import sha256_file
-from common.input_files import expand_globs
-from common.outputs import check_files_apart, lock_files
 from training import cli
-from training.flags import beam_options, define_beam_flags, define_start_over_flag
+from training.flags import define_beam_flags, define_start_over_flag
 from training.help import group
+from training.options import from_flags
 
 FLAGS = flags.FLAGS
 
@@ -134,117 +124,12 @@ flags.DEFINE_integer(
 define_beam_flags()
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
-    # NumPy and all that needs it are imported here so that --help answers at once.
-    from checkpoints.tokenizer_files import open_tokenizer_of_file
-    from data.texts import check_transfer_names, is_transfer_name
-    from data.tfrecords import (
-        RecordWriter,
-        check_replaceable,
-        is_finished,
-        is_record_name,
-        write_sidecar,
-    )
-    from pretraining.corpus import TRANSFER_SET, build_token_store
-    from pretraining.record_writing import InstanceOptions, write_records
+def main(_: Sequence[str]) -> None:
+    from pretraining import data_creation
 
-    beam = beam_options(FLAGS)
-    options = InstanceOptions(
-        max_seq_length=FLAGS.max_seq_length,
-        max_predictions_per_seq=FLAGS.max_predictions_per_seq,
-        masked_lm_prob=FLAGS.masked_lm_prob,
-        short_seq_prob=FLAGS.short_seq_prob,
-        dupe_factor=FLAGS.dupe_factor,
-        random_seed=FLAGS.random_seed,
-        do_whole_word_mask=FLAGS.do_whole_word_mask,
-    )
-    is_transfer_set = FLAGS.input_format == TRANSFER_SET
-    fits = is_transfer_name if is_transfer_set else is_record_name
-    input_files = expand_globs(FLAGS.input_file, "input_file", fits)
-    if is_transfer_set:
-        check_transfer_names(input_files)
-    output_files = parse_output_files(FLAGS.output_file, [*input_files, FLAGS.vocab_file])
-    lock_files("output_file", output_files)
-    tokenizer = open_tokenizer_of_file(FLAGS.vocab_file, FLAGS.do_lower_case)
-    made_from = {
-        "gzip_compress": FLAGS.gzip_compress,
-        **dataclasses.asdict(options),
-        "do_lower_case": tokenizer.do_lower_case,
-        "tokenizer_settings": tokenizer.settings.of_common_text(),
-        "input_format": FLAGS.input_format,
-        "do_sentence_split": FLAGS.do_sentence_split,
-        "vocab_size": tokenizer.vocab_size,
-        "vocab_sha256": tokenizer.sha256,
-        "input_sha256": list(map(sha256_file, input_files)),
-        "num_output_files": len(output_files),
-    }
-    made = {path: {**made_from, "output_file": i} for i, path in enumerate(output_files)}
-    if all(is_finished(path, info) for path, info in made.items()):
-        logging.info("%s: finished already and not damaged.", ", ".join(output_files))
-        return
-    for path, info in made.items():
-        check_replaceable(path, info, FLAGS.start_over)
-
-    if beam:
-        from pretraining import beam_records as beam_pipeline
-
-        store, counts = beam_pipeline.write_records(
-            input_files,
-            output_files,
-            tokenizer,
-            options,
-            FLAGS.do_sentence_split,
-            FLAGS.input_format,
-            FLAGS.gzip_compress,
-            beam,
-        )
-    else:
-        num_processes = FLAGS.num_processes or os.cpu_count() or 1
-        with contextlib.ExitStack() as stack:
-            writers = [
-                stack.enter_context(RecordWriter(path, FLAGS.gzip_compress))
-                for path in output_files
-            ]
-            # Beside the output, where there must be room for more than this.
-            folder = stack.enter_context(scratch_folder(f"{output_files[0]}.tokens"))
-            store = build_token_store(
-                input_files,
-                tokenizer,
-                folder,
-                FLAGS.do_sentence_split,
-                num_processes,
-                FLAGS.input_format,
-            )
-            write_records(store, tokenizer, options, writers, num_processes)
-        counts = [writer.num_records for writer in writers]
-
-    for path, num_records in zip(output_files, counts, strict=True):
-        info = {
-            "num_examples": num_records,
-            **made[path],
-            "input_files": input_files,
-            "num_documents": store.num_documents,
-            "num_sentences": store.num_sentences,
-            "num_tokens": store.num_tokens,
-        }
-        write_sidecar(path, info)
-
-
-def parse_output_files(paths: str, input_files: Sequence[str]) -> list[str]:
-    """Splits `--output_file`.
-
-    Raises:
-      UserError: No file is named, one is named twice, is a folder, or is an input file.
-    """
-    output_files = [path.strip() for path in paths.split(",") if path.strip()]
-    if not output_files:
-        raise UserError(f'--output_file: "{paths}" names no file.')
-    check_files_apart("output_file", output_files, input_files)
-    return output_files
+    data_creation.run(from_flags(data_creation.DataCreationOptions, FLAGS))
 
 
 if __name__ == "__main__":
-    for required in ("input_file", "output_file", "vocab_file"):
-        flags.mark_flag_as_required(required)
+    flags.mark_flags_as_required(["input_file", "output_file", "vocab_file"])
     cli.run(main)

@@ -78,13 +78,17 @@ class BeamOptions:
         return PipelineOptions([f"--runner={runner}", *self.arguments])
 
 
-def parse_options(runner: str, arguments: str) -> BeamOptions:
-    """Splits `--beam_options`, which is quoted like a shell command.
+def parse_options(runner: str | None, arguments: str) -> BeamOptions | None:
+    """The values of `--beam_runner` and `--beam_options`; None without a runner.
+
+    The options are quoted like a shell command.
 
     Raises:
       UserError: A quotation mark is not closed, an option does not begin with "--", or what
         `BeamOptions` raises.
     """
+    if not runner:
+        return None
     try:
         parts = shlex.split(arguments)
     except ValueError as error:

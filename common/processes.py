@@ -27,7 +27,7 @@ def ordered_map(
     make_worker: Callable[..., Callable[[Task], Result]],
     args: tuple[Any, ...],
     tasks: Iterable[Task],
-    num_processes: int,
+    num_processes: int | None = None,
 ) -> Iterator[Result]:
     """Yields `worker(task)` for every task, in the order of the tasks.
 
@@ -36,12 +36,13 @@ def ordered_map(
         that is large, or slow to make.
       args: Must be picklable, like tasks and results.
       tasks: Read only a few tasks ahead.
-      num_processes: With 1, everything happens in this process.
+      num_processes: One per CPU by default; with 1, everything happens in this process.
 
     Raises:
       UserError: A process died, which is what running out of memory looks like.
       Exception: Whatever the worker raises, at the place of its task.
     """
+    num_processes = num_processes or os.cpu_count() or 1
     if num_processes == 1:
         yield from map(make_worker(*args), tasks)
         return

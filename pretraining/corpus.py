@@ -101,7 +101,7 @@ def build_token_store(
     tokenizer: FullTokenizer,
     folder: str,
     do_sentence_split: bool,
-    num_processes: int,
+    num_processes: int | None,
     input_format: str = TEXT,
 ) -> TokenStore:
     """Tokenizes text files.

@@ -115,7 +115,7 @@ def write_records(
     tokenizer: FullTokenizer,
     options: InstanceOptions,
     writers: Sequence[RecordWriter],
-    num_processes: int,
+    num_processes: int | None,
 ) -> None:
     """Makes all instances and writes them to the writers in turn, one pass after the other.
 

@@ -17,7 +17,6 @@ from absl import flags
 from call_graph import Node, reached, texts
 from scripts import ROOT, load_script, run_script, script_flags
 
-import training.flags
 import training.options
 from training.flag_checks import CONDITIONS, check_flags, without_effect
 from training.options import TASK_FLAGS
@@ -35,6 +34,9 @@ OPTIONS = {
     "run_distill": _options("distillation.student_training", "DistillationOptions"),
     "run_pretraining": _options("pretraining.training_run", "PretrainingOptions"),
     "create_soft_labels": _options("distillation.labelling", "LabellingOptions"),
+    "create_pretraining_data": _options("pretraining.data_creation", "DataCreationOptions"),
+    "create_transfer_set": _options("distillation.transfer_creation", "TransferOptions"),
+    "measure_similarity": _options("distillation.similarity_report", "SimilarityOptions"),
     "convert_checkpoint": _options("serving.conversion", "ConversionOptions"),
     "compare_strategies": _options("experiments.comparison", "ComparisonOptions"),
     "reproduce_paper": _options("experiments.paper.reproduction", "ReproductionOptions"),
@@ -55,7 +57,7 @@ def test_all_scripts_are_walked() -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The flags that are read from here on, not counting those that are only put on record.
 
-    Those are `flag_values`, and `values` of options, of other flags than a task's, which `get_task`
+    Those are `values` of options, of other flags than a task's, which `get_task`
     hears; and `from_flags`, which hands all of them on.
     """
     names: set[str] = set()
@@ -90,7 +92,6 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setattr(flags.FlagValues, "__getitem__", getitem)
     monkeypatch.setattr(training.options.Options, "__getattribute__", getattribute)
     for module, name in (
-        (training.flags, "flag_values"),
         (training.options.Options, "values"),
         (training.options, "from_flags"),
     ):
@@ -150,6 +151,7 @@ _NEW = f"--bert_config_file={{config}} --vocab_file={{vocab}} --max_seq_length={
 _SHORT = "--do_train --num_train_epochs=0.5"
 _DISTIL = f"--input_file={{labels}}/*.tfrecord {_NEW}"
 _LM = "--input_file={records} --max_seq_length=24 --max_predictions_per_seq=4"
+_HERE = "--vocab_file={vocab} --num_processes=1"
 _LM_NEW = f"{_LM} --bert_config_file={{config}} --do_train --num_train_steps=2 --num_warmup_steps=1"
 _STRATEGIES = "--data_dir={task} --vocab_file=v --transfer_file=t --output_dir=o"
 FINE_TUNING = f"{_SST2} {_NEW} {_SHORT}"
@@ -158,8 +160,8 @@ SOFT_LABELS = f"--init_checkpoint={{teacher}} --input_file={{texts}} --max_seq_l
 # Every mode in which a script reads other flags. `--output_dir` is added where it is missing.
 MODES = {
     "create_pretraining_data": [
-        "--input_file={corpus} --vocab_file={vocab} --max_seq_length=24 --max_predictions_per_seq=4",
-        "--input_file={texts} --vocab_file={vocab} --input_format=transfer_set",
+        f"--input_file={{corpus}} {_HERE} --max_seq_length=24 --max_predictions_per_seq=4",
+        f"--input_file={{texts}} {_HERE} --input_format=transfer_set",
     ],
     "run_pretraining": [
         f"{_LM_NEW}",
@@ -354,7 +356,7 @@ def test_a_task_has_one_maker() -> None:
         if not {"tests", ".venv"} & set(path.parts) and path.name != "tasks.py"
     }
     calls = {name: found for name, found in calls.items() if found}
-    assert calls.pop("create_transfer_set.py") == ["name, folder"]  # Not from the task flags.
+    assert calls.pop("transfer_creation.py") == ["name, folder"]  # Not from the task flags.
     assert len(calls) == 4
     for name, found in calls.items():
         assert all(call.endswith(".values(TASK_FLAGS)") for call in found), name

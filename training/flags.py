@@ -6,15 +6,9 @@ all at once into a frozen object (`training.options`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
 from absl import flags
 
 from training.options import TASK_FLAGS
-
-if TYPE_CHECKING:  # Flags are parsed before TensorFlow is imported.
-    from common.beam import BeamOptions
 
 
 def define_device_flags() -> None:
@@ -314,21 +308,7 @@ def define_beam_flags() -> None:
     )
 
 
-def beam_options(values: flags.FlagValues) -> BeamOptions | None:
-    """The values of `define_beam_flags`; None without a runner."""
-    from common.beam import parse_options
-
-    if values.beam_runner:
-        return parse_options(values.beam_runner, values.beam_options)
-    return None
-
-
 def task_arguments(values: flags.FlagValues) -> list[str]:
     """The task flags of a command line that asks for the same task (`define_task_flags`)."""
     given = [values[name] for name in TASK_FLAGS if values[name].value != values[name].default]
     return [flag.serialize() for flag in given]
-
-
-def flag_values(values: flags.FlagValues, names: Sequence[str]) -> dict[str, Any]:
-    """Name -> value, for records of how something was made."""
-    return {name: values[name].value for name in names}

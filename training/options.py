@@ -54,6 +54,14 @@ class DeviceOptions(Options):
 
 
 @dataclasses.dataclass(frozen=True)
+class BeamFlags(Options):
+    """Many machines, for scripts that prepare data (`define_beam_flags`)."""
+
+    beam_runner: str | None = None
+    beam_options: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelOptions(Options):
     """The model and its text (`define_model_flags`, `define_text_flags`)."""
 
