@@ -1,7 +1,7 @@
 # Sourced by quickstart.sh and run_tests.sh: makes .venv with the locked versions, or re-uses it.
 # Afterwards $PYTHON is its interpreter. Set PYTHON beforehand to use an environment of your own, or
-# PARITY=1 to have Hugging Face and PyTorch in it too, or TPU=1 the TPU compiler (both Python 3.11 or
-# later).
+# PARITY=1 to have Hugging Face and PyTorch in it too, GPU=1 NVIDIA's libraries for GPUs, or TPU=1 the
+# TPU compiler (all three Python 3.11 or later).
 
 if [ -z "${PYTHON:-}" ]; then
   if [ ! -x .venv/bin/python ]; then
@@ -21,6 +21,7 @@ if [ -z "${PYTHON:-}" ]; then
   fi
   locks=(requirements.lock)
   if [ -n "${PARITY:-}" ]; then locks+=(requirements-parity.lock); fi
+  if [ -n "${GPU:-}" ]; then locks+=(requirements-gpu.lock); fi
   if [ -n "${TPU:-}" ]; then locks+=(requirements-tpu.lock); fi
   unhashed=()
   if [ -n "${PARITY:-}" ]; then unhashed+=(requirements-torch.txt); fi

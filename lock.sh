@@ -5,7 +5,7 @@
 #   bash lock.sh               keeps the versions that are locked and adds what has come to pyproject.toml
 #   UPGRADE=1 bash lock.sh     the newest versions that agree with each other
 #
-# The hashes are those of all files of a version: Python 3.10 to 3.13 (3.11 and later for TPU and parity,
+# The hashes are those of all files of a version: Python 3.10 to 3.13 (3.11 and later for GPU, TPU and parity,
 # 3.11 for Beam), Linux on x86_64 and aarch64 among them.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -37,7 +37,7 @@ lock() {
   if [ -n "${UPGRADE:-}" ]; then
     : >"$work/pins"
   else
-    grep -v '^\(#\|-r\)' "$file" >"$work/pins"
+    grep -v '^\(#\|-r\)' "$file" >"$work/pins" || true  # A new file has none.
   fi
   "$work/venv/bin/uv" pip compile --quiet --generate-hashes --no-strip-extras --no-emit-index-url \
     --no-annotate --no-header --constraints "$work/pins" "$@" pyproject.toml | as_asked_for >"$work/lock"
@@ -46,12 +46,13 @@ lock() {
 }
 
 lock requirements.lock --universal --python-version 3.10 --extra dev
-# These two come on top of it, so they hold only what it does not (for their Python, 3.11).
+# These three come on top of it, so they hold only what it does not (for their Python, 3.11).
 added=(--constraints requirements.lock --universal --python-version 3.11 --extra dev)
 for name in $(grep -v "python_full_version < '3.11'" requirements.lock | grep -oE '^[a-z0-9][a-z0-9._-]*'); do
   added+=(--no-emit-package "$name")
 done
 lock requirements-tpu.lock "${added[@]}" --extra tpu
+lock requirements-gpu.lock "${added[@]}" --extra gpu
 lock requirements-parity.lock "${added[@]}" --extra parity
 lock requirements-beam.lock --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
   --extra beam --extra dev

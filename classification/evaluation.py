@@ -86,13 +86,18 @@ def write_task_sets(
     task.check_has(train, dev, test)
     spec = feature_spec(max_seq_length, task.is_regression)
 
+    # One example is shown, whatever the number of sets.
+    shown = "train" if train else "eval" if dev else "predict"
+
     def write(files: Sequence[TaskFile], stem: str) -> list[TaskSet]:
         sets = []
         for file, name in zip(files, output_names(stem, files), strict=True):
             path = os.path.join(output_dir, f"{name}.tf_record")
             examples = task.read_examples(file, data_dir)
             if not reuse:
-                write_classifier_records(path, tokenizer, examples, task.labels, max_seq_length)
+                write_classifier_records(
+                    path, tokenizer, examples, task.labels, max_seq_length, name == shown
+                )
             sets.append(TaskSet(file, open_records(path, "data_dir", spec, {}, limits), spec))
         return sets
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # Rows that are tokenized and held in memory at a time.
 _CHUNK_ROWS = 2000
-_LOGGED_EXAMPLES = 5
 
 
 def num_outputs(labels: Sequence[str]) -> int:
@@ -151,10 +150,9 @@ def write_classifier_records(
     examples: Iterable[Example],
     labels: Sequence[str],
     max_seq_length: int,
+    shows_example: bool = True,
 ) -> dict[str, Any]:
     """Writes one TFRecord file and its sidecar; memory does not grow with the number of examples.
-
-    The first examples are logged as the model will see them.
 
     Args:
       path: The record file.
@@ -163,25 +161,30 @@ def write_classifier_records(
       labels: All labels; `label_ids` are positions in this list. None of them in a regression task:
         the labels of the examples are numbers then, and so are `label_ids`.
       max_seq_length: S.
+      shows_example: Whether the first example is logged as the model will see it.
 
     Returns:
-      The content of the sidecar: num_examples, num_truncated, max_seq_length, labels, vocab_sha256,
-      do_lower_case.
+      The content of the sidecar: num_examples, num_truncated, max_seq_length, labels, label_counts
+      (label -> rows), vocab_sha256, do_lower_case.
 
     Raises:
       UserError: Whatever reading `examples` raises; an earlier file stays as it was.
     """
     label_ids = _label_encoder(labels)
     num_examples = num_truncated = num_empty = 0
+    label_counts = dict.fromkeys(labels, 0)
     first_empty = None
     with RecordWriter(path) as writer:
         for chunk in _chunks(examples, _CHUNK_ROWS):
             rows = tokenize_rows(tokenizer, ((e.text_a, e.text_b) for e in chunk))
             features = pack_rows(tokenizer, rows, max_seq_length, label_ids(chunk))
             writer.write_many(serialize_examples(features))
-            if not num_examples:
-                _log_examples(tokenizer, chunk[:_LOGGED_EXAMPLES], features)
+            if shows_example and not num_examples:
+                _log_example(tokenizer, chunk[0], features)
             num_examples += len(chunk)
+            for example in chunk:
+                if labels and example.label is not None:
+                    label_counts[example.label] += 1
             num_truncated += sum(row.length > max_seq_length for row in rows)
             empty = [e.source for e, row in zip(chunk, rows, strict=True) if not row.ids_a]
             num_empty += len(empty)
@@ -202,6 +205,7 @@ def write_classifier_records(
         "num_truncated": num_truncated,
         "max_seq_length": max_seq_length,
         "labels": list(labels),
+        "label_counts": label_counts,
         "vocab_sha256": tokenizer.sha256,
         "do_lower_case": tokenizer.do_lower_case,
     }
@@ -225,15 +229,14 @@ def _chunks(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
         yield chunk
 
 
-def _log_examples(
-    tokenizer: FullTokenizer, examples: Sequence[Example], features: dict[str, np.ndarray]
+def _log_example(
+    tokenizer: FullTokenizer, example: Example, features: dict[str, np.ndarray]
 ) -> None:
-    for i, example in enumerate(examples):
-        num_tokens = features["input_mask"][i].sum()
-        tokens = [tokenizer.tokens[token] for token in features["input_ids"][i, :num_tokens]]
-        logging.info("*** Example ***")
-        logging.info("guid: %s", example.example_id)
-        logging.info("tokens: %s", " ".join(tokens))
-        for name in ("input_ids", "input_mask", "segment_ids"):
-            logging.info("%s: %s", name, " ".join(map(str, features[name][i])))
-        logging.info("label: %s (id = %s)", example.label, features["label_ids"][i])
+    """Logs the first row of the features, without its padding."""
+    ids = features["input_ids"][0, : features["input_mask"][0].sum()].tolist()
+    logging.info("*** Example ***")
+    logging.info("  id: %s", example.example_id)
+    logging.info("  tokens: %s", " ".join(tokenizer.tokens[i] for i in ids))
+    logging.info("  ids: %s", " ".join(map(str, ids)))
+    if example.label is not None:
+        logging.info("  label: %s", example.label)

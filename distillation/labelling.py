@@ -37,7 +37,9 @@ from distillation.soft_labels import (
 )
 from modeling.heads import ClassifierModel
 from serving.engine import Engine
+from training.devices import describe_devices
 from training.options import TASK_FLAGS, DeviceOptions, ModelOptions, TaskOptions
+from training.reporting import describe_model, log_summary
 from training.strategy import (
     check_batch_size,
     chief_value,
@@ -106,6 +108,18 @@ def run(options: LabellingOptions) -> None:
     with strategy.scope():
         teacher = ClassifierModel(sources.config, num_outputs(labels), options.precision)
     load_trained_weights(teacher, options.init_checkpoint)
+    log_summary(
+        "Labelling",
+        {
+            "Device": describe_devices(strategy),
+            "Precision": options.precision,
+            "Teacher": describe_model(teacher),
+            "Weights from": options.init_checkpoint,
+            "Transfer set": f"{transfer_set.num_examples:,} rows, {transfer_set.num_labelled:,} of "
+            "them with a true label",
+            "Output": options.output_dir,
+        },
+    )
 
     chief = is_chief(strategy)
     if chief:

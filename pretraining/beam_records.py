@@ -41,7 +41,7 @@ from common.files import LineBlock, is_remote, make_folder, open_binary, read_li
 from data.tfrecords import RecordWriter, frame_records, move_records
 from modeling.tokenization import FullTokenizer
 from pretraining.corpus import BlockTokenizer, TokenBlock, TokenStore, store_tokens
-from pretraining.record_writing import InstanceOptions, Task, TaskRunner, log_examples, plan_tasks
+from pretraining.record_writing import InstanceOptions, Task, TaskRunner, log_example, plan_tasks
 
 # Blocks (of about 1 MB of text) in a file of tokens.
 _BLOCKS_PER_FILE = 32
@@ -234,7 +234,7 @@ def _make_records(
         made = run_task(task)
         records += made.records
         if made.first is not None:
-            log_examples(made.first, tokenizer)
+            log_example(made.first, tokenizer)
     by_output = [records[i::num_outputs] for i in range(num_outputs)]
     data = list(map(frame_records, by_output))
     path = unique_path(folder, "records")

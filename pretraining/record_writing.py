@@ -27,8 +27,6 @@ from pretraining.corpus import StoreReader, TokenStore
 from pretraining.instances import SegmentPairs, make_pairs
 from pretraining.masking import NUM_SPECIAL_TOKENS, MaskingOptions, mask_tokens
 
-NUM_LOGGED = 20
-
 # Tokens of the corpus in one task: the share of a pass that is shuffled as a whole. Bounds memory,
 # too.
 _TASK_TOKENS = 1 << 19
@@ -102,7 +100,7 @@ class TaskRecords(NamedTuple):
     Attributes:
       records: Serialized examples.
       num_tokens: Tokens of the corpus the task has gone through.
-      first: Features of the first `NUM_LOGGED` examples of all, None from all but the first task.
+      first: Features of the first examples of all; None from all but the first task.
     """
 
     records: list[bytes]
@@ -136,7 +134,7 @@ def write_records(
             bar.update(made.num_tokens)
             if made.first is not None:
                 with bar.external_write_mode():
-                    log_examples(made.first, tokenizer)
+                    log_example(made.first, tokenizer)
 
 
 class TaskRunner:
@@ -172,7 +170,7 @@ class TaskRunner:
         for start in range(0, len(pairs), batch):
             features = self._features(pairs.take(slice(start, start + batch)), rng)
             if task.pass_index == task.task_index == start == 0:
-                first = {name: values[:NUM_LOGGED] for name, values in features.items()}
+                first = features
             records += serialize_examples(features)
         ends = self._store.units[:, 1]
         return TaskRecords(records, int((ends[task.units + 1] - ends[task.units]).sum()), first)
@@ -226,15 +224,16 @@ def _generator(options: InstanceOptions, pass_index: int, purpose: int) -> np.ra
     return np.random.default_rng([options.random_seed % (1 << 64), pass_index, purpose])
 
 
-def log_examples(features: dict[str, np.ndarray], tokenizer: FullTokenizer) -> None:
-    """Logs examples as the original does its first 20."""
-    for i in range(len(features["input_ids"])):
-        real = int(features["input_mask"][i].sum())
-        masked = int(features["masked_lm_weights"][i].sum())
-        tokens = features["input_ids"][i, :real]
-        words = features["masked_lm_ids"][i, :masked]
-        logging.info("*** Example ***")
-        logging.info("tokens: %s", " ".join(tokenizer.convert_ids_to_tokens(tokens)))
-        logging.info("masked words: %s", " ".join(tokenizer.convert_ids_to_tokens(words)))
-        for name, values in features.items():
-            logging.info("%s: %s", name, " ".join(map(str, (values[i] + 0).tolist())))
+def log_example(features: dict[str, np.ndarray], tokenizer: FullTokenizer) -> None:
+    """Logs the first of some examples, without its padding."""
+    example = {name: values[0] for name, values in features.items()}
+    real = int(example["input_mask"].sum())
+    masked = int(example["masked_lm_weights"].sum())
+    ids = example["input_ids"][:real].tolist()
+    words = example["masked_lm_ids"][:masked].tolist()
+    is_random = bool(example["next_sentence_labels"][0])
+    logging.info("*** Example ***")
+    logging.info("  tokens: %s", " ".join(tokenizer.convert_ids_to_tokens(ids)))
+    logging.info("  ids: %s", " ".join(map(str, ids)))
+    logging.info("  masked words: %s", " ".join(tokenizer.convert_ids_to_tokens(words)))
+    logging.info("  second segment: %s", "random" if is_random else "the next one of the text")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from scripts import ROOT
@@ -80,3 +81,40 @@ def test_flags_without_effect_are_refused_before_anything_else(tmp_path: pathlib
         "ERROR: --evaluate_steps=5 has no effect without --do_eval; pass that as well, or leave it "
         "out.\n"
     )
+
+
+# Of TensorFlow, absl, google.api_core, oneDNN and XLA.
+NOISE = ("absl", "Warning", "WARNING", "fingerprint", "oneDNN", "XLA", "I0000", "INFO:", "/tmp/tmp")
+
+
+def test_a_run_is_quiet_and_says_what_it_is(
+    tmp_path: pathlib.Path,
+    task_dir: str,
+    vocab_file: str,
+    write_config: Callable[..., str],
+) -> None:
+    done = run(
+        "run_classifier",
+        "--task_name=SST-2",
+        f"--data_dir={task_dir}",
+        f"--output_dir={tmp_path / 'out'}",
+        f"--bert_config_file={write_config()}",
+        f"--vocab_file={vocab_file}",
+        "--do_train",
+        "--max_seq_length=16",
+        "--train_batch_size=20",
+        "--num_train_epochs=0.5",
+    )
+    assert done.returncode == 0, done.stderr
+    assert [word for word in NOISE if word in done.stderr] == []
+    rows = pathlib.Path(task_dir, "train.tsv").read_text().splitlines()[1:]
+    ones = sum(row.endswith("\t1") for row in rows)
+    for line in (
+        f"  Training data: {len(rows)} rows (0 {len(rows) - ones}, 1 {ones})",
+        "  Precision: float32",
+        "  Weights from: random weights",
+        f"  Updates: {len(rows) // 40} (0.5 epochs)",
+    ):
+        assert line in done.stderr.splitlines()
+    assert done.stderr.count("*** Example ***") == 1
+    assert "  Device: " in done.stderr and " replica)" in done.stderr

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import glob
+import importlib.util
 import logging
 import os
 import pathlib
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
 from common.errors import UserError
 from common.input_files import readable_again
+from common.machine import nvidia_driver
 from common.outputs import release_locks
 from training.flag_checks import check_flags
 from training.help import define_help_flags
@@ -26,13 +32,10 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
       main: Called with the name of the script and, if it takes them, its arguments.
       takes_arguments: Whether there may be more than flags.
     """
-    # Before TensorFlow is imported: its start-up notices would bury our output. Where there is no
-    # GPU driver, they include an error about its absence.
-    has_gpu_driver = os.path.exists("/proc/driver/nvidia")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu_driver else "3")
 
     def guarded(argv: Sequence[str]) -> None:
         configure_logging()
+        quiet_libraries()
         # Terminated politely, a script still removes its temporary files and ends its children.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
         try:
@@ -61,6 +64,8 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
     app.run(guarded)
 
 
+# absl::SetMinLogLevel, as the library of TensorFlow 2.20 exports it.
+_SET_MIN_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE"
 # Flags whose values are words, and those that name what is written.
 _WORDS = ("labels", "label", "text_a", "text_b")
 _OUTPUTS = ("output_file", "output_dir", "submission_dir")
@@ -109,6 +114,24 @@ def configure_logging() -> None:
     root = logging.getLogger()
     root.handlers[:] = [logging.StreamHandler(sys.stderr)]
     root.handlers[0].setFormatter(logging.Formatter("%(message)s"))
-    # TensorFlow says this at every saved state.
-    root.handlers[0].addFilter(lambda record: "Sharding callback" not in record.getMessage())
     root.setLevel(logging.INFO)
+
+
+def quiet_libraries() -> None:
+    """Leaves out the notices of other libraries, which would bury our output; errors stay.
+
+    Must come before TensorFlow is imported. Whoever wants to see TensorFlow's notices sets
+    TF_CPP_MIN_LOG_LEVEL to 0 (all), 1 (warnings) or 2 (errors).
+    """
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # About versions of Python that they will not support some day.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
+    # Where there is no GPU driver, TensorFlow's errors include one about its absence.
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if nvidia_driver() else "3")
+    # Its parts in C++ log in two ways, and that variable is heard by one of them only.
+    with contextlib.suppress(ImportError, OSError, AttributeError, ValueError):
+        package = importlib.util.find_spec("tensorflow")
+        for folder in package.submodule_search_locations or () if package else ():
+            for path in glob.glob(os.path.join(folder, "libtensorflow_framework.*")):
+                ctypes.CDLL(path)[_SET_MIN_LOG_LEVEL](int(level))

@@ -45,6 +45,12 @@ def define_device_flags() -> None:
         "--use_tpu.",
         lower_bound=1,
     )
+    flags.DEFINE_float(
+        "worker_timeout",
+        1800.0,
+        "Seconds to wait at the start for the other workers of TF_CONFIG, before giving up.",
+        lower_bound=0.0,
+    )
     flags.DEFINE_enum(
         "precision",
         "float32",

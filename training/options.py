@@ -50,6 +50,7 @@ class DeviceOptions(Options):
     gcp_project: str | None = None
     master: str | None = None
     num_tpu_cores: int = 8
+    worker_timeout: float = 1800.0
     precision: str = "float32"
 
 

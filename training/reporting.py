@@ -8,14 +8,43 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from common.atomic import write_text
 from common.files import exists, is_folder, is_remote, list_folder, open_binary
 from common.progress import ProgressLine, clock
 from data.tfrecords import RecordWriter
 from training.metrics_log import METRICS_FILE, read_metrics
+
+
+def log_summary(title: str, facts: Mapping[str, str]) -> None:
+    """Logs the start summary of a command: a title, and one line for each fact."""
+    logging.info("***** %s *****", title)
+    for name, value in facts.items():
+        logging.info("  %s: %s", name, value)
+
+
+def describe_model(model: tf_keras.Model) -> str:
+    """Size and number of parameters of a model, such as "2/128, 4,386,178 parameters"."""
+    config = model.encoder.config
+    parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    return f"{config.num_hidden_layers}/{config.hidden_size}, {parameters:,} parameters"
+
+
+def describe_rows(num_rows: int, info: Mapping[str, Any]) -> str:
+    """Number of rows, and of those of each label where the sidecar has them.
+
+    Args:
+      num_rows: Rows of all files.
+      info: Content of a sidecar; `label_counts` in it are those of all rows.
+    """
+    counts = info.get("label_counts") or {}
+    per_label = ", ".join(f"{label} {count:,}" for label, count in counts.items())
+    return f"{num_rows:,} rows" + (f" ({per_label})" if per_label else "")
 
 
 class Reporter:

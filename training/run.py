@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from checkpoints.weights import (
     WeightReader,
@@ -22,10 +22,11 @@ from common.errors import UserError
 from data.batches import training_batches
 from data.record_sets import FeatureSpec, RecordSet, explain_damaged_record
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
+from training.devices import describe_devices
 from training.identity import BEST_FOLDER
 from training.loop import LoopOptions, Objective, train
 from training.options import TrainingOptions
-from training.reporting import Reporter
+from training.reporting import Reporter, describe_model, describe_rows, log_summary
 from training.run_state import RunState
 from training.strategy import check_batch_size, is_chief, lengths_may_vary
 from training.termination import sigterm_noted
@@ -135,13 +136,17 @@ def run_training(
             options.output_dir, variables, optimizer, options.keep_checkpoint_max, loss_names
         )
     # 1. the run's own newest state, 2. --init_checkpoint, 3. random weights
-    if not state.restore():
-        if initial_weights:
-            load_weights(variables, initial_weights).log()
-        else:
-            logging.info("Training starts from random weights.")
+    if state.restore():
+        start = f"the state of this run after {state.step:,} updates"
+    elif initial_weights:
+        start = initial_weights.source
+        load_weights(variables, initial_weights).log()
+    else:
+        start = "random weights"
     state.plan(loop.num_train_steps)
-    log_start(objective, options, schedule)
+    log_summary(
+        "Running training", _facts(objective.model, strategy, records, options, schedule, start)
+    )
     reporter = Reporter(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step, chief
     )
@@ -187,15 +192,25 @@ def run_training(
     return Trained(state.step, evaluations.get(state.step))
 
 
-def log_start(objective: Objective, options: TrainingOptions, schedule: Schedule) -> None:
-    """The facts of a run, in the original's form."""
-    logging.info("***** Running training *****")
-    facts = {
-        "Parameters": f"{sum(np.prod(v.shape) for v in objective.model.trainable_variables):,}",
-        "Batch size": options.train_batch_size,
-        "Num steps": f"{schedule.num_steps:,}",
-        "Warm-up steps": f"{schedule.num_warmup_steps:,}",
+def _facts(
+    model: tf_keras.Model,
+    strategy: tf.distribute.Strategy,
+    records: RecordSet,
+    options: TrainingOptions,
+    schedule: Schedule,
+    start: str,
+) -> dict[str, str]:
+    """The start summary of a training run, name -> value."""
+    rows = options.train_batch_size * schedule.num_steps
+    return {
+        "Device": describe_devices(strategy),
+        "Precision": options.precision,
+        "Model": describe_model(model),
+        "Weights from": start,
+        "Training data": describe_rows(records.num_examples, records.info),
+        "Batch size": f"{options.train_batch_size:,}",
+        "Updates": f"{schedule.num_steps:,} ({rows / records.num_examples:.3g} epochs)",
+        "Warm-up": f"{schedule.num_warmup_steps:,} updates",
+        "Learning rate": f"{options.learning_rate:g}",
         "Output": options.output_dir,
     }
-    for name, value in facts.items():
-        logging.info("  %s = %s", name, value)

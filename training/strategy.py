@@ -11,11 +11,14 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 
 from common.errors import UserError
+from training.devices import describe_devices, warn_of_unused_gpu
 from training.options import DeviceOptions
+from training.workers import wait_for_workers
 
 
 def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
@@ -31,7 +34,7 @@ def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
     if options.use_tpu:
         strategy = _tpu_strategy(options)
     elif os.environ.get("TF_CONFIG"):
-        _check_tf_config(os.environ["TF_CONFIG"])
+        wait_for_workers(_tf_config(os.environ["TF_CONFIG"]), options.worker_timeout)
         strategy = _multi_worker_strategy()
     else:
         # Logical devices: a CPU (or GPU) can be divided, which tests do.
@@ -41,9 +44,8 @@ def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
             strategy = tf.distribute.MirroredStrategy(names)
         else:
             strategy = tf.distribute.OneDeviceStrategy(names[0])
-    logging.info(
-        "Strategy: %s with %d replica(s).", type(strategy).__name__, strategy.num_replicas_in_sync
-    )
+        warn_of_unused_gpu()
+    logging.info("Device: %s.", describe_devices(strategy))
     return strategy
 
 
@@ -80,7 +82,8 @@ def lengths_may_vary(strategy: tf.distribute.Strategy) -> bool:
     return not isinstance(strategy, tf.distribute.TPUStrategy)
 
 
-def _check_tf_config(text: str) -> None:
+def _tf_config(text: str) -> dict[str, Any]:
+    """The content of TF_CONFIG, checked."""
     example = (
         '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, '
         '"task": {"type": "worker", "index": 0}}'
@@ -100,6 +103,7 @@ def _check_tf_config(text: str) -> None:
             f"TF_CONFIG has tasks of the types {', '.join(sorted(cluster))}; only worker (and chief) "
             f"are supported, in the form {example}."
         )
+    return config
 
 
 def _multi_worker_strategy() -> tf.distribute.Strategy:
