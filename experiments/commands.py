@@ -143,7 +143,7 @@ class CommandGraph:
         )
 
     def soft_labels(self, name: str, teacher: str, files: str, length: int, *arguments: str) -> str:
-        """What a teacher says of texts, as records."""
+        """Stage that labels texts with a teacher."""
         return self.add(
             name,
             "create_soft_labels.py",
@@ -199,7 +199,7 @@ def _lm_shape(length: int) -> tuple[str, str]:
 
 
 def define_run_flags() -> None:
-    """How the commands of an experiment are run, in a group."""
+    """Defines the flags for running the commands of an experiment."""
     group("Running")
     flags.DEFINE_string("output_dir", None, "Folder for all models, logs and results.")
     define_start_over_flag(

@@ -33,7 +33,7 @@ STUDENTS = ("Basic", "PF", "PD", "PD-F", "KD")
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonOptions(TaskOptions):
-    """What is compared; every attribute is the flag of that name of `compare_strategies`."""
+    """Options of a comparison; every attribute is the flag of that name of `compare_strategies`."""
 
     transfer_file: str = ""
     transfer_labelled_set: bool = True
@@ -239,7 +239,7 @@ def _settings(options: ComparisonOptions) -> TaskSettings:
 
 
 def _starts(graph: CommandGraph, options: ComparisonOptions) -> tuple[dict[str, Start], Start]:
-    """What students and the teacher start from; it is pre-trained here where no model is given."""
+    """Starting models of students and teacher; pre-trained here where no model is given."""
     records, length = "", options.lm_max_seq_length
     if options.lm_file:
         records = graph.pretraining_records(

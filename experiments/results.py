@@ -117,7 +117,7 @@ def read_test_labels(task: Task, data_dir: str, label: str | None) -> np.ndarray
 
     Args:
       task: The task; of a known one, no labels of the test set are public.
-      data_dir: Where its sets are.
+      data_dir: Folder of its sets.
       label: Column or key of the label.
 
     Returns:

@@ -10,7 +10,7 @@ from experiments.commands import CommandGraph, Schedule, Start, trained_start
 
 @dataclasses.dataclass(frozen=True)
 class Strategy:
-    """What a student starts from, and what it learns from."""
+    """Training strategy of a student: its initial weights and its training data."""
 
     start: str
     lesson: str
@@ -65,7 +65,7 @@ class TaskModels:
     """The models of one task: each method adds what it takes, and returns the folder of the model.
 
     Args:
-      graph: Where stages are added.
+      graph: Graph that stages are added to.
       settings: Of the task.
       prefix: Of the names of stages.
     """

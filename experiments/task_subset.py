@@ -25,7 +25,7 @@ def write_subset(task: Task, data_dir: str, num_labels: int, seed: int, output_d
       num_labels: Training examples that keep their labels, each label in its share of the whole
         training set; 0 for all.
       seed: Of the choice and of the order.
-      output_dir: Where to write.
+      output_dir: Folder to write to.
 
     Raises:
       UserError: There are fewer examples; or the folder is that of the data.

@@ -24,7 +24,7 @@ WINDOW_ROWS = 10_000
 
 
 class BatchOutputs(NamedTuple):
-    """What a model says of some rows.
+    """Outputs of a model for some rows.
 
     Attributes:
       rows: Their positions, int64 [n].
@@ -43,7 +43,7 @@ class Engine:
 
     Args:
       outputs: Maps a batch, int32 `INPUTS` [batch_size, seq_length], to a Tensor [batch_size, ...].
-      strategy: Where to compute.
+      strategy: The devices.
       batch_size: Rows of full length per batch, over all replicas, which divide it. Short rows come
         in batches of as many tokens.
     """

@@ -26,7 +26,7 @@ _TENSOR_NAMES = dict(zip(INPUTS, ("ids", "mask", "segment_ids"), strict=True))
 
 
 def reason_against(model: TrainedModel) -> str | None:
-    """What MediaPipe's text classifier would get wrong about a model; None where it is exact.
+    """Reason that MediaPipe's text classifier would treat a model wrongly; None for none.
 
     It lower-cases, but leaves accents where they are: such words of a model that strips them are
     [UNK] there, unless the text is normalized before.

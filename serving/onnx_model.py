@@ -242,7 +242,7 @@ def _add_embeddings(graph: _Graph, weights: Mapping[str, np.ndarray]) -> str:
 
 
 def _add_mask(graph: _Graph) -> str:
-    """What is added to the scores, [batch_size, 1, 1, seq_length]."""
+    """Mask that is added to the attention scores, [batch_size, 1, 1, seq_length]."""
     mask = graph.add("Cast", [INPUT_NAMES[1]], "mask", to=graph.float_type)
     axes = graph.constant("mask_axes", np.array([1, 2], np.int64))
     mask = graph.add("Unsqueeze", [mask, axes], "mask/unsqueezed")

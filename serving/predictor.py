@@ -43,7 +43,7 @@ class Prediction(NamedTuple):
 
     Attributes:
       label: The most probable label; None of a regression.
-      probability: That of `label`; None of a regression.
+      probability: Probability of `label`; None for a regression.
       probabilities: Label -> probability, in the order of the outputs; None of a regression.
       score: Of a regression, else None.
     """

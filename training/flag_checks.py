@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from absl import flags
@@ -23,7 +24,8 @@ class Condition:
     Attributes:
       names: Names of the flags, between spaces.
       needs: Alternatives, between spaces, one of which must hold: `name` (given, not empty, not
-        0), `name=value` (upper and lower case are equal), or `!name` (not given, empty or 0).
+        0), `name=value` (upper and lower case are equal), `!name` (not given, empty or 0), or
+        `$NAME` (an environment variable that is set).
       refused: Whether the flags are refused without it; else they are named as without effect.
       because: Reason, where it is not plain.
     """
@@ -39,7 +41,7 @@ class Condition:
     def reason(self) -> str:
         """Such as "without --do_train", or "with --beam_runner"."""
         needs = self.needs.split()
-        wanted = [f"--{need}" for need in needs if not need.startswith("!")]
+        wanted = [_as_written(need) for need in needs if not need.startswith("!")]
         if wanted:
             return f"without {' or '.join(wanted)}"
         return f"with {' and '.join(f'--{need[1:]}' for need in needs)}"
@@ -51,7 +53,13 @@ class Condition:
         return f"pass that as well, or leave {it} out{self.because}"
 
 
+def _as_written(need: str) -> str:
+    return need[1:] if need.startswith("$") else f"--{need}"
+
+
 def _is_so(values: flags.FlagValues, need: str) -> bool:
+    if need.startswith("$"):
+        return bool(os.environ.get(need[1:]))
     if need.startswith("!"):
         return not values[need[1:]].value
     name, _, value = need.partition("=")
@@ -64,6 +72,7 @@ _OWN = "task_name=tsv task_name=jsonl"
 _DEVICES = (
     Condition("tpu_name tpu_zone gcp_project master num_tpu_cores", "use_tpu"),
     Condition("master", "!tpu_name", refused=True),
+    Condition("worker_timeout", "$TF_CONFIG"),
 )
 _TRAINING = (
     Condition(

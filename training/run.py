@@ -45,7 +45,7 @@ class Evaluation(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """How long training goes on.
+    """Length of a training run.
 
     Attributes:
       num_steps: Updates of the whole run.
@@ -93,7 +93,7 @@ def run_training(
       records: The training set.
       spec: Features of its records.
       options: Of the command.
-      schedule: How long to train.
+      schedule: Length of the run.
       initial_weights: Initial weights, None for random ones; not used where a saved state is
         restored.
       write_model: Writes a model folder, given its path and the number of updates; called on the

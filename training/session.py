@@ -217,7 +217,7 @@ class Session:
           info: Further entries of `model_info.json`.
           recorded: Names of the options that it is to hold.
           evaluate: Measures the model while training and at its end; None for no evaluation.
-          schedule: How long to train; by default for `num_train_epochs`.
+          schedule: Length of the run; by default `num_train_epochs`.
           group_by_length: Whether batches are formed of examples of similar lengths.
 
         Raises:

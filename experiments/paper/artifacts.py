@@ -65,7 +65,7 @@ class Panel:
     Attributes:
       title: Above it.
       lines: From bottom to top of the legend.
-      axis: What changes along it: "size", "texts", "transfer" or "task".
+      axis: Quantity along the axis: "size", "texts", "transfer" or "task".
       points: The values of that along the axis.
       fixed: The rest of each student; its strategy and start are the lines'.
     """
@@ -89,7 +89,7 @@ class Claim:
       text: In a few words, with its section.
       higher: Label of a line.
       lower: Label of a line.
-      higher_points: Those that count; () for all.
+      higher_points: Points that count; () for all.
       lower_points: As `higher_points`; where they differ, the points are other models.
       panel: Number of the panel in the artifact; None for the mean of all.
     """
@@ -109,7 +109,7 @@ class Artifact:
     Attributes:
       title: In the paper's words.
       panels: Side by side; () for a table that needs no training.
-      claims: What the paper reads off it.
+      claims: Claims that the paper makes from it.
       published: (Line, task) -> the value that the paper prints.
     """
 
@@ -152,7 +152,7 @@ class PaperTask:
 
 @dataclasses.dataclass(frozen=True)
 class Pretraining:
-    """How students are pre-trained where no checkpoints are given.
+    """Settings of the students' pre-training, where no checkpoints are given.
 
     Attributes:
       texts: Names of texts in the paths; or `files` themselves.
@@ -243,8 +243,8 @@ def artifacts(
 
     Args:
       sizes: The students of Figures 7, 8 and 10.
-      grid: Those of Figure 6, in its order: by width, then depth.
-      figure5: Those of Figure 5.
+      grid: Sizes of Figure 6, in its order: by width, then depth.
+      figure5: Sizes of Figure 5.
       depth: A deep narrow and a shallow wide model with about as many weights (section 6.1).
       pairs: The task in place of MNLI.
       sentiment: The task in place of SST-2.

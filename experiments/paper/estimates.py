@@ -41,7 +41,7 @@ def training_seconds(
     """Seconds of a training run.
 
     Args:
-      machine: What it runs on.
+      machine: The machine that it runs on.
       size: Layers/width.
       examples: Seen by the run in all.
       batch_size: Examples per update.

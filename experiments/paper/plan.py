@@ -26,7 +26,7 @@ OWN_COLUMNS = ("--task_name=tsv", "--text_a=text_a", "--label=label")
 
 @dataclasses.dataclass(frozen=True)
 class Paths:
-    """Where the data are; what is not there stands as its name in angle brackets.
+    """Paths of the data; a missing one is its name in angle brackets.
 
     Attributes:
       vocab_file: WordPiece vocabulary.
@@ -57,7 +57,7 @@ class PaperPlan:
       paths: The data.
       output_dir: Of all runs.
       precision: float32 or bfloat16.
-      machine: What it is to run on, for estimates.
+      machine: The machine that it is to run on, for estimates.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class PaperPlan:
                     self.student(student, str(seed))
 
     def facts(self) -> dict[str, str]:
-        """What a report says of how the models were made."""
+        """Facts about the making of the models, for the report."""
         scale, given = self.scale, sorted(self._paths.students)
         lm = scale.pretraining
         tokens = lm.steps * lm.batch_size * lm.seq_length

@@ -62,11 +62,11 @@ def paired_difference(higher: Scores, lower: Scores) -> Difference | None:
 
 
 class ArtifactReport:
-    """What the runs of an artifact say so far.
+    """Results of the runs of an artifact so far.
 
     Args:
       name: Of the artifact.
-      artifact: What it shows.
+      artifact: The table or figure.
       scale: Its tasks and settings.
       models: The folders of a student's runs, one a seed, finished or not.
       teacher: The folder of a task's teacher, by task and size.

@@ -29,7 +29,7 @@ ORDER = (
 
 @dataclasses.dataclass(frozen=True)
 class ReproductionOptions(Options):
-    """What to reproduce; every attribute is the flag of that name."""
+    """Options of a reproduction; every attribute is the flag of that name."""
 
     artifact: Sequence[str] = ("all",)
     scale: str = "small"
@@ -126,7 +126,7 @@ def _stages_of(plan: PaperPlan, name: str, artifact: Artifact) -> list[Stage]:
 def plan_text(
     options: ReproductionOptions, stages: Mapping[str, Sequence[Stage]], total: Sequence[Stage]
 ) -> str:
-    """How many commands each artifact takes, how long, and what data is not there."""
+    """Number of commands and time of each artifact, and the data that is missing."""
     done = set()
     if options.output_dir:
         folder = os.path.join(options.output_dir, "stages")
