@@ -42,7 +42,7 @@ class Row(NamedTuple):
       path: The file.
       line: The line on which it begins, counted from 1; the number of the row in Parquet.
       cells: Column -> value: texts, and in JSON Lines and Parquet whatever they hold.
-      unit: What `line` counts.
+      unit: Unit that `line` counts.
     """
 
     path: str
