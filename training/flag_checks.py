@@ -164,6 +164,7 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         Condition("eval_file", "do_eval"),
         *_FINE_TUNING,
     ),
+    "extract_features": _DEVICES,
     "convert_checkpoint": (
         Condition(
             "include_optimizer",
