@@ -83,6 +83,14 @@ def _scalars(path: pathlib.Path) -> list[tuple[bool, int, str, bytes]]:
     ]
 
 
+def filled(flags: dict[str, Any], **places: object) -> dict[str, Any]:
+    """Flags of a table of cases, whose texts name in braces what only a test knows."""
+    return {
+        name: value.format(**places) if isinstance(value, str) else value
+        for name, value in flags.items()
+    }
+
+
 def contents(folder: pathlib.Path) -> dict[str, bytes]:
     """The files below a folder, by their paths in it."""
     paths = [path for path in folder.rglob("*") if path.is_file()]

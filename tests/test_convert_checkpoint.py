@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from models import ODD_CONFIG, random_weights
+from runs import contents, filled
 from scripts import run_script
 
 from checkpoints.formats import find_weights, open_weights
@@ -25,6 +26,8 @@ from modeling.tokenization import FullTokenizer
 from training.run_state import RunState
 
 PATH = ["hf", "model_garden", "tf1"]
+# What is made a SavedModel is traced layer by layer, and takes seconds for each.
+ONE_LAYER = dataclasses.replace(ODD_CONFIG, num_hidden_layers=1)
 
 
 @pytest.fixture(scope="module")
@@ -176,11 +179,12 @@ def test_labels_are_put_in_order(tmp_path: pathlib.Path, odd_vocab_file: str) ->
 
 
 def test_saved_model_of_a_classifier(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
-    weights = classifier_weights(ODD_CONFIG)
+    weights = classifier_weights(ONE_LAYER)
     source = write_model(
         tmp_path / "student",
         weights,
         odd_vocab_file,
+        ONE_LAYER,
         labels=["no", "maybe", "yes"],
         do_lower_case=True,
     )
@@ -207,7 +211,9 @@ def test_saved_model_of_a_classifier(tmp_path: pathlib.Path, odd_vocab_file: str
     assert text["labels"]()["labels"].numpy().tolist() == [b"no", b"maybe", b"yes"]
     with pytest.raises(UserError, match="holds saved_model.pb, a finished program"):
         run_script("convert_checkpoint", input_path=tmp_path / "text", output_dir=tmp_path / "x")
-    unknown = write_model(tmp_path / "unknown", weights, odd_vocab_file, labels=["a", "b", "c"])
+    unknown = write_model(
+        tmp_path / "unknown", weights, odd_vocab_file, ONE_LAYER, labels=["a", "b", "c"]
+    )
     with pytest.raises(UserError, match="--do_lower_case is not recorded"):
         run_script(
             "convert_checkpoint",
@@ -218,8 +224,8 @@ def test_saved_model_of_a_classifier(tmp_path: pathlib.Path, odd_vocab_file: str
 
 
 def test_saved_model_of_an_encoder(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
-    weights = pretrained_weights(ODD_CONFIG)
-    source = write_model(tmp_path / "model", weights, odd_vocab_file, do_lower_case=True)
+    weights = pretrained_weights(ONE_LAYER)
+    source = write_model(tmp_path / "model", weights, odd_vocab_file, ONE_LAYER, do_lower_case=True)
     target = tmp_path / "hub"
     run_script(
         "convert_checkpoint", input_path=source, output_format="saved_model", output_dir=target
@@ -229,9 +235,12 @@ def test_saved_model_of_an_encoder(tmp_path: pathlib.Path, odd_vocab_file: str) 
     assert set(outputs) == {"pooled_output", "sequence_output", "encoder_outputs", "default"}
 
 
-def test_bad_input_writes_nothing(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
+@pytest.fixture(scope="module")
+def bad_models(tmp_path_factory: pytest.TempPathFactory, odd_vocab_file: str) -> pathlib.Path:
+    """A folder of a good model, and of some that are not."""
+    tmp_path = tmp_path_factory.mktemp("bad_models")
     weights = pretrained_weights(ODD_CONFIG)
-    good = write_model(tmp_path / "good", weights, odd_vocab_file)
+    write_model(tmp_path / "good", weights, odd_vocab_file)
     missing = dict(weights)
     del missing["bert/encoder/layer_3/output/dense/kernel"]
     write_model(tmp_path / "missing", missing, odd_vocab_file)
@@ -245,7 +254,18 @@ def test_bad_input_writes_nothing(tmp_path: pathlib.Path, odd_vocab_file: str) -
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").write_text("kept")
     write_checkpoint(str(tmp_path / "bare"), weights)
-    cases: list[tuple[str, str, dict[str, Any]]] = [
+    for name, change in (
+        ("heads", {"num_attention_heads": 8}),
+        ("erf", {"hidden_act": "gelu_erf"}),
+    ):
+        config = dataclasses.replace(ODD_CONFIG, **change)
+        (tmp_path / f"{name}.json").write_text(config.to_json())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "arguments"),
+    [
         ("missing", r"layer_3/output/dense/kernel with shape \[37, 32\] is missing", {}),
         ("transposed", r"\[32, 37\].*\[37, 32\]; it is stored transposed", {}),
         ("other", "layer_4/... exist.*num_hidden_layers 4", {}),
@@ -267,30 +287,24 @@ def test_bad_input_writes_nothing(tmp_path: pathlib.Path, odd_vocab_file: str) -
         (
             "good",
             "num_attention_heads 8, but the weights of .* were made with 4",
-            {"bert_config_file": tmp_path / "heads.json"},
+            {"bert_config_file": "{folder}/heads.json"},
         ),
         (
             "good",
             "hidden_act gelu_erf, but the weights of .* were made with gelu;",
-            {"bert_config_file": tmp_path / "erf.json"},
+            {"bert_config_file": "{folder}/erf.json"},
         ),
-    ]
-    heads = dataclasses.replace(ODD_CONFIG, num_attention_heads=8)
-    (tmp_path / "heads.json").write_text(heads.to_json())
-    erf = dataclasses.replace(ODD_CONFIG, hidden_act="gelu_erf")
-    (tmp_path / "erf.json").write_text(erf.to_json())
-    before = sorted(str(path) for path in tmp_path.rglob("*"))
-    for source, message, arguments in cases:
-        with pytest.raises(UserError, match=message):
-            run_script(
-                "convert_checkpoint",
-                input_path=tmp_path / source,
-                output_dir=tmp_path / "out",
-                **arguments,
-            )
-    with pytest.raises(UserError, match="full exists already and is not empty"):
-        run_script("convert_checkpoint", input_path=good, output_dir=tmp_path / "full")
-    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+        ("good", "full exists already and is not empty", {"output_dir": "{folder}/full"}),
+    ],
+)
+def test_bad_input_writes_nothing(
+    bad_models: pathlib.Path, source: str, message: str, arguments: dict[str, Any]
+) -> None:
+    before = contents(bad_models)
+    run = {"input_path": f"{{folder}}/{source}", "output_dir": "{folder}/out", **arguments}
+    with pytest.raises(UserError, match=message):
+        run_script("convert_checkpoint", **filled(run, folder=bad_models))
+    assert contents(bad_models) == before
 
 
 def test_settings_of_an_imported_model_are_kept(
@@ -298,7 +312,7 @@ def test_settings_of_an_imported_model_are_kept(
 ) -> None:
     """From a folder with tokenizer.json alone, to our form and back to the library's."""
     config = dataclasses.replace(
-        ODD_CONFIG, hidden_act="gelu_erf", layer_norm_eps=1e-5, classifier_dropout=0.3
+        ONE_LAYER, hidden_act="gelu_erf", layer_norm_eps=1e-5, classifier_dropout=0.3
     )
     folder = tmp_path / "hf"
     labels = ["no", "maybe", "yes"]

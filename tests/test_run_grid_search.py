@@ -96,8 +96,9 @@ def test_grid_search(
     assert {name: markers(out)[name] for name in after} == after
 
 
-def test_bad_flags(tmp_path: pathlib.Path) -> None:
-    for changes, message in (
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         (
             {"output_dir": "gs://bucket/grid"},
             "--output_dir=gs://bucket/grid: .* use a local folder",
@@ -105,7 +106,9 @@ def test_bad_flags(tmp_path: pathlib.Path) -> None:
         ({"seeds": "1,1"}, "--seeds=1,1 has a value twice"),
         ({"train_batch_sizes": "8,large"}, "--train_batch_sizes=8,large: expected whole numbers"),
         ({"learning_rates": ""}, "--learning_rates=: expected numbers"),
-    ):
-        with pytest.raises(UserError, match=message):
-            run_script("run_grid_search", **{"output_dir": tmp_path, **changes})
+    ],
+)
+def test_bad_flags(tmp_path: pathlib.Path, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run_script("run_grid_search", **{"output_dir": tmp_path, **changes})
     assert list(tmp_path.iterdir()) == []

@@ -39,12 +39,20 @@ def test_compression_is_told_by_the_content(tmp_path, suffix, name):
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
-def test_compressed_file_that_is_cut_short_or_damaged(tmp_path, suffix):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[:-1],
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:20] + bytes(20) + whole[40:],
+    ],
+    ids=["last byte", "half", "zeros"],
+)
+def test_compressed_file_that_is_cut_short_or_damaged(tmp_path, suffix, damage):
     whole = PACKERS[suffix](b"".join(b"line %d\n" % i for i in range(1000)))
-    for data in (whole[:-1], whole[: len(whole) // 2], whole[:20] + bytes(20) + whole[40:]):
-        (tmp_path / "text").write_bytes(data)
-        with pytest.raises(UserError, match="text cannot be read to its end"):
-            list(files.read_lines(str(tmp_path / "text")))
+    (tmp_path / "text").write_bytes(damage(whole))
+    with pytest.raises(UserError, match="text cannot be read to its end"):
+        list(files.read_lines(str(tmp_path / "text")))
 
 
 def tar_of(path):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from runs import contents
+from runs import contents, filled
 from scripts import run_script
 from tiny_data import (
     column,
@@ -162,46 +162,66 @@ def test_pairs_beside_a_task_of_single_texts_are_refused_before_labelling(
     assert not list(out.glob("*.tfrecord"))
 
 
-def test_bad_input(
-    options: dict[str, Any], teacher: pathlib.Path, task_dir: str, tmp_path: pathlib.Path
-) -> None:
-    foreign = tmp_path / "foreign"
-    shutil.copytree(teacher, foreign, ignore=shutil.ignore_patterns("model_info.json"))
-
-    def write(name: str, content: bytes) -> pathlib.Path:
+@pytest.fixture
+def bad_files(teacher: pathlib.Path, task_dir: str, tmp_path: pathlib.Path) -> dict[str, object]:
+    shutil.copytree(teacher, tmp_path / "foreign", ignore=shutil.ignore_patterns("model_info.json"))
+    for name, content in (
+        ("blank.txt", b"\n \n\n"),
+        ("a.tsv", b"one text\n"),
+        ("b.tsv", b"a\tb"),
+        ("a.csv", b"text"),
+        ("a.doc", b"text"),
+        ("latin.txt", b"good film\ncaf\xe9\n"),
+    ):
         (tmp_path / name).write_bytes(content)
-        return tmp_path / name
+    return {"folder": tmp_path, "task": task_dir}
 
-    blank = write("blank.txt", b"\n \n\n")
-    mixed = (
-        f"{write('a.tsv', b'one text' + bytes([10]))},{write('b.tsv', b'a' + bytes([9]) + b'b')}"
-    )
-    latin = write("latin.txt", b"good film\ncaf\xe9\n")
-    tsv = {"task_name": "tsv", "data_dir": task_dir, "text_a": "sentence", "label": "label"}
-    cases: list[tuple[dict[str, Any], str]] = [
+
+_TSV = {"task_name": "tsv", "data_dir": "{task}", "text_a": "sentence", "label": "label"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         ({"input_file": ""}, "no transfer set"),
         ({"task_name": "SST-2"}, "task_name=SST-2 needs --data_dir"),
-        ({"input_file": f"{tmp_path}/none*"}, '--input_file: no file matches ".*none'),
-        ({"input_file": blank}, "blank.txt: no text in these files"),
-        ({"input_file": write("a.doc", b"text")}, "a.doc: cannot tell its format"),
-        ({"input_file": write("a.csv", b"text")}, "a.csv: pass --text_a, the column"),
-        ({"input_file": write("a.csv", b"text"), "text_a": "x"}, 'no column is called "x"'),
-        ({"input_file": latin}, r"latin.txt, line 2: byte 13 of the text \(0xe9\)"),
-        ({"input_file": mixed}, "b.tsv, line 1: found a pair of texts, but .*a.tsv, line 1"),
-        ({**tsv, "labels": "1,0"}, "made for the labels 0, 1, this run has 1, 0"),
-        ({"init_checkpoint": foreign}, "foreign does not say which labels .* pass --labels"),
+        ({"input_file": "{folder}/none*"}, '--input_file: no file matches ".*none'),
+        ({"input_file": "{folder}/blank.txt"}, "blank.txt: no text in these files"),
+        ({"input_file": "{folder}/a.doc"}, "a.doc: cannot tell its format"),
+        ({"input_file": "{folder}/a.csv"}, "a.csv: pass --text_a, the column"),
+        ({"input_file": "{folder}/a.csv", "text_a": "x"}, 'no column is called "x"'),
+        (
+            {"input_file": "{folder}/latin.txt"},
+            r"latin.txt, line 2: byte 13 of the text \(0xe9\)",
+        ),
+        (
+            {"input_file": "{folder}/a.tsv,{folder}/b.tsv"},
+            "b.tsv, line 1: found a pair of texts, but .*a.tsv, line 1",
+        ),
+        ({**_TSV, "labels": "1,0"}, "made for the labels 0, 1, this run has 1, 0"),
+        (
+            {"init_checkpoint": "{folder}/foreign"},
+            "foreign does not say which labels .* pass --labels",
+        ),
         ({"labels": "1,0"}, "made for the labels 0, 1, this run has 1, 0"),
         ({"regression": True}, "made for a classification .*, this run is a regression"),
-        ({**tsv, "data_source": "tfds"}, "--task_name=tsv --data_source=tfds has fixed columns"),
-        ({"init_checkpoint": tmp_path / "nowhere"}, "nowhere: no checkpoint found"),
+        ({**_TSV, "data_source": "tfds"}, "--task_name=tsv --data_source=tfds has fixed columns"),
+        ({"init_checkpoint": "{folder}/nowhere"}, "nowhere: no checkpoint found"),
         ({"do_lower_case": False}, "do_lower_case=False, but .*do_lower_case=True"),
         ({"max_seq_length": 41}, "max_seq_length=41 .* max_position_embeddings of 40"),
-    ]
-    for changes, message in cases:
-        out = tmp_path / "out"
-        with pytest.raises(UserError, match=message):
-            run_script("create_soft_labels", **{**options, **changes}, output_dir=out)
-        assert not (out / "soft_labels.json").exists()
+    ],
+)
+def test_bad_input(
+    options: dict[str, Any],
+    bad_files: dict[str, object],
+    tmp_path: pathlib.Path,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    run = {**options, **filled(changes, **bad_files), "output_dir": tmp_path / "out"}
+    with pytest.raises(UserError, match=message):
+        run_script("create_soft_labels", **run)
+    assert not (tmp_path / "out" / "soft_labels.json").exists()
 
 
 def test_teacher_of_another_tool(

@@ -8,7 +8,7 @@ import shutil
 from typing import Any
 
 import pytest
-from runs import contents
+from runs import contents, filled
 from scripts import run_script
 
 from common.errors import UserError
@@ -61,26 +61,31 @@ def test_nothing_is_written_beside_the_shards_of_another_teacher(
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"init_checkpoint": "{other_teacher}"},
+            "00000.tfrecord was made with teacher_weights_sha256 = ",
+        ),
+        ({"max_seq_length": 12}, "was made with max_seq_length = 16, this run has 12"),
+        ({"input_file": "{transfer_file}"}, "was made with transfer_set_sha256 = "),
+        ({"examples_per_shard": 50}, "was made with examples_per_shard = "),
+    ],
+)
 def test_finished_set_is_not_mixed_with_another(
     options: dict[str, Any],
     soft_labels: pathlib.Path,
     other_teacher: pathlib.Path,
     transfer_file: str,
+    changes: dict[str, Any],
+    message: str,
 ) -> None:
     before = contents(soft_labels)
-    cases: list[tuple[dict[str, Any], str]] = [
-        (
-            {"init_checkpoint": other_teacher},
-            "00000.tfrecord was made with teacher_weights_sha256 = ",
-        ),
-        ({"max_seq_length": 12}, "was made with max_seq_length = 16, this run has 12"),
-        ({"input_file": transfer_file}, "was made with transfer_set_sha256 = "),
-        ({"examples_per_shard": 50}, "was made with examples_per_shard = "),
-    ]
-    for changes, message in cases:
-        with pytest.raises(UserError, match=message):
-            run_script("create_soft_labels", **{**options, **changes}, output_dir=soft_labels)
-        assert contents(soft_labels) == before
+    changes = filled(changes, other_teacher=other_teacher, transfer_file=transfer_file)
+    with pytest.raises(UserError, match=message):
+        run_script("create_soft_labels", **{**options, **changes}, output_dir=soft_labels)
+    assert contents(soft_labels) == before
 
 
 def test_processes_share_the_work(

@@ -124,12 +124,20 @@ def test_subset_paths() -> None:
         "a.b-20k.tsv.xz": 20_000,
         "a.b-1M.tsv.xz": 1_000_000,
     }
-    for path, are_pairs in (("a.csv", False), ("a.txt", True), (".txt", False), ("a.zip", True)):
-        with pytest.raises(UserError, match="--output_file.*must end in"):
-            subset_paths(path, [], are_pairs)
-    for size in ("", "0", "1.5k", "-3", "1 k", "5G", "1K"):
-        with pytest.raises(UserError, match=f'--sizes: "{size}" is no number'):
-            subset_paths("a.txt", [size], False)
+
+
+@pytest.mark.parametrize(
+    ("path", "are_pairs"), [("a.csv", False), ("a.txt", True), (".txt", False), ("a.zip", True)]
+)
+def test_endings_that_say_no_format(path: str, are_pairs: bool) -> None:
+    with pytest.raises(UserError, match="--output_file.*must end in"):
+        subset_paths(path, [], are_pairs)
+
+
+@pytest.mark.parametrize("size", ["", "0", "1.5k", "-3", "1 k", "5G", "1K"])
+def test_sizes_that_are_no_numbers(size: str) -> None:
+    with pytest.raises(UserError, match=f'--sizes: "{size}" is no number'):
+        subset_paths("a.txt", [size], False)
 
 
 def write(folder: Path, paths: dict[str, int | None], *sources: TextSource) -> dict[str, list[int]]:

@@ -44,13 +44,15 @@ def test_meta_score(runs: dict[str, str], capsys: pytest.CaptureFixture[str]) ->
     assert "score" not in capsys.readouterr().out
 
 
-def test_bad_runs(runs: dict[str, str], tmp_path: pathlib.Path) -> None:
-    cases = {
-        "rte": '"rte" must be TASK:FOLDER',
-        "ax:folder": '"ax:folder" must be .* one of cola, sst-2',
-        f"cola:{tmp_path / 'rte'}": "has no eval_matthews_correlation, but eval_accuracy, loss",
-        f"wnli:{tmp_path}": "eval_results.txt is missing; evaluate task wnli",
-    }
-    for run, message in cases.items():
-        with pytest.raises(UserError, match=message):
-            run_script("experiments/glue_table", runs=run)
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ("rte", '"rte" must be TASK:FOLDER'),
+        ("ax:folder", '"ax:folder" must be .* one of cola, sst-2'),
+        ("cola:{}/rte", "has no eval_matthews_correlation, but eval_accuracy, loss"),
+        ("wnli:{}", "eval_results.txt is missing; evaluate task wnli"),
+    ],
+)
+def test_bad_runs(runs: dict[str, str], tmp_path: pathlib.Path, run: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run_script("experiments/glue_table", runs=run.format(tmp_path))

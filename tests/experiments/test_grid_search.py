@@ -220,17 +220,17 @@ def test_report_of_one_seed(grid: Grid, tmp_path: pathlib.Path) -> None:
 def test_numbers_of_a_flag() -> None:
     assert parse_values("seeds", ["3", "1"], int) == (3, 1)
     assert parse_values("learning_rates", ["3e-4", "1"], float) == (3e-4, 1.0)
-    for texts, kind in (
-        (["1", "x"], int),
-        (["1.5"], int),
-        ([], int),
-        (["-1"], float),
-        (["inf"], float),
-    ):
-        with pytest.raises(UserError, match="^--flag=.*: expected (whole )?numbers, separated"):
-            parse_values("flag", texts, kind)
     with pytest.raises(UserError, match="--learning_rates=3e-4,0.0003 has a value twice"):
         parse_values("learning_rates", ["3e-4", "0.0003"], float)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [(["1", "x"], int), (["1.5"], int), ([], int), (["-1"], float), (["inf"], float)],
+)
+def test_bad_numbers_of_a_flag(texts: list[str], kind: type) -> None:
+    with pytest.raises(UserError, match="^--flag=.*: expected (whole )?numbers, separated"):
+        parse_values("flag", texts, kind)
 
 
 def test_arguments_of_the_script(tmp_path: pathlib.Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -114,16 +114,18 @@ def test_data_creation(corpus_file: str, vocab_file: str, tmp_path: pathlib.Path
     assert contents(tmp_path) == before
 
 
-def test_unwritable_folder(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda target: atomic.write_text(target, ""),
+        lambda target: RecordWriter(target).__enter__(),
+        lambda target: write_model_folder(target, {}, BertConfig(9, 4, 1, 2, 5), None, {}),
+        lambda target: Reporter(target, 1, 1, 0),
+    ],
+    ids=["text", "records", "model", "reports"],
+)
+def test_unwritable_folder(tmp_path: pathlib.Path, write: Callable[[str], object]) -> None:
     """A file stands where the folder should be: that stops even a superuser."""
     (tmp_path / "out").touch()
-    target = str(tmp_path / "out" / "x")
-    config = BertConfig(9, 4, 1, 2, 5)
-    for write in (
-        lambda: atomic.write_text(target, ""),
-        lambda: RecordWriter(target).__enter__(),
-        lambda: write_model_folder(target, {}, config, None, {}),
-        lambda: Reporter(target, 1, 1, 0),
-    ):
-        with pytest.raises(UserError, match=f"Cannot .* {tmp_path}/out"):
-            write()
+    with pytest.raises(UserError, match=f"Cannot .* {tmp_path}/out"):
+        write(str(tmp_path / "out" / "x"))

@@ -13,6 +13,7 @@ from runs import (
     BAD_FLAGS,
     NO_TRAINED_MODEL,
     contents,
+    filled,
 )
 from scripts import run_script
 from tiny_data import write_other_vocab
@@ -27,97 +28,116 @@ def without_info(folder: pathlib.Path, copy: pathlib.Path) -> pathlib.Path:
     return copy
 
 
-def test_flags_that_contradict_the_model_folder(
+@pytest.fixture(scope="session")
+def models(
     trained: pathlib.Path,
     pretrained: pathlib.Path,
-    options: dict[str, Any],
     write_config: Callable[..., str],
     vocab_file: str,
-    tmp_path: pathlib.Path,
-) -> None:
-    keep = {"task_name": "tsv", "text_a": "sentence", "label": "label", "labels": "0,1,2"}
-    keep["init_head"] = "keep"
-    other_vocab = write_other_vocab(vocab_file, tmp_path)
-    foreign = without_info(trained, tmp_path / "foreign")
-    narrow = write_config(num_hidden_layers=1, hidden_size=45)
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"do_lower_case": False}, f"do_lower_case=False, but {trained} .*do_lower_case=True"),
-        ({"vocab_file": other_vocab}, "other_vocab.txt is not the .* use the model's own"),
-        (
-            {"vocab_file": other_vocab, "init_checkpoint": foreign},
-            f"other_vocab.txt is not the vocabulary of {foreign}: id .* use the model's own",
-        ),
-        (keep, "keep, but of .* is for the labels 0, 1, this run for the labels 0, 1, 2; --init_h"),
-        ({**keep, "labels": "1,0"}, "is for the labels 0, 1, this run for the labels 1, 0"),
-        ({**keep, "init_checkpoint": foreign}, "its classifier has 2 outputs, this run needs 3"),
-        ({**keep, "init_checkpoint": pretrained}, "of .*there is no classifier in it"),
-        ({**keep, "init_strategy": "embeddings_only"}, "keep needs a classifier to keep"),
-        ({"bert_config_file": narrow}, "has hidden_size 48, the student 45; start from a model of"),
-        ({"max_seq_length": 41}, "max_seq_length=41 .* max_position_embeddings of 40"),
-        (
-            {"init_checkpoint": pretrained, "do_train": False},
-            "variables output_weights, output_bias are missing, so there is no trained model",
-        ),
-        ({"init_checkpoint": tmp_path}, "no checkpoint found"),
-    ]
-    for i, (changes, message) in enumerate(cases):
-        out = tmp_path / f"out{i}"
-        with pytest.raises(UserError, match=message):
-            run_script(
-                "run_classifier",
-                **{
-                    "init_checkpoint": trained,
-                    "do_train": True,
-                    "do_eval": True,
-                    **options,
-                    **changes,
-                },
-                output_dir=out,
-            )
-        # All but the shape of the classifier is known before the task is converted to records.
-        assert "output_" in message or not list(out.glob("*"))
-
-
-def test_bad_checkpoints(
-    trained: pathlib.Path,
-    options: dict[str, Any],
-    new_model: dict[str, Any],
-    tmp_path: pathlib.Path,
-) -> None:
-    other = tmp_path / "other" / "bert_model.ckpt"
-    other.parent.mkdir()
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, object]:
+    """Good, foreign and damaged models, and files that do not fit `trained`."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "nothing").mkdir()
+    (folder / "other").mkdir()
+    other = folder / "other" / "bert_model.ckpt"
     write_checkpoint(str(other), {"generator/kernel": np.zeros((2, 3), np.float32)})
 
     def damaged(name: str, file: str, keep: float) -> pathlib.Path:
-        folder = without_info(trained, tmp_path / name)
-        data = (folder / file).read_bytes()
-        (folder / file).write_bytes(data[: int(keep * len(data))])
-        return folder
+        copy = without_info(trained, folder / name)
+        data = (copy / file).read_bytes()
+        (copy / file).write_bytes(data[: int(keep * len(data))])
+        return copy
 
     data_file = "bert_model.ckpt.data-00000-of-00001"
-    flipped = damaged("flipped", data_file, 1.0) / data_file
-    content = bytearray(flipped.read_bytes())
+    flipped = damaged("flipped", data_file, 1.0)
+    content = bytearray((flipped / data_file).read_bytes())
     content[len(content) // 2] ^= 1
-    flipped.write_bytes(content)
-    cases = [
-        (other, "none of its 1 variables is in the model; it has generator/kernel, .* wants bert/"),
-        (damaged("half", data_file, 0.5), "half/bert_model.ckpt: variable .* is damaged"),
-        (flipped.parent, "flipped/bert_model.ckpt: variable .* is damaged"),
-        (damaged("index", "bert_model.ckpt.index", 0.5), "index/bert_model.ckpt: not a readable"),
-        (damaged("empty", "bert_model.ckpt.index", 0.0), "empty/bert_model.ckpt: not a readable"),
-    ]
-    for checkpoint, message in cases:
-        out = tmp_path / "out"
-        with pytest.raises(UserError, match=message):
-            run_script(
-                "run_classifier",
-                **options,
-                **new_model,
-                init_checkpoint=checkpoint,
-                output_dir=out,
-                do_train=True,
-            )
-        assert not list(out.glob("*.index"))
+    (flipped / data_file).write_bytes(content)
+    return {
+        "trained": trained,
+        "pretrained": pretrained,
+        "foreign": without_info(trained, folder / "foreign"),
+        "nothing": folder / "nothing",
+        "other": other,
+        "flipped": flipped,
+        "half": damaged("half", data_file, 0.5),
+        "index": damaged("index", "bert_model.ckpt.index", 0.5),
+        "empty": damaged("empty", "bert_model.ckpt.index", 0.0),
+        "narrow": write_config(num_hidden_layers=1, hidden_size=45),
+        "other_vocab": write_other_vocab(vocab_file, folder),
+    }
+
+
+TURNED = {"task_name": "tsv", "text_a": "sentence", "label": "label", "labels": "1,0"}
+KEEP = {**TURNED, "labels": "0,1,2", "init_head": "keep"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"do_lower_case": False}, "do_lower_case=False, but {trained} .*do_lower_case=True"),
+        ({"vocab_file": "{other_vocab}"}, "other_vocab.txt is not the .* use the model's own"),
+        (
+            {"vocab_file": "{other_vocab}", "init_checkpoint": "{foreign}"},
+            "other_vocab.txt is not the vocabulary of {foreign}: id .* use the model's own",
+        ),
+        (KEEP, "keep, but of .* is for the labels 0, 1, this run for the labels 0, 1, 2; --init_h"),
+        ({**KEEP, "labels": "1,0"}, "is for the labels 0, 1, this run for the labels 1, 0"),
+        (
+            {**KEEP, "init_checkpoint": "{foreign}"},
+            "its classifier has 2 outputs, this run needs 3",
+        ),
+        ({**KEEP, "init_checkpoint": "{pretrained}"}, "of .*there is no classifier in it"),
+        ({**KEEP, "init_strategy": "embeddings_only"}, "keep needs a classifier to keep"),
+        (
+            {"bert_config_file": "{narrow}"},
+            "has hidden_size 48, the student 45; start from a model",
+        ),
+        ({"max_seq_length": 41}, "max_seq_length=41 .* max_position_embeddings of 40"),
+        (
+            {"init_checkpoint": "{pretrained}", "do_train": False},
+            "variables output_weights, output_bias are missing, so there is no trained model",
+        ),
+        ({"init_checkpoint": "{nothing}"}, "no checkpoint found"),
+    ],
+)
+def test_flags_that_contradict_the_model_folder(
+    models: dict[str, object],
+    options: dict[str, Any],
+    tmp_path: pathlib.Path,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    run = {"init_checkpoint": "{trained}", "do_train": True, "do_eval": True, **options, **changes}
+    with pytest.raises(UserError, match=message.format(**models)):
+        run_script("run_classifier", **filled(run, **models), output_dir=tmp_path)
+    # All but the shape of the classifier is known before the task is converted to records.
+    assert "output_" in message or not list(tmp_path.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("other", "none of its 1 variables is in the model; it has generator/kernel, .* wants be"),
+        ("half", "half/bert_model.ckpt: variable .* is damaged"),
+        ("flipped", "flipped/bert_model.ckpt: variable .* is damaged"),
+        ("index", "index/bert_model.ckpt: not a readable"),
+        ("empty", "empty/bert_model.ckpt: not a readable"),
+    ],
+)
+def test_bad_checkpoints(
+    models: dict[str, object],
+    options: dict[str, Any],
+    new_model: dict[str, Any],
+    tmp_path: pathlib.Path,
+    name: str,
+    message: str,
+) -> None:
+    run = {**options, **new_model, "init_checkpoint": models[name], "output_dir": tmp_path}
+    with pytest.raises(UserError, match=message):
+        run_script("run_classifier", **run, do_train=True)
+    assert not list(tmp_path.glob("*.index"))
 
 
 @pytest.mark.parametrize(
@@ -182,34 +202,34 @@ def test_less_than_one_batch(
     assert left <= {"train.tf_record", ".train.tf_record.json", "run_config.json"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"vocab_file": "{other_vocab}"},
+            "other_vocab.txt is not the vocabulary of {folder}: id ",
+        ),
+        ({"do_lower_case": False}, "do_lower_case=False, but {folder} .*do_lower_case=True"),
+        (TURNED, "{folder} was made for the labels 0, 1, this run has 1, 0"),
+    ],
+)
 def test_flags_that_contradict_the_trained_folder(
     trained: pathlib.Path,
+    models: dict[str, object],
     options: dict[str, Any],
     new_model: dict[str, Any],
     tmp_path: pathlib.Path,
+    changes: dict[str, Any],
+    message: str,
 ) -> None:
     """Vocabulary, casing and labels are those of the model in --output_dir."""
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     before = contents(folder)
-    turned = {"task_name": "tsv", "text_a": "sentence", "label": "label", "labels": "1,0"}
-    other_vocab = write_other_vocab(new_model["vocab_file"], tmp_path)
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"vocab_file": other_vocab}, f"other_vocab.txt is not the vocabulary of {folder}: id "),
-        ({"do_lower_case": False}, f"do_lower_case=False, but {folder} .*do_lower_case=True"),
-        (turned, f"{folder} was made for the labels 0, 1, this run has 1, 0"),
-    ]
-    for changes, message in cases:
-        with pytest.raises(UserError, match=message):
-            run_script(
-                "run_classifier",
-                **{**options, **new_model, **changes},
-                output_dir=folder,
-                do_eval=True,
-                do_predict=True,
-            )
-        after = contents(folder)
-        assert after == before
+    run = {**options, **new_model, **filled(changes, **models), "output_dir": folder}
+    with pytest.raises(UserError, match=message.format(folder=folder)):
+        run_script("run_classifier", **run, do_eval=True, do_predict=True)
+    assert contents(folder) == before
 
 
 def test_earlier_run_is_left_alone(

@@ -199,34 +199,35 @@ def test_json_lines(
     assert results(out) == pytest.approx(results(trained), rel=1e-4)
 
 
-def test_bad_tables(
-    options: dict[str, Any], new_model: dict[str, Any], task_dir: str, tmp_path: pathlib.Path
-) -> None:
-    cases = [
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
         ("train", "good film\t2", r'train\.tsv, line 202: unknown label "2".*are 0, 1'),
         ("dev", "good film\t", r'dev\.tsv, line 63: unknown label ""'),
         ("dev", "good film", r"dev\.tsv, line 63: found 1 column, expected at least 2"),
         ("dev", "good\tfilm\t1", r"dev\.tsv, line 63: found 3 columns"),
         ("test", "37", r"test\.tsv, line 39: found 1 column, expected at least 2"),
         ("test", None, r"test\.tsv \(or test\.tsv\.gz, test\.tsv\.xz, .*\) is missing"),
-    ]
-    for i, (name, line, message) in enumerate(cases):
-        data, out = tmp_path / f"data{i}", tmp_path / f"out{i}"
-        shutil.copytree(task_dir, data)
-        table = data / f"{name}.tsv"
-        if line is None:
-            table.unlink()
-        else:
-            table.write_text(table.read_text() + line + "\n")
-        with pytest.raises(UserError, match=message):
-            run_script(
-                "run_classifier",
-                **{**options, "data_dir": data},
-                **new_model,
-                output_dir=out,
-                do_train=True,
-                do_eval=True,
-                do_predict=True,
-            )
-        assert not (out / f"{name}.tf_record").exists()
-        assert not list(out.glob("*.index"))
+    ],
+)
+def test_bad_tables(
+    options: dict[str, Any],
+    new_model: dict[str, Any],
+    task_dir: str,
+    tmp_path: pathlib.Path,
+    name: str,
+    line: str | None,
+    message: str,
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(task_dir, data)
+    table = data / f"{name}.tsv"
+    if line is None:
+        table.unlink()
+    else:
+        table.write_text(table.read_text() + line + "\n")
+    run = {**options, **new_model, "data_dir": data, "output_dir": out}
+    with pytest.raises(UserError, match=message):
+        run_script("run_classifier", **run, do_train=True, do_eval=True, do_predict=True)
+    assert not (out / f"{name}.tf_record").exists()
+    assert not list(out.glob("*.index"))

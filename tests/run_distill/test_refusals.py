@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import BAD_FLAGS, NO_TRAINED_MODEL, info, predictions
+from runs import BAD_FLAGS, NO_TRAINED_MODEL, filled, info, predictions
 from scripts import run_script
 from tiny_data import write_other_vocab
 
@@ -17,89 +17,111 @@ from common.errors import UserError
 from common.json_objects import read_object, write_object
 
 
-def test_records_of_other_settings(
+@pytest.fixture(scope="session")
+def places(
     soft_labels: pathlib.Path,
     held_out: pathlib.Path,
     teacher: pathlib.Path,
-    options: dict[str, Any],
-    new_student: dict[str, Any],
-    task: dict[str, Any],
+    task_dir: str,
     vocab_file: str,
-    tmp_path: pathlib.Path,
-) -> None:
-    other_vocab = write_other_vocab(vocab_file, tmp_path)
-    other_task = tmp_path / "opinions"
-    other_task.mkdir()
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, object]:
+    """Soft labels, good ones and others that do not fit them, and files that fit neither."""
+    folder = tmp_path_factory.mktemp("places")
+    opinions, pairs = folder / "opinions", folder / "pairs"
+    opinions.mkdir()
+    pairs.mkdir()
     for name in ("train", "dev"):
-        table = pathlib.Path(task["data_dir"]) / f"{name}.tsv"
-        text = table.read_text().replace("\t1\n", "\tyes\n").replace("\t0\n", "\tno\n")
-        (other_task / f"{name}.tsv").write_text(text)
-    opinions = {
-        "task_name": "tsv",
-        "data_dir": other_task,
-        "text_a": "sentence",
-        "label": "label",
-        "do_eval": True,
-    }
-    unfinished, foreign = tmp_path / "unfinished", tmp_path / "foreign"
-    for folder in (unfinished, foreign):
-        shutil.copytree(soft_labels, folder)
-    (unfinished / "soft_labels.json").unlink()
+        text = (pathlib.Path(task_dir) / f"{name}.tsv").read_text()
+        text = text.replace("\t1\n", "\tyes\n").replace("\t0\n", "\tno\n")
+        (opinions / f"{name}.tsv").write_text(text)
+    (pairs / "dev.tsv").write_text("first\tsecond\tlabel\ngood film\tbad film\t1\n")
+    for name in ("unfinished", "foreign"):
+        shutil.copytree(soft_labels, folder / name)
+    (folder / "unfinished" / "soft_labels.json").unlink()
+    foreign = folder / "foreign"
     shutil.copy(foreign / "soft_labels-00001.tfrecord", foreign / "soft_labels-00002.tfrecord")
-    other_labels, other_teacher = tmp_path / "other_labels", tmp_path / "other_teacher"
-    for folder, change in (
-        (other_labels, {"labels": ["1", "0"]}),
-        (other_teacher, {"teacher_weights_sha256": "0123"}),
+    for name, change in (
+        ("other_labels", {"labels": ["1", "0"]}),
+        ("other_teacher", {"teacher_weights_sha256": "0123"}),
     ):
-        shutil.copytree(held_out, folder)
-        manifest = str(folder / "soft_labels.json")
+        shutil.copytree(held_out, folder / name)
+        manifest = str(folder / name / "soft_labels.json")
         write_object(manifest, {**read_object(manifest, {}), **change})
-    relabelled = tmp_path / "relabelled"
-    shutil.copytree(teacher, relabelled)
-    (relabelled / "model_info.json").write_text(json.dumps({**info(teacher), "labels": ["1", "0"]}))
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"vocab_file": other_vocab}, "00000.tfrecord was made with vocab_sha256 = "),
+    shutil.copytree(teacher, folder / "relabelled")
+    relabel(folder / "relabelled")
+    return {
+        "folder": folder,
+        "soft_labels": soft_labels,
+        "held_out": held_out,
+        "task": task_dir,
+        "other_vocab": write_other_vocab(vocab_file, folder),
+    }
+
+
+def relabel(folder: pathlib.Path) -> None:
+    """The labels of a model, the other way round."""
+    (folder / "model_info.json").write_text(json.dumps({**info(folder), "labels": ["1", "0"]}))
+
+
+OPINIONS = {
+    "task_name": "tsv",
+    "data_dir": "{folder}/opinions",
+    "text_a": "sentence",
+    "label": "label",
+    "do_eval": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab_file": "{other_vocab}"}, "00000.tfrecord was made with vocab_sha256 = "),
         ({"max_seq_length": 24}, "was made with max_seq_length = 16, this run has 24"),
         ({"do_lower_case": False}, "do_lower_case=False, but none of its entries has a capital"),
-        ({"input_file": f"{unfinished}/*.tfrecord"}, "no soft_labels.json .*unfinished"),
-        ({"input_file": f"{foreign}/*.tfrecord"}, "00002.tfrecord is not part of the set"),
-        ({"input_file": f"{tmp_path}/none*"}, '--input_file: no file matches ".*none'),
-        (opinions, "was made for the labels 0, 1, this run has no, yes"),
+        ({"input_file": "{folder}/unfinished/*.tfrecord"}, "no soft_labels.json .*unfinished"),
+        ({"input_file": "{folder}/foreign/*.tfrecord"}, "00002.tfrecord is not part of the set"),
+        ({"input_file": "{folder}/none*"}, '--input_file: no file matches ".*none'),
+        (OPINIONS, "was made for the labels 0, 1, this run has no, yes"),
         (
-            {"init_checkpoint": relabelled, "init_head": "keep"},
+            {"init_checkpoint": "{folder}/relabelled", "init_head": "keep"},
             "is for the labels 1, 0, this run for the labels 0, 1",
         ),
         (
-            {"eval_file": f"{task['data_dir']}/dev.tsv", "do_eval": True},
+            {"eval_file": "{task}/dev.tsv", "do_eval": True},
             "dev.tsv: no soft_labels.json beside it",
         ),
         (
-            {"eval_file": f"{unfinished}/*.tfrecord", "do_eval": True},
+            {"eval_file": "{folder}/unfinished/*.tfrecord", "do_eval": True},
             "unfinished/soft_labels-00000.tfrecord: no soft_labels.json .*unfinished",
         ),
         (
-            {"eval_file": f"{other_labels}/*.tfrecord", "do_eval": True},
+            {"eval_file": "{folder}/other_labels/*.tfrecord", "do_eval": True},
             "eval_file=.*other_labels.* made for the labels 1, 0, this run has 0, 1",
         ),
         (
-            {"input_file": f"{soft_labels}/*.tfrecord,{other_teacher}/*.tfrecord"},
+            {"input_file": "{soft_labels}/*.tfrecord,{folder}/other_teacher/*.tfrecord"},
             "has teacher_weights_sha256 .*distill from sets that one teacher labelled",
         ),
         (
-            {"input_file": f"{held_out}/*.tfrecord", "hard_label_weight": 0.5},
+            {"input_file": "{held_out}/*.tfrecord", "hard_label_weight": 0.5},
             "hard_label_weight=0.5, but --input_file=.*held_out.* has no true labels",
         ),
-    ]
-    for changes, message in cases:
-        out = tmp_path / "out"
-        with pytest.raises(UserError, match=message):
-            run_script(
-                "run_distill",
-                **{**options, **new_student, **changes},
-                output_dir=out,
-                do_train=True,
-            )
-        assert not out.exists()
+    ],
+)
+def test_records_of_other_settings(
+    places: dict[str, object],
+    options: dict[str, Any],
+    new_student: dict[str, Any],
+    tmp_path: pathlib.Path,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    out = tmp_path / "out"
+    run = {**options, **new_student, **filled(changes, **places), "output_dir": out}
+    with pytest.raises(UserError, match=message):
+        run_script("run_distill", **run, do_train=True)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -179,10 +201,9 @@ def test_trained_folder_is_used_without_training(
     teacher: pathlib.Path,
     options: dict[str, Any],
     task: dict[str, Any],
-    vocab_file: str,
     tmp_path: pathlib.Path,
 ) -> None:
-    """The student in --output_dir, unless another model is asked for; no flag may contradict it."""
+    """The student in --output_dir, unless another model is asked for."""
     folder = tmp_path / "run"
     shutil.copytree(student, folder)
     (folder / "test_results.tsv").unlink()
@@ -198,20 +219,34 @@ def test_trained_folder_is_used_without_training(
     run_script("run_distill", **flags)
     np.testing.assert_allclose(predictions(folder), predictions(student), rtol=1e-4)
 
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab_file": "{other_vocab}"}, "other_vocab.txt is not the vocabulary of {run}: id "),
+        ({"do_lower_case": False}, "do_lower_case=False, but {run} .*do_lower_case=True"),
+        (None, "{run} was made for the labels 1, 0, this run has 0"),
+    ],
+)
+def test_flags_that_contradict_the_trained_folder(
+    student: pathlib.Path,
+    places: dict[str, object],
+    options: dict[str, Any],
+    task: dict[str, Any],
+    tmp_path: pathlib.Path,
+    changes: dict[str, Any] | None,
+    message: str,
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(student, folder)
+    if changes is None:
+        relabel(folder)
     before = files(folder)
-    other_vocab = write_other_vocab(vocab_file, tmp_path)
-    relabelled = json.dumps({**info(folder), "labels": ["1", "0"]})
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"vocab_file": other_vocab}, f"other_vocab.txt is not the vocabulary of {folder}: id "),
-        ({"do_lower_case": False}, f"do_lower_case=False, but {folder} .*do_lower_case=True"),
-    ]
-    for changes, message in cases:
-        with pytest.raises(UserError, match=message):
-            run_script("run_distill", **{**flags, **changes})
-        assert files(folder) == before
-    (folder / "model_info.json").write_text(relabelled)
-    with pytest.raises(UserError, match=f"{folder} was made for the labels 1, 0, this run has 0"):
-        run_script("run_distill", **flags)
+    run = {"input_file": options["input_file"], "max_seq_length": 16, **task}
+    run |= {**filled(changes or {}, **places), "output_dir": folder}
+    with pytest.raises(UserError, match=message.format(run=folder)):
+        run_script("run_distill", **run, do_predict=True)
+    assert files(folder) == before
 
 
 def test_records_damaged_since_they_were_made(
@@ -237,61 +272,73 @@ def test_records_damaged_since_they_were_made(
     assert not list(out.glob("*.index"))
 
 
-def test_scores_and_labels_do_not_mix(
-    similarity: tuple[dict[str, Any], pathlib.Path],
-    score_labels: pathlib.Path,
-    soft_labels: pathlib.Path,
-    teacher: pathlib.Path,
-    new_student: dict[str, Any],
-    task: dict[str, Any],
-    tmp_path: pathlib.Path,
-) -> None:
-    sts_b, score_teacher = similarity
-    scores = {"input_file": f"{score_labels}/*.tfrecord", "max_seq_length": 32, **new_student}
-    classes = {"input_file": f"{soft_labels}/*.tfrecord", "max_seq_length": 16, **new_student}
-    regression = r"a regression \(a score, no labels\)"
-    labels = "a classification with the labels 0, 1"
-    (tmp_path / "dev.tsv").write_text("first\tsecond\tlabel\ngood film\tbad film\t1\n")
-    pairs = {"data_dir": tmp_path, "text_a": "first", "text_b": "second"}
-    as_classes = {"task_name": "tsv", **pairs, "label": "label", "labels": "0,1"}
-    sts_b_task = {name: sts_b[name] for name in ("task_name", "data_dir")}
-    cases: list[tuple[str, dict[str, Any], str]] = [
+_REGRESSION = r"a regression \(a score, no labels\)"
+_LABELS = "a classification with the labels 0, 1"
+_SST2 = {"task_name": "SST-2", "data_dir": "{task}"}
+_STS_B = {"task_name": "STS-B", "data_dir": "{scores_task}"}
+_PAIRS = {"task_name": "tsv", "data_dir": "{folder}/pairs", "text_a": "first", "text_b": "second"}
+_SCORES = {"input_file": "{score_labels}/*.tfrecord", "max_seq_length": 32}
+_CLASSES = {"input_file": "{soft_labels}/*.tfrecord", "max_seq_length": 16}
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "message"),
+    [
         (
             "create_soft_labels",
-            {"init_checkpoint": score_teacher, **task, "max_seq_length": 16},
-            f"made for {regression}, this run is {labels}",
+            {"init_checkpoint": "{score_teacher}", **_SST2, "max_seq_length": 16},
+            f"made for {_REGRESSION}, this run is {_LABELS}",
         ),
         (
             "create_soft_labels",
-            {"init_checkpoint": teacher, **sts_b_task, "max_seq_length": 16},
-            f"made for {labels}, this run is {regression}",
+            {"init_checkpoint": "{teacher}", **_STS_B, "max_seq_length": 16},
+            f"made for {_LABELS}, this run is {_REGRESSION}",
         ),
         (
             "run_distill",
-            {**scores, **task, "do_eval": True},
-            f"input_file=.*score_labels.* made for {regression}, this run is {labels}",
+            {**_SCORES, **_SST2, "do_eval": True},
+            f"input_file=.*score_labels.* made for {_REGRESSION}, this run is {_LABELS}",
         ),
         (
             "run_distill",
-            {**classes, **sts_b_task, "do_eval": True},
-            f"input_file=.*soft_labels.* made for {labels}, this run is {regression}",
+            {**_CLASSES, **_STS_B, "do_eval": True},
+            f"input_file=.*soft_labels.* made for {_LABELS}, this run is {_REGRESSION}",
         ),
         (
             "run_distill",
-            {**scores, "init_checkpoint": teacher, "init_head": "keep"},
+            {**_SCORES, "init_checkpoint": "{teacher}", "init_head": "keep"},
             r"keep, but of .*teacher.* is for the labels 0, 1, this run for a regression \(a score",
         ),
-        ("run_distill", {**scores, "temperature": 2}, "temperature=2.0, but .* has scores of a"),
+        ("run_distill", {**_SCORES, "temperature": 2}, "temperature=2.0, but .* has scores of a"),
         (
             "run_distill",
-            {**classes, **as_classes, "do_eval": True},
+            {**_CLASSES, **_PAIRS, "label": "label", "labels": "0,1", "do_eval": True},
             "input_file=.*soft_labels.* holds single texts, task tsv pairs of texts",
         ),
-    ]
-    for script, flags, message in cases:
-        out = tmp_path / "out"
-        if script == "run_distill":
-            flags["do_train"] = True
-        with pytest.raises(UserError, match=message):
-            run_script(script, **flags, output_dir=out)
-        assert not out.exists()
+    ],
+)
+def test_scores_and_labels_do_not_mix(
+    places: dict[str, object],
+    similarity: tuple[dict[str, Any], pathlib.Path],
+    score_labels: pathlib.Path,
+    teacher: pathlib.Path,
+    new_student: dict[str, Any],
+    tmp_path: pathlib.Path,
+    script: str,
+    flags: dict[str, Any],
+    message: str,
+) -> None:
+    known = {
+        **places,
+        "teacher": teacher,
+        "score_labels": score_labels,
+        "score_teacher": similarity[1],
+        "scores_task": similarity[0]["data_dir"],
+    }
+    out = tmp_path / "out"
+    run = {**filled(flags, **known), "output_dir": out}
+    if script == "run_distill":
+        run |= {**new_student, "do_train": True}
+    with pytest.raises(UserError, match=message):
+        run_script(script, **run)
+    assert not out.exists()
