@@ -33,7 +33,7 @@ from training.options import from_flags
 FLAGS = flags.FLAGS
 
 group("The teacher")
-define_model_flags()
+define_model_flags("Fine-tuned teacher", default="")
 
 group("The transfer set")
 flags.DEFINE_string(

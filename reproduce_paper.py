@@ -36,8 +36,8 @@ flags.DEFINE_multi_enum(
     "artifact",
     ["all"],
     ["all", *ARTIFACTS],
-    "Table or figure; may be given several times. labels is a figure that the paper does not have: "
-    "what each step is worth by the number of labels.",
+    "Table or figure of the paper. labels, which the paper does not have, is a figure of the gain "
+    "of each step by the number of labels.",
 )
 flags.DEFINE_enum(
     "scale",
@@ -46,7 +46,9 @@ flags.DEFINE_enum(
     "Sizes, tasks and settings: small for two cores, paper for those of the paper.",
 )
 flags.DEFINE_string(
-    "data", None, "JSON file that names the data and the models; see the text above."
+    "data",
+    None,
+    "JSON file that names the data and the models, as paths.json in the description of the script.",
 )
 flags.DEFINE_bool("dry_run", False, "Print the plan and its hours, and what data is missing.")
 flags.DEFINE_bool("report_only", False, "Run nothing; write the reports of what is done so far.")

@@ -1,4 +1,4 @@
-"""A stored model taken out of its form, checked as a whole, ready to be written in another one.
+"""A stored model read as a whole and checked, to be written in another form.
 
 A conversion is stricter than `--init_checkpoint`: there a missing head is new and a superfluous one
 is left over, here the encoder must be complete and every head whole.

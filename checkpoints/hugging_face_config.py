@@ -93,7 +93,7 @@ def read_huggingface_config(folder: str) -> HuggingFaceConfig:
     """Reads `config.json`.
 
     Raises:
-      UserError: They are damaged, or the model computes something else than a BERT encoder does here.
+      UserError: It is damaged, or the model computes something else than a BERT encoder does here.
     """
     path = os.path.join(folder, CONFIG)
     values = read_object(path)

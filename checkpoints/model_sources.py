@@ -34,9 +34,9 @@ class ModelSources:
       config: The architecture.
       tokenizer: Of the model's vocabulary, None when no vocabulary is known.
       do_lower_case: Casing as given or recorded, None when it is not known.
-      labels: Of the classifier that `init_checkpoint` holds, as in `ModelFolder`.
-      vocab_sha256: Digest of the vocabulary, of that of `tokenizer` or a recorded one; None when
-        nothing is known.
+      labels: Labels of the classifier that `init_checkpoint` holds, as in `ModelFolder`.
+      vocab_sha256: Digest of the vocabulary of `tokenizer`, or a recorded one; None when neither is
+        known.
       other_head: As in `ModelFolder`.
       model_max_length: As in `checkpoints.tokenizer_files.TokenizerFiles`.
       recorded_length: The `max_seq_length` of `ModelFolder`.

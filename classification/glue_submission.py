@@ -29,7 +29,7 @@ class GlueTestSet(NamedTuple):
     """A test set of the benchmark.
 
     Attributes:
-      name: Of its file, without `.tsv`.
+      name: Name of its file, without `.tsv`.
       num_examples: Their indexes count from 0.
     """
 

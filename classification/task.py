@@ -44,7 +44,7 @@ class Task:
 
     @property
     def num_outputs(self) -> int:
-        """Of a model for the task."""
+        """Number of outputs of a model for the task."""
         return num_outputs(self.labels)
 
     def label_value(self, label: str) -> int | float:

@@ -22,7 +22,7 @@ class TaskFile(Protocol):
 
     @property
     def name(self) -> str:
-        """Names the set in output files and is the first part of its example ids."""
+        """Name of the set in output files, and first part of its example ids."""
 
     def open(self, data_dir: str, task_name: str) -> tuple[str, Iterator[Example]]:
         """Opens a set of examples.

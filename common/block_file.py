@@ -12,7 +12,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class BlockFile:
-    """Has no name, so nothing is left behind however the process ends.
+    """Temporary file of blocks; it has no name, so nothing is left behind when the process ends.
 
     Every block is a fixed number of parts.
 

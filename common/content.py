@@ -9,7 +9,7 @@ class Content(NamedTuple):
     """Data or weights that a result depends on.
 
     Attributes:
-      sha256: Hexadecimal digest of what counts in it.
+      sha256: Hexadecimal digest of everything in it that changes results.
       source: Path or flag that the user knows it by, for messages.
     """
 

@@ -51,7 +51,7 @@ def expand_globs(
       patterns: The list, as given by a user.
       flag: Flag that it comes from, for messages.
       fits: Selects files in folders and behind globs; a file that is named is always taken.
-      level: Of what is logged.
+      level: Level of the lines in the log.
 
     Returns:
       The paths, sorted.
@@ -82,7 +82,8 @@ def expand_globs(
         raise UserError(f'--{flag}: "{patterns}" names no file.')
     files = sorted(paths)
     if files != wanted:
-        logging.log(level, "--%s: %d files, from %s to %s.", flag, len(files), files[0], files[-1])
+        count = f"{len(files)} files, from {files[0]} to" if len(files) > 1 else "1 file,"
+        logging.log(level, "--%s: %s %s.", flag, count, files[-1])
     return list(map(readable_again, files))
 
 

@@ -22,7 +22,7 @@ class ProgressLine:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return max(time.monotonic() - self._start, 1e-6)
 
     def is_due(self) -> bool:

@@ -31,7 +31,7 @@ _CHUNK_ROWS = 2000
 
 
 def num_outputs(labels: Sequence[str]) -> int:
-    """Of a model for these labels: one for each, or the score of a regression, which has none."""
+    """Number of outputs of a model: one for each label, or 1 for a regression, without labels."""
     return len(labels) or 1
 
 

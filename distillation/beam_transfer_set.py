@@ -64,7 +64,7 @@ class SortedParts:
     """`ShuffledTexts` in the files of a pipeline.
 
     Attributes:
-      num_added: Texts there were, with duplicates.
+      num_added: Number of texts that were added, duplicates included.
     """
 
     def __init__(self, paths: Sequence[str], num_added: int):

@@ -78,7 +78,7 @@ def read_blocks(sources: Sequence[TextSource], num_bytes: int) -> Iterator[TextB
 
 
 def text_size(paths: Sequence[str]) -> int:
-    """About how many bytes of text files hold, guessed where they are compressed."""
+    """Approximate size of the text in files, in bytes; guessed where they are compressed."""
     return sum(
         file_size(path) * (_COMPRESSION if path.endswith(COMPRESSIONS[1:]) else 1) for path in paths
     )
@@ -176,7 +176,7 @@ class Similarity:
         return 1 - factor * self.distance
 
     def interval(self, factor: int) -> tuple[float, float] | None:
-        """Between which values 95 % of the bootstrap samples lie; None without samples."""
+        """The values between which 95 % of the bootstrap samples lie; None without samples."""
         if not len(self.samples):
             return None
         low, high = np.percentile(1 - factor * self.samples, (2.5, 97.5)).tolist()

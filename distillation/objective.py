@@ -127,7 +127,7 @@ class DistillationObjective(Objective):
         return soft_cross_entropy(teacher, student, self.temperature)
 
     def hard_loss(self, label_ids: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
-        """The same with true labels, [batch_size] as in the records, in place of the teacher."""
+        """The loss of each example with its true label, `label_ids` [batch_size] of the records."""
         return tf.nn.sparse_softmax_cross_entropy_with_logits(label_ids, student)
 
     def agreement(self, teacher: np.ndarray, student: np.ndarray) -> dict[str, float]:

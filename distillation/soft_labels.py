@@ -164,7 +164,7 @@ def write_shard(
 
 
 def examples_digest(examples: Sequence[TransferExample]) -> str:
-    """Tells texts, ids and labels apart from any others."""
+    """SHA-256 of texts, ids and labels."""
     digest = hashlib.sha256()
     for example in examples:
         digest.update(repr(dataclasses.astuple(example)).encode("utf-8", "surrogatepass"))
@@ -233,7 +233,7 @@ def _holds(path: str, digest: str) -> bool:
 
 
 def remove_manifest(output_dir: str) -> None:
-    """Marks the set as unfinished while a shard of it is written."""
+    """Deletes the manifest, without which a set counts as unfinished, before shards are written."""
     path = os.path.join(output_dir, MANIFEST)
     if exists(path):
         remove(path)

@@ -130,7 +130,7 @@ def run(options: DistillationOptions) -> None:
     predictor = Predictor(student, session.strategy)
 
     def evaluate(dev_set: TaskSet | None) -> Evaluation:
-        """On a labelled set, and on held-out soft labels where there are any."""
+        """Evaluates on a labelled set, and on held-out soft labels where there are any."""
         metrics: dict[str, float] = {}
         if eval_records:
             batches = evaluation_batches(

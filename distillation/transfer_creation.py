@@ -163,7 +163,7 @@ def _task_sources(
 
     Args:
       tasks: TASK:FOLDER, each.
-      flag: Where they come from, for messages.
+      flag: Flag that they come from, for messages.
       splits: `train`, `dev`, `test`.
       some_are_enough: Whether files of a task may be missing, with a warning, though not all.
 

@@ -96,7 +96,7 @@ class ShuffledTexts(Protocol):
     """Texts in random order, without duplicates.
 
     Attributes:
-      num_added: Texts there were, with duplicates.
+      num_added: Number of texts that were added, duplicates included.
     """
 
     num_added: int
@@ -109,7 +109,7 @@ class TextShuffler:
     """`ShuffledTexts` in flat memory.
 
     Attributes:
-      num_added: Texts so far, with duplicates.
+      num_added: Number of texts that were added so far, duplicates included.
     """
 
     def __init__(self, folder: str | None, random_seed: int):
@@ -145,8 +145,8 @@ def split_by_hash(
     Args:
       source: Number of the source.
       lines: The texts, each a line without its end.
-      normal_forms: Theirs.
-      random_seed: Is the key of the hashes.
+      normal_forms: Normal forms of the lines.
+      random_seed: Key of the hashes.
     """
     key = str(random_seed).encode()
     # Texts without a letter or digit are told apart by all of their characters.

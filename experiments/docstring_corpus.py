@@ -64,7 +64,7 @@ flags.DEFINE_integer(
     "max_lm_words", None, "Largest number of words of pre-training text. Default: all.", 1
 )
 flags.DEFINE_integer(
-    "vocab_size", 8000, "Size of the vocabulary to aim at; 95 to 100 % come out.", 200
+    "vocab_size", 8000, "Size of the vocabulary to aim at; it gets 95 to 100 % of this.", 200
 )
 flags.DEFINE_integer("random_seed", 12345, "Seed of the split into sets and of their order.")
 

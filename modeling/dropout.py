@@ -12,11 +12,11 @@ import tensorflow as tf
 
 
 def mask_keys(seed: tf.Tensor | None, count: int) -> list[tf.Tensor | None]:
-    """Keys for so many dropouts of one step, each 64 random bits, an int32 Tensor [2].
+    """Keys for `count` dropouts of one step, each 64 random bits, an int32 Tensor [2].
 
     Args:
       seed: int32 Tensor [2] of this step, or None outside training, where there are no keys.
-      count: Number of values.
+      count: Number of keys.
     """
     if seed is None:
         return [None] * count

@@ -63,7 +63,7 @@ def warn_of_repeated_entries(path: str) -> None:
 
 
 def vocabulary_digest(tokens: Sequence[str]) -> str:
-    """SHA-256 of what a vocabulary means; that of the file itself, if its lines end with a "\\n"."""
+    """SHA-256 of the tokens, each with a line end: that of a plain `vocab.txt` itself."""
     return hashlib.sha256("".join(f"{token}\n" for token in tokens).encode()).hexdigest()
 
 

@@ -60,7 +60,7 @@ def mask_tokens(
     Args:
       ids: int32 [N, S], changed in place.
       is_text: bool [N, S], False for [CLS], [SEP] and padding, which are never chosen.
-      options: See there.
+      options: Settings of the masking.
       rng: Source of all random choices.
     """
     num_text = is_text.sum(axis=1)

@@ -1,4 +1,4 @@
-"""What a model has in its layers for texts: the files of google-research/bert `extract_features.py`.
+"""Hidden states of texts in a model's layers, in the format of the original `extract_features.py`.
 
 Source: `read_examples`, `convert_examples_to_features` and `main` there. Values are those of the
 original, which pads every text to the full length and masks the padding.

@@ -13,7 +13,7 @@ from common.machine import nvidia_driver, processor
 
 
 def describe_devices(strategy: tf.distribute.Strategy) -> str:
-    """Such as "2 x NVIDIA A100-SXM4-40GB (2 replicas)" or "Intel Xeon, 8 cores (1 replica)"."""
+    """Devices and number of replicas, such as "2 x NVIDIA A100-SXM4-40GB (2 replicas)"."""
     replicas = strategy.num_replicas_in_sync
     text = f"{_names(strategy)} ({replicas} replica{'s' if replicas > 1 else ''}"
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

@@ -39,7 +39,7 @@ class Condition:
         return any(_is_so(values, need) for need in self.needs.split())
 
     def reason(self) -> str:
-        """Such as "without --do_train", or "with --beam_runner"."""
+        """Reason in words, such as "without --do_train" or "with --beam_runner"."""
         needs = self.needs.split()
         wanted = [_as_written(need) for need in needs if not need.startswith("!")]
         if wanted:
@@ -218,7 +218,7 @@ def without_effect(values: flags.FlagValues, script: str) -> Iterator[tuple[Cond
     """The flags of a script, given or not, that say nothing in a run with these values.
 
     Args:
-      values: Of all flags.
+      values: Values of all flags.
       script: Its name, a key of `CONDITIONS`; others have no conditions.
 
     Yields:
@@ -234,7 +234,7 @@ def check_flags(values: flags.FlagValues, script: str) -> None:
     """Says before a run which of the given flags have no effect in it.
 
     Args:
-      values: Of all flags, as the command line has set them.
+      values: Values of all flags, as the command line has set them.
       script: Name of the script.
 
     Raises:

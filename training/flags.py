@@ -61,7 +61,7 @@ def define_device_flags() -> None:
 
 
 def define_optimization_flags() -> None:
-    """Training, beyond the number of steps, which scripts count differently."""
+    """Defines the flags for training, but for its length, which scripts count differently."""
     flags.DEFINE_integer(
         "train_batch_size",
         32,
@@ -132,7 +132,7 @@ def define_start_over_flag(meaning: str) -> None:
 
 
 def define_epoch_flags() -> None:
-    """Length of fine-tuning and distillation, and the batches of the other modes."""
+    """Defines the flags for training in epochs, and the batches of evaluation and prediction."""
     flags.DEFINE_integer(
         "eval_batch_size", 8, "Examples per batch in evaluation (--do_eval).", lower_bound=1
     )
@@ -161,8 +161,15 @@ def define_epoch_flags() -> None:
     )
 
 
-def define_model_flags() -> None:
-    """The model and what it starts from."""
+def define_model_flags(
+    stored_model: str = "Model to start from", default: str = " Default: random weights."
+) -> None:
+    """Defines the flags for the model, its initial weights and the output folder.
+
+    Args:
+      stored_model: Beginning of the help of --init_checkpoint.
+      default: End of that help.
+    """
     flags.DEFINE_string(
         "bert_config_file",
         None,
@@ -173,9 +180,8 @@ def define_model_flags() -> None:
     flags.DEFINE_string(
         "init_checkpoint",
         None,
-        "Model to start from, in any form that convert_checkpoint.py reads: model folder, prefix "
-        "of a checkpoint, output folder of a run, Hugging Face or Model Garden checkpoint. "
-        "Default: random weights.",
+        f"{stored_model}, in any form that convert_checkpoint.py reads: model folder, prefix of a "
+        f"checkpoint, output folder of a run, Hugging Face or Model Garden checkpoint.{default}",
     )
     flags.DEFINE_string(
         "output_dir", None, "Folder for all output: model, saved states, logs, results or records."
@@ -213,7 +219,7 @@ def define_head_flag() -> None:
 
 
 def define_casing_flag() -> None:
-    """The casing of the text, where a model or its vocabulary may say it."""
+    """Defines --do_lower_case, for models whose files or vocabulary may record the casing."""
     flags.DEFINE_bool(
         "do_lower_case",
         None,
@@ -242,7 +248,7 @@ def define_text_flags() -> None:
 
 
 def define_task_flags() -> None:
-    """A labelled task."""
+    """Defines the flags for a labelled task."""
     flags.DEFINE_string(
         "task_name",
         None,
@@ -298,7 +304,7 @@ def define_task_flags() -> None:
 
 
 def define_beam_flags() -> None:
-    """Many machines, for scripts that prepare data."""
+    """Defines the flags for Apache Beam, for scripts that prepare data."""
     flags.DEFINE_string(
         "beam_runner",
         None,

@@ -47,7 +47,7 @@ def help_text(docstring: str, width: int = _MAX_WIDTH) -> str:
     """The docstring as it is, and every flag with its default and its help.
 
     Args:
-      docstring: Of the script.
+      docstring: Docstring of the script.
       width: Longest line of the part about flags, in characters.
     """
     parts = [docstring.strip()]
@@ -67,7 +67,9 @@ def usage(flag: flags.Flag) -> str:
 
 def meaning(flag: flags.Flag) -> str:
     """The help of a flag, without the values that absl puts in front of it."""
-    return re.sub(r"^<[^>]*>: ", "", flag.help)
+    text = re.sub(r"^<[^>]*>: ", "", flag.help)
+    # As absl ends the help of flags that may be given several times.
+    return re.sub(r";\n *repeat this option .*", " May be given several times.", text)
 
 
 def default_text(flag: flags.Flag) -> str:

@@ -210,7 +210,7 @@ def _facts(
         "Training data": describe_rows(records.num_examples, records.info),
         "Batch size": f"{options.train_batch_size:,}",
         "Updates": f"{schedule.num_steps:,} ({rows / records.num_examples:.3g} epochs)",
-        "Warm-up": f"{schedule.num_warmup_steps:,} updates",
+        "Warm-up updates": f"{schedule.num_warmup_steps:,}",
         "Learning rate": f"{options.learning_rate:g}",
         "Output": options.output_dir,
     }

@@ -12,7 +12,7 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 
 @contextlib.contextmanager
 def sigterm_noted() -> Iterator[Callable[[], bool]]:
-    """Within it, SIGTERM does no more than make what it yields return True."""
+    """Context in which SIGTERM ends nothing, but makes the yielded function return True."""
     received = []
     before = signal.signal(signal.SIGTERM, lambda *_: received.append(True))
     try:
