@@ -15,7 +15,8 @@ from common.machine import describe_machine
 from common.markdown import table
 from experiments.commands import CommandGraph, Schedule, Start, random_start, trained_start
 from experiments.figures import plot_by_size, plot_strategies
-from experiments.results import Row, collect_rows, read_test_labels, write_results
+from experiments.results import collect_rows, read_test_labels, write_results
+from experiments.scores import Row
 from experiments.stages import run_stages
 from experiments.students import (
     STRATEGIES,

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from common.atomic import atomic_output
+from experiments.scores import Row, Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from experiments.results import Row, Score
 
 COLOURS = {
     "Teacher": "#c0392b",

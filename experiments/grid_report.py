@@ -9,7 +9,8 @@ from typing import Any
 from common.machine import describe_machine
 from common.markdown import table
 from experiments.grid_search import CellResult, Grid, GridResults
-from experiments.results import Score, write_results
+from experiments.results import write_results
+from experiments.scores import Score
 
 
 def write_report(grid: Grid, results: GridResults) -> str:

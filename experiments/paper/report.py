@@ -15,7 +15,7 @@ from common.machine import describe_machine
 from common.markdown import table
 from experiments.figures import plot_panels, save_figure
 from experiments.paper.artifacts import LABELLED_SET, Artifact, Claim, Line, Panel, Scale, Student
-from experiments.results import Score
+from experiments.scores import Score
 from training.metrics_log import METRICS_FILE, best_evaluation
 
 # Seed -> score in percent.

@@ -10,7 +10,8 @@ import pytest
 from classification.task import Task
 from classification.tasks import get_task
 from common.errors import UserError
-from experiments.results import Row, Score, collect_rows, read_test_labels
+from experiments.results import collect_rows, read_test_labels
+from experiments.scores import Row, Score
 from modeling.config import BertConfig
 
 STAGES = {
