@@ -19,15 +19,15 @@ One size, ours and Model Garden's step:
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from absl import flags
 
 from common.errors import UserError
 from training import cli
 from training.help import group
+from training.options import from_flags
 
 FLAGS = flags.FLAGS
 
@@ -93,84 +93,10 @@ def main(_: Sequence[str]) -> None:
     if unknown:
         raise UserError(f"--loops: {unknown[0]} is not one of {', '.join(ALL_LOOPS)}.")
 
-    from benchmarks.report import Group, markdown
-    from common.atomic import write_json, write_text
-    from common.files import exists, make_folder, read_json
-    from common.machine import describe_machine
+    from benchmarks.inputs import CompareOptions
+    from benchmarks.loops import run
 
-    make_folder(FLAGS.output_dir)
-    groups: list[Group] = []
-    for name, make in planned_groups().items():
-        path = os.path.join(FLAGS.output_dir, name.replace(" ", "_") + ".json")
-        if exists(path):
-            groups.append(Group.from_dict(read_json(path)))
-            continue
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        groups.append(make())
-        write_json(path, groups[-1].to_dict())
-    products = [r for g in groups if g.name == "ceilings" for r in g.results]
-    ceiling = next((r.rate for r in products if "bfloat16" in r.name and r.rates), None)
-    command = "python -m benchmarks.compare " + " ".join(sys.argv[1:])
-    table = markdown(groups, ceiling, f"{describe_machine()}; medians in turn.\n\n`{command}`")
-    write_text(os.path.join(FLAGS.output_dir, "comparison.md"), table)
-    write_json(
-        os.path.join(FLAGS.output_dir, "comparison.json"),
-        {
-            "machine": describe_machine(),
-            "command": command,
-            "groups": [group.to_dict() for group in groups],
-        },
-    )
-    print(table)
-
-
-def planned_groups() -> dict[str, Callable]:
-    """Name of each group that the flags ask for -> what measures it."""
-    from benchmarks import loops
-
-    setting = loops.Setting(
-        output_dir=os.path.abspath(FLAGS.output_dir),
-        text_file=_path("text_file"),
-        text_megabytes=FLAGS.text_megabytes,
-        vocab_file=_path("vocab_file"),
-        sst2_dir=_path("sst2_dir"),
-        reviews_file=_path("reviews_file"),
-        batch_size=FLAGS.batch_size,
-        precisions=tuple(FLAGS.precisions),
-        torch_compile=FLAGS.torch_compile,
-        model_garden_python=_path("model_garden_python") or "",
-        hugging_face_python=_path("hugging_face_python") or "",
-        original_python=_path("original_python") or "",
-        original_dir=_path("original_dir") or "",
-        rounds=FLAGS.rounds,
-        timeout=FLAGS.timeout_seconds,
-        group_seconds=FLAGS.group_seconds,
-    )
-    groups: dict[str, Callable] = {}
-    for loop in FLAGS.loops:
-        if loop == "data":
-            for dupe_factor in map(int, FLAGS.dupe_factors):
-                groups[f"data dupe {dupe_factor}"] = lambda d=dupe_factor: loops.data(setting, d)
-        elif loop == "pretraining":
-            for size in FLAGS.sizes:
-                groups[f"pretraining {size}"] = lambda s=size: loops.pretraining(setting, s)
-        elif loop in ("finetuning", "distillation"):
-            for size in FLAGS.classifier_sizes:
-                groups[f"{loop} {size}"] = lambda x=loop, s=size: loops.classifier(setting, x, s)
-        elif loop == "labelling":
-            for size in FLAGS.teacher_sizes:
-                for kind in loops.TEXT_KINDS:
-                    groups[f"labelling {kind} {size}"] = lambda k=kind, s=size: loops.labelling(
-                        setting, k, s
-                    )
-        else:
-            groups[loop] = lambda x=loop: getattr(loops, x)(setting)
-    return groups
-
-
-def _path(flag: str) -> str | None:
-    """The value of a flag, for contestants that run in other folders."""
-    return os.path.abspath(FLAGS[flag].value) if FLAGS[flag].value else None
+    run(from_flags(CompareOptions, FLAGS))
 
 
 if __name__ == "__main__":

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from common.files import read_lines
+from common.errors import UserError
+from common.files import make_folder, read_lines
 from data.batches import LENGTH_MULTIPLE, training_batches
 from data.classifier_records import encode_rows
 from data.record_sets import open_records
 from modeling.tokenization import FullTokenizer
 from pretraining.objective import feature_spec
+from training.options import Options
 
 SEQ_LENGTH, NUM_PREDICTIONS = 128, 20
 
@@ -139,3 +143,69 @@ def length_quantiles(rows: dict[str, np.ndarray], batch_size: int, count: int) -
             for k, v in batches[0].items()
         },
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareOptions(Options):
+    """The flags of `benchmarks.compare`, and the input that is made of the files they name.
+
+    Contestants run in other folders, so all paths for them are absolute.
+    """
+
+    loops: Sequence[str]
+    sizes: Sequence[str]
+    classifier_sizes: Sequence[str]
+    teacher_sizes: Sequence[str]
+    precisions: Sequence[str]
+    torch_compile: bool
+    dupe_factors: Sequence[str]
+    text_file: str | None
+    text_megabytes: float
+    vocab_file: str | None
+    sst2_dir: str | None
+    reviews_file: str | None
+    batch_size: int
+    model_garden_python: str
+    hugging_face_python: str
+    original_python: str
+    original_dir: str
+    output_dir: str
+    rounds: int
+    timeout_seconds: float
+    group_seconds: float
+
+    def pretraining_rows(self) -> str:
+        """The file of rows; its records are beside it."""
+        rows = self.path("pretraining.npz")
+        if not os.path.exists(rows):
+            text, _ = self.text(1.0)
+            count = 16 * self.batch_size
+            write_pretraining_rows(text, self.need("vocab_file"), rows, count)
+        return rows
+
+    def sentences(self) -> str:
+        """The training set of SST-2."""
+        return os.path.join(self.need("sst2_dir"), "train.tsv")
+
+    def text(self, share: float) -> tuple[str, int]:
+        """A share of the text to be used, and the number of its words."""
+        megabytes = self.text_megabytes * share
+        target = self.path(f"text_{megabytes:g}MB.txt")
+        return target, write_text(self.need("text_file"), target, megabytes)
+
+    def need(self, flag: str) -> str:
+        """The path that a flag names; UserError if it was not given."""
+        value = getattr(self, flag)
+        if not value:
+            raise UserError(f"--{flag} is needed for these --loops; pass it or leave them out.")
+        return os.path.abspath(value)
+
+    def path(self, name: str) -> str:
+        """A file in the folder of inputs and logs."""
+        folder = os.path.abspath(os.path.join(self.output_dir, "work"))
+        make_folder(folder)
+        return os.path.join(folder, name)
+
+    def log(self, group: str, name: str) -> str:
+        """Path of the log file of a contestant."""
+        return self.path(f"{group}_{name}.log".replace(" ", "_").replace(",", ""))

@@ -8,27 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.serving import serve
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "--loop",
-        choices=["pretraining", "finetuning", "distillation", "labelling", "product", "copy"],
-    )
-    parser.add_argument("--input", help="npz of `benchmarks.inputs`; texts, for labelling")
-    parser.add_argument("--vocab_file")
-    parser.add_argument("--model", help="L,H of the model")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"])
-    parser.add_argument("--max_seq_length", type=int)
-    parser.add_argument("--batch_size", type=int)
-    parser.add_argument("--batches", type=int, help="per measurement")
-    args = parser.parse_args()
-    logging.disable(logging.INFO)
-    others = {"labelling": labelling, "product": product, "copy": copy}
-    prepare = others.get(args.loop, training)
-    serve(lambda: prepare(args))
+from benchmarks.serving import arguments, serve
 
 
 def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
@@ -161,4 +141,7 @@ def copy(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]
 
 
 if __name__ == "__main__":
-    main()
+    logging.disable(logging.INFO)
+    args = arguments()
+    others = {"labelling": labelling, "product": product, "copy": copy}
+    serve(others.get(args.loop, training), args)

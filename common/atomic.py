@@ -7,6 +7,7 @@ import fcntl
 import glob
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -73,8 +74,7 @@ def copy_file(source: str, target: str) -> None:
         atomic_output(target) as temporary,
         open_binary(temporary, "wb") as copy,
     ):
-        while chunk := original.read(BLOCK_BYTES):
-            copy.write(chunk)
+        shutil.copyfileobj(original, copy, BLOCK_BYTES)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import glob
 import logging
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable
 
@@ -113,8 +114,7 @@ def _copied_pipe(path: str) -> str:
     name = os.path.basename(path)
     copy = os.path.join(folder, name if "." in name else f"pipe-{number}")
     with open_binary(path, decompress=False) as pipe, open_binary(copy, "wb") as file:
-        while chunk := pipe.read(BLOCK_BYTES):
-            file.write(chunk)
+        shutil.copyfileobj(pipe, file, BLOCK_BYTES)
     if "." not in name:
         nameless, copy = copy, copy + _ending_of_text(copy)
         move(nameless, copy)

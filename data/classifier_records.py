@@ -12,13 +12,13 @@ in `run_classifier.py`. With S = max_seq_length, every record holds
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from common.chunks import chunks
 from data.tfrecords import RecordWriter, serialize_examples, write_sidecar
 from modeling.tokenization import FullTokenizer
 from modeling.wordpiece import input_row
@@ -175,7 +175,7 @@ def write_classifier_records(
     label_counts = dict.fromkeys(labels, 0)
     first_empty = None
     with RecordWriter(path) as writer:
-        for chunk in _chunks(examples, _CHUNK_ROWS):
+        for chunk in chunks(examples, _CHUNK_ROWS):
             rows = tokenize_rows(tokenizer, ((e.text_a, e.text_b) for e in chunk))
             features = pack_rows(tokenizer, rows, max_seq_length, label_ids(chunk))
             writer.write_many(serialize_examples(features))
@@ -221,12 +221,6 @@ def _label_encoder(labels: Sequence[str]) -> Callable[[Sequence[Example]], np.nd
     return lambda examples: np.array(
         [0 if e.label is None else positions[e.label] for e in examples], np.int32
     )
-
-
-def _chunks(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
-    iterator = iter(examples)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
 
 
 def _log_example(

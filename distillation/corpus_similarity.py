@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.block_file import BlockFile
+from common.chunks import chunks
 from common.errors import UserError
 from common.files import COMPRESSIONS, file_size
 from data.texts import TextSource
@@ -63,18 +64,13 @@ class BlockCounts(NamedTuple):
 def read_blocks(sources: Sequence[TextSource], num_bytes: int) -> Iterator[TextBlock]:
     """Reads a corpus that is about `num_bytes` long."""
     limit = min(num_bytes // _NUM_BLOCKS, _BLOCK_CHARACTERS)
-    texts: list[str] = []
-    size = 0
-    for source in sources:
-        for _, text_a, text_b in source.read():
-            text = text_a if text_b is None else f"{text_a}\n{text_b}"
-            texts.append(text)
-            size += len(text)
-            if size >= limit:
-                yield TextBlock(len(texts), "\n".join(texts))
-                texts, size = [], 0
-    if texts:
-        yield TextBlock(len(texts), "\n".join(texts))
+    texts = (
+        text_a if text_b is None else f"{text_a}\n{text_b}"
+        for source in sources
+        for _, text_a, text_b in source.read()
+    )
+    for chunk in chunks(texts, limit, len):
+        yield TextBlock(len(chunk), "\n".join(chunk))
 
 
 def text_size(paths: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from checkpoints.model_sources import TextModelSources, check_labels, resolve_te
 from checkpoints.weights import variable_values, weights_digest
 from classification.task import Task
 from classification.tasks import check_label_flags, get_task
+from common.chunks import chunks
 from common.errors import UserError
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file, lock_folder
@@ -30,7 +31,6 @@ from distillation.soft_labels import (
     is_finished,
     remove_manifest,
     shard_path,
-    shards_of,
     unfinished_shards,
     write_manifest,
     write_shard,
@@ -259,7 +259,7 @@ def _label(
     """Labels this process's shards that are not finished; numbers and digests of all shards."""
     counts, digests = [], []
     with tqdm(total=transfer_set.num_examples, unit=" examples", desc="Soft labels") as progress:
-        shards = shards_of(transfer_set.examples(), options.examples_per_shard)
+        shards = chunks(transfer_set.examples(), options.examples_per_shard)
         for index, examples in enumerate(shards):
             path = shard_path(options.output_dir, index)
             # Asked of the chief: another worker may see a file that the chief has just finished.

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,13 +105,6 @@ def check_pairs(recorded: bool | None, wanted: bool, source: str, other: str) ->
             f"{source} holds {kinds[not wanted]}, {other} {kinds[wanted]}; a student learns from the "
             "kind of text that it is for."
         )
-
-
-def shards_of(examples: Iterable[TransferExample], size: int) -> Iterator[list[TransferExample]]:
-    """Consecutive groups of `size` examples."""
-    iterator = iter(examples)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
 
 
 def write_shard(

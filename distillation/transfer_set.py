@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.block_file import BlockFile
+from common.chunks import chunks
 from common.errors import UserError
 from data.texts import TextSource, first_text
 from distillation.leaks import LeakIndex
@@ -226,8 +227,8 @@ def add_sources(
     with tqdm(desc="Reading", unit=" texts", unit_scale=True, mininterval=1) as progress:
         for number, (source, count) in enumerate(zip(sources, counts, strict=True)):
             # Closed at once on an error, whose message would run into the progress bar otherwise.
-            with contextlib.closing(read_chunks(source, count)) as chunks:
-                for places, lines in chunks:
+            with contextlib.closing(read_chunks(source, count)) as read:
+                for places, lines in read:
                     progress.update(len(places))
                     lines, normal_forms, found = search_chunk(places, lines, leak_index, drop_leaks)
                     count.num_leaking += found.num_texts
@@ -280,13 +281,17 @@ def leak_report(leaks: Sequence[ChunkLeaks]) -> LeakReport:
 def read_chunks(
     source: TextSource, count: SourceCounts
 ) -> Generator[tuple[list[str], list[str]], None, None]:
-    """Yields (places, lines as they will be written) and counts what it reads.
+    """Yields (places, lines as they will be written) and counts what it reads."""
+    rows = _lines(source, count)
+    for chunk in chunks(rows, _CHUNK_CHARACTERS, lambda row: len(row[1])):
+        yield [place for place, _ in chunk], [line for _, line in chunk]
+
+
+def _lines(source: TextSource, count: SourceCounts) -> Iterator[tuple[str, str]]:
+    """Place and text of each row.
 
     Tabs and line ends inside texts become spaces, and white space around them is dropped.
     """
-    places: list[str] = []
-    lines: list[str] = []
-    size = 0
     for place, text_a, text_b in source.read():
         count.num_rows += 1
         line = text_a.replace("\t", " ").replace("\n", " ").strip()
@@ -296,11 +301,4 @@ def read_chunks(
         if not line:
             count.num_empty += 1
             continue
-        places.append(place)
-        lines.append(line)
-        size += len(line)
-        if size > _CHUNK_CHARACTERS:
-            yield places, lines
-            places, lines, size = [], [], 0
-    if lines:
-        yield places, lines
+        yield place, line

@@ -37,6 +37,7 @@ from common.beam import (
     work_folder,
     write_arrays,
 )
+from common.chunks import chunks
 from common.files import LineBlock, is_remote, make_folder, open_binary, read_line_blocks
 from data.tfrecords import RecordWriter, frame_records, move_records
 from modeling.tokenization import FullTokenizer
@@ -209,10 +210,7 @@ def _plan_runs(
     store_folder: str, typecode: str, options: InstanceOptions
 ) -> Iterator[tuple[int, list[Task]]]:
     tasks = plan_tasks(_load_store(store_folder, typecode), options)
-    for index in itertools.count():
-        if not (run := list(itertools.islice(tasks, _TASKS_PER_RUN))):
-            return
-        yield index, run
+    yield from enumerate(chunks(tasks, _TASKS_PER_RUN))
 
 
 def _make_records(

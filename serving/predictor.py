@@ -8,9 +8,8 @@ student.predict(["a film that never drags"])[0].label
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from scipy.special import softmax
 
 from checkpoints.formats import find_weights, open_weights
 from checkpoints.model_sources import ModelSources, check_labels, resolve_model
+from common.chunks import chunks
 from common.errors import UserError
 from data.classifier_records import encode_rows
 from modeling.bert import BertEncoder
@@ -222,7 +222,7 @@ class Predictor:
         if isinstance(inputs, Mapping):
             windows = _windows_of_ids(inputs, self.encoder.config)
         else:
-            windows = map(self.features, windows_of(_checked(inputs), WINDOW_ROWS))
+            windows = map(self.features, chunks(_checked(inputs), WINDOW_ROWS))
         found = [engine(features) for features in windows]
         return np.concatenate(found) if found else np.zeros([0, width], np.float32)
 
@@ -230,13 +230,6 @@ class Predictor:
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax over the last axis, float32."""
     return softmax(logits.astype(np.float64), axis=-1).astype(np.float32)
-
-
-def windows_of(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Consecutive groups of `size` items; the last may be smaller."""
-    iterator = iter(items)
-    while window := list(itertools.islice(iterator, size)):
-        yield window
 
 
 def layer_vectors(
@@ -321,7 +314,7 @@ def _windows_of_ids(
         "input_mask": 2,
         "segment_ids": config.type_vocab_size,
     }
-    for rows in windows_of(range(len(inputs["input_ids"])), WINDOW_ROWS):
+    for rows in chunks(range(len(inputs["input_ids"])), WINDOW_ROWS):
         lengths = np.array([len(inputs["input_ids"][row]) for row in rows])
         for row, length in zip(rows, lengths, strict=True):
             for name in names:

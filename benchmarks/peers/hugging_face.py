@@ -11,28 +11,11 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.serving import serve
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "--loop", choices=["pretraining", "finetuning", "distillation", "labelling"]
-    )
-    parser.add_argument("--input", help="npz of `benchmarks.inputs`; texts, for labelling")
-    parser.add_argument("--vocab_file")
-    parser.add_argument("--model", help="L,H of the model")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"])
-    parser.add_argument("--compile", action="store_true", help="torch.compile")
-    parser.add_argument("--max_seq_length", type=int)
-    parser.add_argument("--batch_size", type=int)
-    parser.add_argument("--batches", type=int, help="per measurement")
-    args = parser.parse_args()
-    serve(lambda: prepare(args))
+from benchmarks.serving import arguments, serve
 
 
 def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
-    """See `serve`."""
+    """See `benchmarks.serving.serve`."""
     import numpy as np
     import torch
     import transformers
@@ -139,4 +122,4 @@ def repeated(work_of_batch: Callable[[], int], batches: int) -> Callable[[], int
 
 
 if __name__ == "__main__":
-    main()
+    serve(prepare, arguments())

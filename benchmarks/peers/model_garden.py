@@ -11,25 +11,13 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.serving import serve
+from benchmarks.serving import arguments, serve
 
 RENAMED = {"input_ids": "input_word_ids", "segment_ids": "input_type_ids"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--loop", choices=["pretraining", "finetuning"])
-    parser.add_argument("--input", help="npz of `benchmarks.inputs`")
-    parser.add_argument("--model", help="L,H of the model")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"])
-    parser.add_argument("--batch_size", type=int)
-    parser.add_argument("--batches", type=int, help="per measurement")
-    args = parser.parse_args()
-    serve(lambda: prepare(args))
-
-
 def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
-    """See `serve`."""
+    """See `benchmarks.serving.serve`."""
     import numpy as np
     import tensorflow as tf
     import tf_keras
@@ -102,4 +90,4 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
 
 
 if __name__ == "__main__":
-    main()
+    serve(prepare, arguments())

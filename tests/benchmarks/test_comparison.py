@@ -17,14 +17,14 @@ ROOT = pathlib.Path(__file__).parents[2]
 SERVER = """
 import sys
 from benchmarks.serving import serve
-def prepare():
+def prepare(_):
     print("a library says hello")
     def work():
         print("and again")
         open(sys.argv[1], "a").write(sys.argv[2])
         return int(sys.argv[3])
     return work, {"version": 5}
-serve(prepare)
+serve(prepare, None)
 """
 
 

@@ -23,7 +23,6 @@ from distillation.soft_labels import (
     read_manifest,
     remove_manifest,
     shard_path,
-    shards_of,
     write_manifest,
     write_shard,
 )
@@ -69,22 +68,6 @@ def write_set(
     num_labelled = sum(e.label_id is not None for count in counts for e in examples(count))
     write_manifest(str(folder), counts, num_labelled, False, description, {"tensorflow": "x"})
     return paths
-
-
-def test_shards_are_consecutive_and_lazy() -> None:
-    seen = []
-
-    def noted() -> Iterator[TransferExample]:
-        for example in examples(7):
-            seen.append(example)
-            yield example
-
-    shards = shards_of(noted(), 3)
-    assert [e.example_id for e in next(shards)] == ["a.txt:1", "a.txt:2", "a.txt:3"]
-    assert len(seen) == 3
-    assert [len(shard) for shard in shards] == [3, 1]
-    assert [e.example_id for e in seen] == [e.example_id for e in examples(7)]
-    assert list(shards_of([], 3)) == []
 
 
 def test_single_texts_beside_pairs() -> None:
