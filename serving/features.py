@@ -18,13 +18,14 @@ import numpy as np
 from tqdm import tqdm
 
 from checkpoints.weights import variable_values, weights_digest
+from common.chunks import chunks
 from common.errors import UserError
 from common.files import read_lines
 from common.input_files import expand_globs
 from common.outputs import check_files_apart, checkpoint_file, lock_files
 from serving.engine import WINDOW_ROWS
 from serving.parts import write_in_parts
-from serving.predictor import Predictor, layer_vectors, windows_of
+from serving.predictor import Predictor, layer_vectors
 from training.options import DeviceOptions
 from training.strategy import create_strategy, is_chief
 
@@ -89,7 +90,7 @@ def run(options: FeatureOptions) -> int:
     with tqdm(unit=" lines", desc="Features") as progress:
         write_in_parts(
             options.output_file,
-            windows_of(_counted(_lines(paths), progress), extractor.window_rows),
+            chunks(_counted(_lines(paths), progress), extractor.window_rows),
             extractor.key,
             extractor.content,
             lambda: extractor.head(progress.n),
