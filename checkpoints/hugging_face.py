@@ -1,6 +1,6 @@
 """BERT models of the Hugging Face library: folders read and written, without PyTorch.
 
-    config.json   model.safetensors   vocab.txt   tokenizer_config.json
+    config.json   model.safetensors   vocab.txt   tokenizer_config.json   tokenizer.json
 
 Other names stand there for the same tensors, dense kernels are stored transposed, and "gelu" means
 the exact (erf) form. Names, keys and defaults are those of `models/bert` in transformers 4 and 5.
@@ -29,14 +29,14 @@ from checkpoints.hugging_face_config import (
     read_object,
     without_library_keys,
 )
-from checkpoints.tokenizer_files import library_settings
+from checkpoints.tokenizer_files import library_settings, library_tokenizer
 from checkpoints.torch_file import read_torch_file
 from common.atomic import new_folder, write_json
 from common.errors import UserError
 from common.files import exists, is_remote, open_binary
 from modeling.config import ACTIVATION_FUNCTIONS, BertConfig
 from modeling.tokenization import ORIGINAL_SETTINGS, FullTokenizer, TokenizerSettings
-from modeling.vocabulary import copy_vocabulary
+from modeling.vocabulary import TOKENIZER_JSON, copy_vocabulary
 
 _TOKENIZER_CONFIG, _VOCAB = "tokenizer_config.json", "vocab.txt"
 _SAFETENSORS, _SHARDS, _TORCH = (
@@ -250,6 +250,23 @@ def write_huggingface(
         )
     if left_out:
         logging.info("%s has no place for, left out: %s", architecture, ", ".join(sorted(left_out)))
+    with new_folder(folder) as staging:
+        with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
+            file.write(save(tensors, metadata={"format": "pt"}))
+        write_configuration(staging, weights, config, vocab_file, do_lower_case, labels, settings)
+
+
+def write_configuration(
+    folder: str,
+    weights: Mapping[str, np.ndarray],
+    config: BertConfig,
+    vocab_file: str | None,
+    do_lower_case: bool | None,
+    labels: Sequence[str] | None,
+    settings: TokenizerSettings = ORIGINAL_SETTINGS,
+) -> None:
+    """Writes the library's files of a model but for its weights; arguments as `write_huggingface`."""
+    architecture = _architecture(weights)
     function = ACTIVATION_FUNCTIONS[config.hidden_act]
     config_values = {
         **without_library_keys(config.to_dict()),
@@ -269,14 +286,14 @@ def write_huggingface(
     }
     if do_lower_case is not None:
         tokenizer_values["do_lower_case"] = do_lower_case
-    with new_folder(folder) as staging:
-        with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
-            file.write(save(tensors, metadata={"format": "pt"}))
-        if vocab_file:
-            copy_vocabulary(vocab_file, os.path.join(staging, _VOCAB))
-        write_json(os.path.join(staging, _TOKENIZER_CONFIG), tokenizer_values)
-        # Last: where a folder is not renamed as a whole (gs://), this makes it a model.
-        write_json(os.path.join(staging, CONFIG), config_values)
+    if vocab_file:
+        copy_vocabulary(vocab_file, os.path.join(folder, _VOCAB))
+        if do_lower_case is not None:
+            tokenizer = FullTokenizer(vocab_file, do_lower_case, settings)
+            write_json(os.path.join(folder, TOKENIZER_JSON), library_tokenizer(tokenizer))
+    write_json(os.path.join(folder, _TOKENIZER_CONFIG), tokenizer_values)
+    # Last: where a folder is not renamed as a whole (gs://), this makes it a model.
+    write_json(os.path.join(folder, CONFIG), config_values)
 
 
 def _pad_id(vocab_file: str | None, settings: TokenizerSettings) -> int:

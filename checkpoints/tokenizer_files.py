@@ -30,6 +30,7 @@ from modeling.tokenization import (
     settings_from_dict,
 )
 from modeling.vocabulary import TOKENIZER_JSON, VOCAB_FILE, check_same_tokens, read_vocabulary
+from modeling.wordpiece import WordPieceTokenizer
 
 INFO_FILE = "model_info.json"
 _CONFIG, _SPECIAL, _ADDED = (
@@ -109,15 +110,64 @@ def read_tokenizer_files(folder: str) -> TokenizerFiles:
 
 
 def library_settings(settings: TokenizerSettings) -> dict[str, Any]:
-    """The keys of `tokenizer_config.json` for settings that are not the library's defaults."""
+    """Keys of `tokenizer_config.json`: special tokens, and what is not the library's default."""
     values: dict[str, Any] = {}
     if settings.strip_accents is not None:
         values["strip_accents"] = settings.strip_accents
     if not settings.tokenize_chinese_chars:
         values["tokenize_chinese_chars"] = False
-    if settings.special_tokens != SPECIAL_TOKENS:
-        values.update(zip(_SPECIAL_KEYS, settings.special_tokens, strict=True))
+    # Of these too: transformers.js has no defaults, and cannot pad a batch without them.
+    values.update(zip(_SPECIAL_KEYS, settings.special_tokens, strict=True))
     return values
+
+
+def library_tokenizer(tokenizer: WordPieceTokenizer) -> dict[str, Any]:
+    """The content of a `tokenizer.json` that does what a tokenizer of ours does."""
+    special = tokenizer.settings.special_tokens
+    ids = {token: tokenizer.vocab[token] for token in special}
+    _, _, cls, sep, _ = special
+
+    def piece(token: str, segment: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": token, "type_id": segment}}
+
+    def text(name: str, segment: int) -> dict[str, Any]:
+        return {"Sequence": {"id": name, "type_id": segment}}
+
+    single = [piece(cls, 0), text("A", 0), piece(sep, 0)]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": i, "content": token, **flags, "special": True}
+            for token, i in sorted(ids.items(), key=lambda item: item[1])
+        ],
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": tokenizer.settings.tokenize_chinese_chars,
+            "strip_accents": tokenizer.settings.strip_accents,
+            "lowercase": tokenizer.do_lower_case,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": single,
+            "pair": [*single, text("B", 1), piece(sep, 1)],
+            "special_tokens": {
+                token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (cls, sep)
+            },
+        },
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": tokenizer.unk_token,
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": tokenizer.settings.max_chars_per_word,
+            "vocab": tokenizer.vocab,
+        },
+    }
 
 
 def _read_ours(path: str) -> TokenizerFiles:

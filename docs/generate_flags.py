@@ -34,6 +34,7 @@ SCRIPTS = [
     "reproduce_paper.py",
     "extract_features.py",
     "convert_checkpoint.py",
+    "export_model.py",
     "measure_similarity.py",
     "benchmark_models.py",
     "estimate_tpu.py",

@@ -35,6 +35,8 @@ from modeling.layers import Build
 from modeling.tokenization import FullTokenizer
 from modeling.vocabulary import VOCAB_FILE, copy_vocabulary
 from serving.graph_tokenization import GraphTokenizer
+from serving.trained_model import INPUTS, TrainedModel
+from serving.warm_up import WARM_UP_FILE, write_warm_up
 
 EXTRA_FOLDER = "assets.extra"
 LABELS_FILE = "labels.txt"
@@ -193,6 +195,40 @@ def write_classifier_saved_model(
             write_text(os.path.join(extra, LABELS_FILE), "".join(f"{x}\n" for x in labels))
         if tokenizer:
             copy_vocabulary(tokenizer.vocab_file, os.path.join(extra, VOCAB_FILE))
+
+
+def write_model_program(path: str, model: TrainedModel) -> None:
+    """Writes a model as a SavedModel, with requests that warm TensorFlow Serving up.
+
+    Args:
+      path: New or empty folder. TensorFlow Serving wants it to be called by the number of a version.
+      model: A classifier or regression, which takes texts or pairs; or an encoder.
+
+    Raises:
+      UserError: `path` exists and is not empty.
+    """
+    ids = {name: np.ones([1, min(8, model.max_seq_length)], np.int32) for name in INPUTS}
+    tokenizer = model.tokenizer
+    if model.has_classifier:
+        write_classifier_saved_model(
+            path,
+            model.weights,
+            model.config,
+            tokenizer,
+            model.labels,
+            model.max_seq_length,
+            model.pairs,
+        )
+        texts = ("text_a", "text_b") if model.pairs else ("text",)
+        requests: list[tuple[str, Mapping[str, Any]]] = [("ids", ids)]
+        requests.append(("serving_default", {name: ["warm up"] for name in texts}))
+    else:
+        write_encoder_saved_model(
+            path, model.weights, model.config, tokenizer.vocab_file, tokenizer.do_lower_case
+        )
+        names = ("input_word_ids", "input_mask", "input_type_ids")
+        requests = [("serving_default", dict(zip(names, ids.values(), strict=True)))]
+    write_warm_up(os.path.join(path, EXTRA_FOLDER, WARM_UP_FILE), requests)
 
 
 def _text_function(

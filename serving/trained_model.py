@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from checkpoints.conversion import read_weights
 from checkpoints.formats import find_weights
-from checkpoints.model_sources import check_max_seq_length, resolve_model
+from checkpoints.model_sources import resolve_model
 from checkpoints.weights import variable_name
 from common.errors import UserError
 from modeling.config import BertConfig
@@ -36,7 +36,9 @@ class TrainedModel:
       config: The architecture.
       weights: Float32 arrays by the original's names.
       tokenizer: Of its vocabulary, casing and settings.
-      labels: Of the classifier in the order of its outputs; none of a regression, and of an encoder.
+      labels: Of the classifier in the order of its outputs; none of a regression and of an encoder;
+        of a classifier whose labels are not recorded, numbers.
+      labels_are_known: Whether they are recorded.
       max_seq_length: Longest input in WordPieces.
       pairs: Whether an input is a pair of texts.
     """
@@ -48,6 +50,12 @@ class TrainedModel:
     labels: tuple[str, ...]
     max_seq_length: int
     pairs: bool = False
+    labels_are_known: bool = True
+
+    @property
+    def known_labels(self) -> list[str] | None:
+        """`labels` where they are recorded, as in `ModelFolder`."""
+        return list(self.labels) if self.labels_are_known else None
 
     @property
     def has_classifier(self) -> bool:
@@ -63,6 +71,25 @@ class TrainedModel:
         if not self.has_classifier:
             return POOLED
         return PROBABILITIES if self.labels else SCORE
+
+    def renamed(self, names: Sequence[str] | None) -> TrainedModel:
+        """The model with other names for its labels, in the same order; None changes nothing.
+
+        Raises:
+          UserError: There are no labels, or not as many as names.
+        """
+        if not names:
+            return self
+        given = f"--label_names={','.join(names)}"
+        if not self.labels:
+            kind = "a regression" if self.has_classifier else "an encoder"
+            raise UserError(f"{given}: {self.source} is {kind}, which has no labels.")
+        if len(set(names)) < len(names) or len(names) != len(self.labels) or not all(names):
+            raise UserError(
+                f"{given}: expected {len(self.labels)} different names, one for each of the labels "
+                f"{', '.join(self.labels)}."
+            )
+        return dataclasses.replace(self, labels=tuple(names), labels_are_known=True)
 
     @property
     def num_parameters(self) -> int:
@@ -99,74 +126,50 @@ def network_outputs(model: TrainedModel, network: ClassifierModel, *inputs: tf.T
 
 
 def read_trained_model(
-    path: str,
-    max_seq_length: int,
-    pairs: bool = False,
-    label_names: Sequence[str] | None = None,
-    flag: str = "input_path",
+    path: str, max_seq_length: int | None = None, pairs: bool = False, flag: str = "input_path"
 ) -> TrainedModel:
     """Reads a model of any form that `checkpoints.formats` knows.
 
     Args:
       path: The model.
-      max_seq_length: As in `TrainedModel`; a model with fewer positions is refused.
+      max_seq_length: As in `TrainedModel`; None for that of the training.
       pairs: As in `TrainedModel`.
-      label_names: New names of the classifier's labels, in the order of its outputs.
       flag: The flag that names the model.
 
     Raises:
-      UserError: It is damaged or incomplete, has no vocabulary, has no pooler, its classifier is
-        for no task of ours, its labels are not known, or `label_names` are of another number.
+      UserError: It is damaged or incomplete, has no vocabulary or no pooler, its classifier is for no
+        task of ours, or it cannot take such inputs.
     """
     stored = find_weights(path, flag)
     sources = resolve_model(None, None, stored.path, None)
-    weights = {
-        name: value
-        for name, value in read_weights(stored, sources.config).items()
-        if not name.startswith("cls/")
-    }
     if sources.tokenizer is None:
         raise UserError(
             f"--{flag}={path}: there is no vocab.txt or tokenizer.json beside the weights; put the "
             "model's vocabulary there."
         )
+    stored_weights = read_weights(stored, sources.config)
+    weights = {n: value for n, value in stored_weights.items() if not n.startswith("cls/")}
     if "bert/pooler/dense/kernel" not in weights:
         raise UserError(
             f"--{flag}={path} has no pooler (bert/pooler/dense), so nothing can be classified by it; "
             "fine-tune it first (run_classifier.py)."
         )
-    check_max_seq_length(sources.config, max_seq_length)
-    labels: Sequence[str] = ()
-    if CLASSIFIER_WEIGHTS in weights:
-        sources.check_head(stored.path)
-        labels = _named_labels(path, sources.labels, label_names, len(weights[CLASSIFIER_WEIGHTS]))
-    elif label_names:
-        raise UserError(f"--label_names={','.join(label_names)}: {path} holds no classifier.")
     if pairs and sources.config.type_vocab_size < 2:
         raise UserError(f"--pairs: {path} has one segment only, so it was not trained on pairs.")
+    num_outputs = len(weights.get(CLASSIFIER_WEIGHTS, ()))
+    labels: Sequence[str] | None = ()
+    if num_outputs:
+        sources.check_head(stored.path)
+        labels = sources.labels
+        if labels is None:
+            labels = () if num_outputs == 1 else tuple(map(str, range(num_outputs)))
     return TrainedModel(
-        path, sources.config, weights, sources.tokenizer, tuple(labels), max_seq_length, pairs
+        source=path,
+        config=sources.config,
+        weights=weights,
+        tokenizer=sources.tokenizer,
+        labels=tuple(labels or ()),
+        max_seq_length=sources.input_length(max_seq_length),
+        pairs=pairs,
+        labels_are_known=sources.labels is not None or not num_outputs,
     )
-
-
-def _named_labels(
-    path: str, labels: Sequence[str] | None, names: Sequence[str] | None, num_outputs: int
-) -> Sequence[str]:
-    """The labels of a classifier under their new names; none of a regression."""
-    if names:
-        given = f"--label_names={','.join(names)}"
-        if num_outputs == 1:
-            raise UserError(f"{given}: {path} is a regression, whose one output is no label.")
-        if len(names) != num_outputs or len(set(names)) < num_outputs or not all(names):
-            now = f" (now {', '.join(labels)})" if labels else ""
-            raise UserError(
-                f"{given}: expected {num_outputs} different names, one for each output of the "
-                f"classifier{now}."
-            )
-        return names
-    if labels is None and num_outputs > 1:
-        raise UserError(
-            f"The names of the {num_outputs} labels of {path} are not recorded; pass them in the "
-            "order of the outputs (--label_names)."
-        )
-    return labels or ()

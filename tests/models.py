@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import tf_keras
 
+from checkpoints.model_folder import tokenizer_info, write_model_folder
 from checkpoints.weights import variable_values
 from modeling.config import BertConfig
 from modeling.heads import CLASSIFIER_WEIGHTS, ClassifierModel
@@ -51,6 +52,16 @@ def write_vocabulary(path: pathlib.Path, words: list[str]) -> str:
     return str(path)
 
 
+def write_student(path: pathlib.Path, model: TrainedModel) -> str:
+    """A model folder of a model."""
+    info = {**tokenizer_info(model.tokenizer), "max_seq_length": model.max_seq_length}
+    if model.has_classifier:
+        info["labels"] = list(model.labels)
+    vocab_file = model.tokenizer.vocab_file
+    write_model_folder(str(path), model.weights, model.config, vocab_file, info)
+    return str(path)
+
+
 def random_model(
     vocab_file: str,
     labels: tuple[str, ...] = ("bad", "so so", "gut für mich"),
@@ -58,9 +69,10 @@ def random_model(
     has_classifier: bool = True,
     pairs: bool = False,
     do_lower_case: bool = True,
+    config: BertConfig = ODD_CONFIG,
 ) -> TrainedModel:
     """A model of two layers whose outputs depend on its input a lot; a regression without labels."""
-    config = dataclasses.replace(ODD_CONFIG, num_hidden_layers=2, hidden_act=hidden_act)
+    config = dataclasses.replace(config, num_hidden_layers=2, hidden_act=hidden_act)
     weights = {
         name: value + 1 if name.endswith("gamma") else value
         for name, value in random_weights(ClassifierModel(config, max(1, len(labels)))).items()

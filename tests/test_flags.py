@@ -39,6 +39,7 @@ OPTIONS = {
     "measure_similarity": _options("distillation.similarity_report", "SimilarityOptions"),
     "extract_features": _options("serving.features", "FeatureOptions"),
     "convert_checkpoint": _options("serving.conversion", "ConversionOptions"),
+    "export_model": _options("serving.export", "ExportOptions"),
     "compare_strategies": _options("experiments.comparison", "ComparisonOptions"),
     "reproduce_paper": _options("experiments.paper.reproduction", "ReproductionOptions"),
 }
@@ -198,6 +199,12 @@ MODES = {
         "--input_path={teacher} --output_format=model_garden --verify=False",
         "--input_path={teacher} --output_format=saved_model --max_seq_length=40 --verify=False",
         "--input_path={teacher} --output_format=saved_model --include_tokenizer=False --verify=False",
+    ],
+    "export_model": [
+        "--input_path={teacher} --formats=onnx --measure=False",
+        "--input_path={teacher} --formats=onnx --measure=False --eval_file={texts}",
+        f"--input_path={{teacher}} --formats=onnx --measure=False {_SST2}",
+        f"--input_path={{teacher}} --formats=onnx --measure=False {_OWN}",
     ],
     "measure_similarity": [
         "--corpus_a={texts} --corpus_b={corpus} --num_words=5",

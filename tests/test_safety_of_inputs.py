@@ -93,6 +93,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
         {"input_path": "model", "output_dir": "model/hf"},
         "lies inside --input",
     ),
+    ("export_model", {"input_path": "model", "output_dir": "model/out"}, "lies inside --input"),
 ]
 
 

@@ -177,6 +177,15 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         ),
         Condition("pairs max_seq_length", "include_tokenizer"),
     ),
+    "export_model": (
+        Condition("data_source data_dir", "task_name", refused=True),
+        Condition("text_a text_b label labels regression", f"{_OWN} eval_file", refused=True),
+        Condition("label labels regression", _OWN, refused=True),
+        Condition("text_b", "text_a", refused=True),
+        Condition("max_accuracy_drop", "task_name", refused=True),
+        Condition("max_disagreement", "task_name eval_file", refused=True),
+        Condition("eval_file", "!task_name", refused=True),
+    ),
     "measure_similarity": (
         Condition("text_b", "text_a", refused=True),
         Condition("random_seed", "bootstrap_samples"),

@@ -309,6 +309,7 @@ def test_file_systems_of_tensorflow(tmp_path: pathlib.Path, vocab_file: str) -> 
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
         "config.json",
         "model.safetensors",
+        "tokenizer.json",
         "tokenizer_config.json",
         "vocab.txt",
     ]

@@ -11,6 +11,7 @@ import pytest
 from checkpoints.tokenizer_files import (
     find_vocabulary,
     library_settings,
+    library_tokenizer,
     open_tokenizer_of_file,
     read_tokenizer_files,
 )
@@ -117,8 +118,31 @@ def test_settings_change_the_ids(
         for text, tokens in tokens_of.items():
             assert " ".join(tokenizer.tokenize(text)) == tokens, path
             assert tokenizer.convert_ids_to_tokens(tokenizer.encode(text)) == tokens.split()
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    special = dict(zip(names, SPECIAL, strict=True))
     wanted = {key: value for key, value in config.items() if key != "do_lower_case"}
-    assert library_settings(first.settings) == wanted
+    assert library_settings(first.settings) == {**wanted, **special}
+
+
+def test_written_tokenizer_json_is_read_back(tmp_path: pathlib.Path) -> None:
+    settings = TokenizerSettings(strip_accents=False, max_chars_per_word=77)
+    tokenizer = FullTokenizer(write_vocab(tmp_path / "ours"), False, settings)
+    write(tmp_path / "whole", tokenizer_json=library_tokenizer(tokenizer))
+    path = find_vocabulary(str(tmp_path / "whole"))
+    assert path and path.endswith("tokenizer.json")
+    again = open_tokenizer_of_file(path, None)
+    assert (again.tokens, again.settings) == (tokenizer.tokens, settings)
+    assert not again.do_lower_case
+
+
+def test_written_tokenizer_json_in_its_library(tmp_path: pathlib.Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    ours = FullTokenizer(write_vocab(tmp_path))
+    text = json.dumps(library_tokenizer(ours))
+    theirs = tokenizers.Tokenizer.from_str(text)
+    for sentence in ("The  caf\u00e9\u6f22, unknownword", "", "a" * 150):
+        assert theirs.encode(sentence, add_special_tokens=False).ids == ours.encode(sentence)
+    assert theirs.encode("ab", "x").type_ids == [0, 0, 0, 1, 1]
 
 
 def test_special_tokens_of_other_names(tmp_path: pathlib.Path) -> None:

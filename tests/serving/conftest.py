@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
+
 import numpy as np
 import pytest
-from models import ODD_CONFIG, write_vocabulary
+from models import ODD_CONFIG, random_model, write_student, write_vocabulary
+from scripts import run_script
+
+from modeling.vocabulary import read_vocabulary
 
 WORDS = ["un", "##aff", "##able", "the", "a", "b", "c", "naive", ".", "σ", "ς"]
 
@@ -25,3 +31,32 @@ def padded_batch() -> dict[str, np.ndarray]:
         "input_mask": mask,
         "segment_ids": (segments * mask).astype(np.int32),
     }
+
+
+@pytest.fixture(scope="package")
+def review_student(tmp_path_factory: pytest.TempPathFactory, vocab_file: str) -> str:
+    """A model folder for `task_dir`, with random weights."""
+    config = dataclasses.replace(ODD_CONFIG, vocab_size=len(read_vocabulary(vocab_file)))
+    model = random_model(vocab_file, ("0", "1"), config=config)
+    return write_student(tmp_path_factory.mktemp("student") / "reviews", model)
+
+
+@pytest.fixture(scope="package")
+def shipped(
+    tmp_path_factory: pytest.TempPathFactory, review_student: str, task_dir: str
+) -> pathlib.Path:
+    """It, exported in several forms that were compared on the task."""
+    folder = tmp_path_factory.mktemp("export") / "shipped"
+    run_script(
+        "export_model",
+        input_path=review_student,
+        output_dir=folder,
+        label_names="negative,positive",
+        quantization="none,dynamic_int8",
+        task_name="SST-2",
+        data_dir=task_dir,
+        max_disagreement=20,
+        max_accuracy_drop=20,
+        measure=False,
+    )
+    return folder

@@ -1,0 +1,193 @@
+"""Programs beside the model they were made from: decisions, accuracy, sizes, speed and memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import serving.runtime
+from classification.metrics import compute_metrics, primary_metric
+from classification.task import Task
+from common.errors import UserError
+from common.files import list_folder
+from modeling.wordpiece import input_row
+from serving.engine import Engine
+from serving.runtime.programs import Program
+from serving.trained_model import INPUTS, TrainedModel, network_outputs
+from training.options import DeviceOptions
+from training.strategy import create_strategy
+
+RUNTIME_FOLDER = os.path.dirname(serving.runtime.__file__)
+# Draws of the interval of an accuracy.
+_DRAWS = 20_000
+_BATCH_SIZE = 32
+_PROBE_SECONDS = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSet:
+    """Rows on which programs are compared.
+
+    Attributes:
+      name: For the report.
+      rows: (first text, second text or None).
+      labels: Of the rows as `Task.label_value` gives them; None where they are not known.
+      task: Whose metric counts; None without labels.
+    """
+
+    name: str
+    rows: Sequence[tuple[str, str | None]]
+    labels: np.ndarray | None = None
+    task: Task | None = None
+
+    def metric(self, outputs: np.ndarray) -> float | None:
+        """Accuracy in percent; of a regression the task's metric times 100; None without labels."""
+        if self.labels is None or self.task is None:
+            return None
+        if not self.task.is_regression:
+            return 100 * float(np.mean(outputs.argmax(axis=1) == self.labels))
+        values = compute_metrics(self.task.metrics, self.labels, outputs[:, 0].astype(np.float64))
+        return 100 * primary_metric(self.task.metrics, values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A program beside its model.
+
+    Attributes:
+      metric: As `EvaluationSet.metric`, of the program.
+      metric_before: The same of the model.
+      interval: The 95 % bootstrap interval of `metric`, of a classifier.
+      agreement: Percentage of rows with the same decision; None of a regression or encoder.
+      largest_change: Of a probability, score or value of a vector.
+    """
+
+    metric: float | None
+    metric_before: float | None
+    interval: tuple[float, float] | None
+    agreement: float | None
+    largest_change: float
+
+    def objection(self, max_drop: float, max_disagreement: float) -> str | None:
+        """The reason not to use the program; None where it is as good as its model.
+
+        Args:
+          max_drop: The most points that the metric may fall.
+          max_disagreement: The most decisions that may be others, in percent.
+        """
+        if not np.isfinite(self.largest_change):
+            return "some of its outputs are not numbers"
+        if self.metric is not None and self.metric_before is not None:
+            drop = self.metric_before - self.metric
+            if drop > max_drop:
+                return (
+                    f"it loses {drop:.2f} points ({self.metric_before:.2f} to {self.metric:.2f}), "
+                    f"allowed are {max_drop:g} (--max_accuracy_drop)"
+                )
+        if self.agreement is not None and 100 - self.agreement > max_disagreement:
+            return (
+                f"it decides {100 - self.agreement:.2f} % of the rows otherwise, allowed are "
+                f"{max_disagreement:g} % (--max_disagreement)"
+            )
+        return None
+
+
+def encoded_rows(
+    model: TrainedModel, rows: Sequence[tuple[str, str | None]]
+) -> list[dict[str, np.ndarray]]:
+    """The inputs of each row without padding: int32 `INPUTS` [1, length]."""
+    encode = model.tokenizer.encode
+    encoded = []
+    for text_a, text_b in rows:
+        ids, first = input_row(
+            model.tokenizer, encode(text_a), encode(text_b) if text_b else [], model.max_seq_length
+        )
+        segments = (np.arange(len(ids)) >= first).astype(np.int32)
+        values = (np.array(ids, np.int32), np.ones(len(ids), np.int32), segments)
+        encoded.append({n: v[np.newaxis] for n, v in zip(INPUTS, values, strict=True)})
+    return encoded
+
+
+def model_outputs(model: TrainedModel, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """What the model says of rows in TensorFlow, float32 [num_rows, num_outputs]."""
+    network = model.network()
+
+    def outputs(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return network_outputs(model, network, *(batch[name] for name in INPUTS))[model.output]
+
+    length = max(row[INPUTS[0]].shape[1] for row in rows)
+    features = {
+        name: np.concatenate(
+            [np.pad(row[name], [(0, 0), (0, length - row[name].shape[1])]) for row in rows]
+        )
+        for name in INPUTS
+    }
+    return Engine(outputs, create_strategy(DeviceOptions()), _BATCH_SIZE)(features)
+
+
+def program_outputs(program: Program, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """The same of a program, row by row and unpadded, as it is served."""
+    return np.concatenate([program(*(row[name] for name in INPUTS)) for row in rows])
+
+
+def compare(
+    model: TrainedModel, rows: EvaluationSet, before: np.ndarray, after: np.ndarray
+) -> Comparison:
+    """Compares outputs [num_rows, num_outputs] of a program with those of its model."""
+    metric = rows.metric(after)
+    interval = agreement = None
+    if model.labels:
+        agreement = 100 * float(np.mean(before.argmax(axis=1) == after.argmax(axis=1)))
+        if metric is not None:
+            interval = _accuracy_interval(metric / 100, len(after))
+    change = float(np.abs(before - after).max())
+    return Comparison(metric, rows.metric(before), interval, agreement, change)
+
+
+def _accuracy_interval(accuracy: float, num_rows: int) -> tuple[float, float]:
+    """95 % of bootstrap samples of the rows; of a mean of zeros and ones they are binomial."""
+    draws = np.random.default_rng(0).binomial(num_rows, accuracy, _DRAWS) / num_rows
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return 100 * float(low), 100 * float(high)
+
+
+def probe(
+    path: str,
+    lengths: Sequence[int],
+    threads: int | None,
+    batch_sizes: Sequence[int] = (1,),
+    seconds: float = 0.4,
+) -> dict[str, Any]:
+    """`runtime/measure.py` on a program, in a process that does nothing else.
+
+    Raises:
+      UserError: The process failed; its last words are in the message.
+    """
+    command = [sys.executable, os.path.join(RUNTIME_FOLDER, "measure.py"), path]
+    command += ["--lengths", *map(str, lengths), "--batch_sizes", *map(str, batch_sizes)]
+    command += ["--seconds", str(seconds)]
+    if threads:
+        command += ["--threads", str(threads)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=_PROBE_SECONDS
+    )
+    if result.returncode:
+        words = [line for line in result.stderr.splitlines() if line.strip()][-1:]
+        raise UserError(f"{path} does not run: {words[0] if words else 'it said nothing'}.")
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def megabytes(path: str) -> float:
+    """Size of a file, or of all files in a folder, in millions of bytes."""
+    if os.path.isdir(path):
+        return sum(megabytes(os.path.join(path, name)) for name in list_folder(path))
+    return os.path.getsize(path) / 1e6

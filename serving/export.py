@@ -1,0 +1,353 @@
+"""A trained model as programs for several runtimes, each compared with the model before it is named.
+
+The folder runs by itself: beside the programs lie the tokenizer, a runner and a server
+(`serving/runtime`), and the files that transformers.js and Optimum look for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+import modeling.wordpiece
+from checkpoints.hugging_face import write_configuration
+from checkpoints.model_sources import check_labels
+from checkpoints.verification import random_batch
+from classification.tasks import get_task
+from common.atomic import copy_file, new_folder, write_json, write_text
+from common.errors import UserError
+from common.files import make_folder, open_binary
+from common.outputs import check_folder_apart, checkpoint_file
+from data.texts import read_transfer_texts
+from modeling.vocabulary import VOCAB_FILE
+from serving import export_report, litert, litert_metadata, onnx_model
+from serving.comparison import (
+    RUNTIME_FOLDER,
+    Comparison,
+    EvaluationSet,
+    compare,
+    encoded_rows,
+    megabytes,
+    model_outputs,
+    probe,
+    program_outputs,
+)
+from serving.runtime.programs import open_program
+from serving.saved_model import write_model_program
+from serving.trained_model import INPUTS, TrainedModel, read_trained_model
+from training.options import TASK_FLAGS, TaskOptions
+
+LITERT, ONNX, SAVED_MODEL = "litert", "onnx", "saved_model"
+FORMATS = (LITERT, ONNX, SAVED_MODEL)
+LENGTHS = (32, 128)
+# Texts that scales of full int8 are measured on.
+_CALIBRATION_ROWS = 128
+# Of the folder that runs by itself; `{...}` stands for the program and the project's tokenizer.
+_RUNNER_FILES = ("predict.py", "programs.py", "measure.py", "server.py", "page.html")
+_REQUIREMENTS = "ai-edge-litert>=2.0\nnumpy\n"
+_ONNX_NAMES = {
+    litert.NONE: "model.onnx",
+    litert.FLOAT16: "model_fp16.onnx",
+    litert.DYNAMIC_INT8: "model_quantized.onnx",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions(TaskOptions):
+    """The flags of `export_model.py`."""
+
+    input_path: str = ""
+    output_dir: str = ""
+    formats: Sequence[str] = FORMATS
+    quantization: Sequence[str] = (litert.DYNAMIC_INT8,)
+    eval_file: str | None = None
+    calibration_file: str | None = None
+    max_accuracy_drop: float = 1.0
+    max_disagreement: float = 5.0
+    label_names: Sequence[str] | None = None
+    model_name: str | None = None
+    max_seq_length: int | None = None
+    pairs: bool = False
+    measure: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """A program to write.
+
+    Attributes:
+      path: Where, in the exported folder.
+      write: Writes it, given a path.
+    """
+
+    path: str
+    write: Callable[[str], None]
+
+
+def export(options: ExportOptions) -> str:
+    """Writes, runs and compares all programs that are asked for.
+
+    Returns:
+      The report, a table in Markdown.
+
+    Raises:
+      UserError: Options or files that the user has to change; nothing is written then. Or some of the
+        programs are too far from the model: the others are there.
+    """
+    model, rows = _read(options)
+    calibration = _calibration(options, model) if litert.FULL_INT8 in options.quantization else []
+    forms = _forms(options, model, calibration)
+    encoded = encoded_rows(model, rows.rows) if rows.rows else _random_rows(model)
+    before = model_outputs(model, encoded)
+    entries, refused = [], []
+    with new_folder(options.output_dir) as folder:
+        for form in forms:
+            path = os.path.join(folder, form.path)
+            make_folder(os.path.dirname(path))
+            with _quiet():
+                form.write(path)
+            after = program_outputs(open_program(path), encoded)
+            found = compare(model, rows, before, after)
+            objection = found.objection(options.max_accuracy_drop, options.max_disagreement)
+            entries.append(_entry(form, path, found, objection, options.measure, model))
+            if objection:
+                refused.append(f"{form.path}: {objection}")
+                shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+        report = export_report.markdown(model, rows, entries)
+        if len(refused) == len(forms):
+            raise UserError(_refusal(refused, f"{options.output_dir} was not written"))
+        _write_companions(folder, options, model, entries)
+        write_text(os.path.join(folder, "export_report.md"), report)
+        write_json(
+            os.path.join(folder, "export_report.json"),
+            export_report.content(model, rows, entries, options),
+        )
+    if refused:
+        raise UserError(_refusal(refused, f"the others are in {options.output_dir}"))
+    return report
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps converters from listing what they leave as it is; errors are still raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _refusal(refused: Sequence[str], rest: str) -> str:
+    return f"not exported: {'; '.join(refused)}; {rest}."
+
+
+def _read(options: ExportOptions) -> tuple[TrainedModel, EvaluationSet]:
+    """The model under its new labels, and the rows to compare on."""
+    for flag, given, known in (
+        ("formats", options.formats, FORMATS),
+        ("quantization", options.quantization, litert.QUANTIZATIONS),
+    ):
+        if unknown := [value for value in given if value not in known]:
+            raise UserError(f"--{flag}: {unknown[0]} is not one of {', '.join(known)}.")
+    if not {LITERT, ONNX} & set(options.formats):
+        options.refuse(("quantization",), "a SavedModel is float32")
+    if litert.FULL_INT8 not in options.quantization:
+        options.refuse(("calibration_file",), "without --quantization=full_int8")
+    inputs = {"input_path": checkpoint_file(options.input_path)}
+    check_folder_apart("output_dir", options.output_dir, inputs)
+    model = read_trained_model(options.input_path, options.max_seq_length, options.pairs)
+    rows = EvaluationSet("random ids", [])
+    if options.task_name:
+        task = get_task(**options.values(TASK_FLAGS))
+        if not model.has_classifier:
+            raise UserError(f"--task_name={task.name}: {options.input_path} holds no classifier.")
+        check_labels(model.known_labels, task.labels, options.input_path)
+        model = dataclasses.replace(model, labels=task.labels)
+        task.check_has(train=False, dev=True, test=False)
+        examples = list(task.read_examples(task.dev[0], options.data_dir or ""))
+        labels = np.array([task.label_value(str(example.label)) for example in examples])
+        texts = [(example.text_a, example.text_b) for example in examples]
+        rows = EvaluationSet(f"{task.name} {task.dev[0].name}", texts, labels, task)
+        model = dataclasses.replace(model, pairs=texts[0][1] is not None)
+    elif options.eval_file:
+        rows = EvaluationSet(options.eval_file, _texts(options.eval_file, options))
+        model = dataclasses.replace(model, pairs=options.pairs or rows.rows[0][1] is not None)
+    else:
+        logging.warning(
+            "Neither --task_name nor --eval_file: programs are compared on random ids, so nothing is "
+            "known of their accuracy."
+        )
+    if model.labels and not (model.labels_are_known or options.task_name or options.label_names):
+        raise UserError(
+            f"{options.input_path} does not say what its {len(model.labels)} outputs stand for; name "
+            "them in their order (--label_names)."
+        )
+    return model.renamed(options.label_names), rows
+
+
+def _texts(path: str, options: ExportOptions) -> list[tuple[str, str | None]]:
+    found = read_transfer_texts([path], options.text_a, options.text_b)
+    texts = [(text_a, text_b) for _, text_a, text_b in found]
+    if not texts:
+        raise UserError(f"{path} holds no texts.")
+    return texts
+
+
+def _calibration(options: ExportOptions, model: TrainedModel) -> list[dict[str, np.ndarray]]:
+    """Inputs to measure activations on: of a file, else of the task's training set."""
+    if LITERT not in options.formats:
+        return []
+    if options.calibration_file:
+        texts = _texts(options.calibration_file, options)
+    elif options.task_name:
+        task = get_task(**options.values(TASK_FLAGS))
+        examples = task.read_examples(task.train[0], options.data_dir or "")
+        texts = [(x.text_a, x.text_b) for x, _ in zip(examples, range(4096), strict=False)]
+    else:
+        raise UserError(
+            "--quantization=full_int8 measures activations on texts of the model's kind; pass "
+            "--calibration_file, or --task_name and --data_dir for the training set of a task."
+        )
+    step = max(1, len(texts) // _CALIBRATION_ROWS)
+    return encoded_rows(model, texts[::step][:_CALIBRATION_ROWS])
+
+
+def _random_rows(model: TrainedModel) -> list[dict[str, np.ndarray]]:
+    batch = random_batch(model.config)
+    lengths = batch["input_mask"].sum(axis=1)
+    return [
+        {name: batch[name][i : i + 1, : min(n, model.max_seq_length)] for name in INPUTS}
+        for i, n in enumerate(lengths)
+    ]
+
+
+def _forms(
+    options: ExportOptions, model: TrainedModel, calibration: Sequence[dict[str, np.ndarray]]
+) -> list[Form]:
+    forms = list(_litert_forms(options, model, calibration)) if LITERT in options.formats else []
+    if ONNX in options.formats:
+        onnx_model.import_onnx()
+        forms += _onnx_forms(options, model)
+    if SAVED_MODEL in options.formats:
+        forms.append(
+            Form(os.path.join("saved_model", "1"), lambda path: write_model_program(path, model))
+        )
+    if not forms:
+        raise UserError(
+            f"--formats={','.join(options.formats)} --quantization={','.join(options.quantization)}: "
+            "ONNX has no full_int8; add another format or quantization."
+        )
+    return forms
+
+
+def _litert_forms(
+    options: ExportOptions, model: TrainedModel, calibration: Sequence[dict[str, np.ndarray]]
+) -> Iterable[Form]:
+    reason = litert_metadata.reason_against(model)
+    if reason:
+        logging.info("The LiteRT files get no metadata for MediaPipe: %s.", reason)
+    for quantization in options.quantization:
+        if quantization == litert.FULL_INT8:
+            litert.import_quantizer()
+
+        def write(path: str, quantization: str = quantization) -> None:
+            content = litert.convert(model, quantization, calibration)
+            if reason is None and quantization != litert.FULL_INT8:
+                content = litert_metadata.with_metadata(content, model)
+            with open_binary(path, "wb") as file:
+                file.write(content)
+
+        name = "float32" if quantization == litert.NONE else quantization
+        yield Form(f"model_{name}.tflite", write)
+
+
+def _onnx_forms(options: ExportOptions, model: TrainedModel) -> Iterable[Form]:
+    for quantization in options.quantization:
+        if quantization not in _ONNX_NAMES:
+            logging.info("ONNX has no form in %s; it is left out.", quantization)
+            continue
+
+        def write(path: str, quantization: str = quantization) -> None:
+            if quantization == litert.DYNAMIC_INT8:
+                onnx_model.write_quantized_onnx(path, model)
+            else:
+                onnx_model.write_onnx(path, model, half=quantization == litert.FLOAT16)
+
+        yield Form(os.path.join("onnx", _ONNX_NAMES[quantization]), write)
+
+
+def _entry(
+    form: Form,
+    path: str,
+    found: Comparison,
+    objection: str | None,
+    measures: bool,
+    model: TrainedModel,
+) -> export_report.Entry:
+    size = megabytes(path)
+    if not measures:
+        return export_report.Entry(form.path, size, found, objection, {})
+    lengths = [length for length in LENGTHS if length <= model.max_seq_length]
+    lengths = lengths or [model.max_seq_length]
+    threads = sorted({1, os.cpu_count() or 1})
+    times = {count: probe(path, lengths, count) for count in threads}
+    return export_report.Entry(form.path, size, found, objection, times)
+
+
+def _write_companions(
+    folder: str,
+    options: ExportOptions,
+    model: TrainedModel,
+    entries: Sequence[export_report.Entry],
+) -> None:
+    """What a program needs beside it: tokenizer, labels, and who runs it."""
+    written = [entry.path for entry in entries if entry.objection is None]
+    tokenizer = model.tokenizer
+    write_text(os.path.join(folder, VOCAB_FILE), "".join(f"{x}\n" for x in tokenizer.tokens))
+    if model.labels:
+        write_text(os.path.join(folder, "labels.txt"), "".join(f"{x}\n" for x in model.labels))
+    if any(path.endswith(".onnx") for path in written):
+        write_configuration(
+            folder,
+            model.weights,
+            model.config,
+            tokenizer.vocab_file,
+            tokenizer.do_lower_case,
+            model.labels,
+            tokenizer.settings,
+        )
+    files = [path for path in written if path.endswith((".tflite", ".onnx"))]
+    if not files:
+        return
+    for name in _RUNNER_FILES:
+        copy_file(os.path.join(RUNTIME_FOLDER, name), os.path.join(folder, name))
+    source = modeling.wordpiece.__file__
+    copy_file(source, os.path.join(folder, os.path.basename(source)))
+    default = min(files, key=lambda path: (path.endswith(".onnx"), "dynamic_int8" not in path))
+    runtime = _REQUIREMENTS if default.endswith(".tflite") else "onnxruntime\nnumpy\n"
+    write_text(os.path.join(folder, "requirements.txt"), runtime)
+    write_json(os.path.join(folder, "model.json"), _runner_info(options, model, default))
+
+
+def _runner_info(options: ExportOptions, model: TrainedModel, default: str) -> dict[str, Any]:
+    """What `runtime/predict.py` reads."""
+    name = options.model_name or os.path.basename(os.path.normpath(options.input_path))
+    return {
+        "name": name,
+        "file": default,
+        "output": model.output,
+        "labels": list(model.labels),
+        "pairs": model.pairs,
+        "max_seq_length": model.max_seq_length,
+        "do_lower_case": model.tokenizer.do_lower_case,
+        "tokenizer_settings": model.tokenizer.settings.to_dict(),
+        "vocab_sha256": model.tokenizer.sha256,
+    }

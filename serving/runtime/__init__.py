@@ -1,0 +1,1 @@
+"""Programs that go out with an exported model; they import each other and nothing of the project."""

@@ -1,0 +1,128 @@
+"""Exported programs, each run by its own runtime: LiteRT, ONNX Runtime or TensorFlow.
+
+Part of an exported model: nothing but the standard library and NumPy is imported here, and a runtime
+only when one of its files is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# Of the outputs of a program, the one that is returned: the first of these that it has.
+_OUTPUTS = ("probabilities", "score", "logits", "pooled_output", "pooler_output")
+
+# int32 input_ids, input_mask, segment_ids [batch_size, seq_length] -> float32 [batch_size, ...].
+Program = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def open_program(path: str, threads: int | None = None) -> Program:
+    """Loads a program; one thread at a time may call it.
+
+    Args:
+      path: A `.tflite` or `.onnx` file, or the folder of a SavedModel.
+      threads: Number of threads to compute with; None for all cores. TensorFlow takes the first
+        number that it is given in a process.
+
+    Returns:
+      A function of `input_ids`, `input_mask` and `segment_ids`, int32 [batch_size, seq_length], that
+      returns probabilities [batch_size, num_labels], the scores of a regression [batch_size, 1], or
+      the vectors of an encoder [batch_size, hidden_size].
+    """
+    threads = threads or os.cpu_count() or 1
+    if path.endswith(".tflite"):
+        return _open_litert(path, threads)
+    if path.endswith(".onnx"):
+        return _open_onnx(path, threads)
+    return _open_saved_model(path, threads)
+
+
+def _open_litert(path: str, threads: int) -> Program:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path, num_threads=threads)
+    signatures = interpreter.get_signature_list()
+    name = _output(next(iter(signatures.values()))["outputs"])
+    if "serve" in signatures:
+        serve = interpreter.get_signature_runner("serve")
+
+        def run(ids: np.ndarray, mask: np.ndarray, segments: np.ndarray) -> np.ndarray:
+            return serve(input_ids=ids, input_mask=mask, segment_ids=segments)[name]
+
+        return run
+    # Static shapes: one row of len_32, len_64, ... tokens.
+    runners = {
+        int(key.removeprefix("len_")): interpreter.get_signature_runner(key) for key in signatures
+    }
+
+    def run_rows(ids: np.ndarray, mask: np.ndarray, segments: np.ndarray) -> np.ndarray:
+        wanted = ids.shape[1]
+        length = min((x for x in runners if x >= wanted), default=max(runners))
+        padding = ((0, 0), (0, max(0, length - wanted)))
+        inputs = [np.pad(value[:, :length], padding) for value in (ids, mask, segments)]
+        rows = []
+        for i in range(len(ids)):
+            row = [value[i : i + 1] for value in inputs]
+            found = runners[length](input_ids=row[0], input_mask=row[1], segment_ids=row[2])
+            rows.append(found[name])
+        return np.concatenate(rows)
+
+    return run_rows
+
+
+def _open_onnx(path: str, threads: int) -> Program:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = _output([output.name for output in session.get_outputs()])
+
+    def run(ids: np.ndarray, mask: np.ndarray, segments: np.ndarray) -> np.ndarray:
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
+        wide = {key: value.astype(np.int64) for key, value in inputs.items()}
+        (found,) = session.run([name], wide)
+        return softmax(found) if name == "logits" and found.shape[1] > 1 else found
+
+    return run
+
+
+def _open_saved_model(path: str, threads: int) -> Program:
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:  # TensorFlow computes in this process already.
+        pass
+    import tensorflow_text  # noqa: F401, the operations of the tokenizer
+
+    loaded = tf.saved_model.load(path)
+    if "ids" in loaded.signatures:
+        serve = loaded.signatures["ids"]
+        names = ("input_ids", "input_mask", "segment_ids")
+    else:  # An encoder, with the names of TF-Hub.
+        serve = loaded.signatures["serving_default"]
+        names = ("input_word_ids", "input_mask", "input_type_ids")
+    name = _output(list(serve.structured_outputs))
+
+    def run(ids: np.ndarray, mask: np.ndarray, segments: np.ndarray) -> np.ndarray:
+        tensors = [tf.constant(value, tf.int32) for value in (ids, mask, segments)]
+        found = serve(**dict(zip(names, tensors, strict=True)))[name].numpy()
+        return found[:, np.newaxis] if found.ndim == 1 else found
+
+    run.loaded = loaded  # type: ignore[attr-defined]  # Its variables live as long as it does.
+    return run
+
+
+def _output(names: Any) -> str:
+    return next(name for name in _OUTPUTS if name in names)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits [..., num_labels]."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

@@ -1,0 +1,208 @@
+"""The folder that runs by itself: the runner and the server of an exported model."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving import Predictor
+
+TEXTS = ["good film .", "bad", "", "Great, GREAT story\tunknownword " * 20]
+# Keeps everything of the project, and TensorFlow, from being imported.
+ALONE = """
+import sys
+sys.modules["tensorflow"] = None
+sys.path[:] = [path for path in sys.path if path not in ({root!r}, "")] + [{folder!r}]
+"""
+
+
+def run_alone(shipped: pathlib.Path, code: str) -> str:
+    root = str(pathlib.Path(__file__).resolve().parents[2])
+    code = ALONE.format(root=root, folder=str(shipped)) + code
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=shipped.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout
+
+
+@pytest.mark.parametrize("model", ["model_float32.tflite", "onnx/model.onnx"])
+def test_answers_are_those_of_the_model(
+    shipped: pathlib.Path, review_student: str, model: str
+) -> None:
+    code = (
+        "import json; from predict import Classifier\n"
+        f"print(json.dumps(Classifier(model={model!r}).predict({TEXTS!r})))"
+    )
+    found = json.loads(run_alone(shipped, code))
+    expected = Predictor.load(review_student).predict(TEXTS)
+    for answer, wanted in zip(found, expected, strict=True):
+        probabilities = list((wanted.probabilities or {}).values())
+        np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
+        assert answer["label"] == ["negative", "positive"][int(wanted.label or 0)]
+
+
+def test_command_line(shipped: pathlib.Path) -> None:
+    command = [sys.executable, "predict.py"]
+    by_argument = subprocess.run(
+        [*command, *TEXTS[:2]], cwd=shipped, capture_output=True, text=True, check=True
+    )
+    by_input = subprocess.run(
+        command, cwd=shipped, input="good film .\nbad\n", capture_output=True, text=True, check=True
+    )
+    assert by_argument.stdout == by_input.stdout
+    assert [set(json.loads(line)) for line in by_input.stdout.splitlines()] == [
+        {"label", "probabilities"}
+    ] * 2
+
+
+def test_requirements_are_two_lines(shipped: pathlib.Path) -> None:
+    lines = (shipped / "requirements.txt").read_text().splitlines()
+    assert [re.match(r"[\w-]+", line)[0] for line in lines] == ["ai-edge-litert", "numpy"]
+
+
+@pytest.fixture(scope="module")
+def server(shipped: pathlib.Path) -> Iterator[int]:
+    """The port of a server that waits for a request for half a second at most."""
+    code = (
+        "import sys, server; server.TIMEOUT_SECONDS = server.Handler.timeout = 0.5; server.main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--port=0", "--max_connections=8"],
+        cwd=shipped,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    line = process.stdout.readline()
+    match = re.fullmatch(r"Serving reviews at http://127.0.0.1:(\d+)/\n", line)
+    assert match, line
+    yield int(match[1])
+    process.terminate()
+    assert process.wait(10) == 0
+    process.stdout.close()
+
+
+def ask(
+    port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    if body is not None and not isinstance(body, (bytes, str)):
+        body = json.dumps(body)
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    is_json = response.getheader("Content-Type") == "application/json"
+    return response.status, json.loads(content) if is_json else content
+
+
+PREDICT = "/v1/models/reviews:predict"
+
+
+def test_paths_of_tensorflow_serving(server: int) -> None:
+    status, answer = ask(server, "POST", PREDICT, {"instances": ["good", {"text": "good"}]})
+    first, second = answer["predictions"]
+    assert (status, first) == (200, second)
+    assert first["label"] in ("negative", "positive")
+    assert sum(first["probabilities"]) == pytest.approx(1, abs=1e-5)
+    with_version = PREDICT.replace(":", "/versions/1:")
+    assert ask(server, "POST", with_version, {"instances": ["good"]})[1]["predictions"] == [first]
+    _, answer = ask(server, "GET", "/v1/models/reviews")
+    assert answer["model_version_status"][0]["state"] == "AVAILABLE"
+    _, answer = ask(server, "GET", "/v1/models/reviews/metadata")
+    assert answer["labels"] == ["negative", "positive"]
+    assert ask(server, "GET", "/v1/models") == (200, {"models": ["reviews"]})
+    status, page = ask(server, "GET", "/?text=good")
+    assert status == 200 and b"<textarea" in page
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "message"),
+    [
+        ("POST", PREDICT, b"{", {}, 400, "not JSON"),
+        ("POST", PREDICT, b"[" * 5000, {}, 400, "not JSON"),
+        ("POST", PREDICT, b"\xff", {}, 400, "not JSON"),
+        ("POST", PREDICT, [], {}, 400, "expected a JSON object"),
+        ("POST", PREDICT, {"instances": "good"}, {}, 400, "expected a JSON object"),
+        ("POST", PREDICT, {"instances": [["a", "b"]]}, {}, 400, "expected a string"),
+        ("POST", PREDICT, {"instances": ["a"] * 257}, {}, 413, "at most 256"),
+        ("POST", PREDICT, None, {"Content-Length": "9999999"}, 413, "at most 1048576"),
+        ("POST", PREDICT, None, {"Content-Length": "-1"}, 411, "Content-Length is needed"),
+        ("POST", "/v1/models/other:predict", {}, {}, 404, "/v1/models/reviews"),
+        ("POST", "/v1/models/reviews", {}, {}, 405, "POST asks"),
+        ("GET", PREDICT, None, {}, 405, "by POST"),
+        ("GET", "/../model.json", None, {}, 404, "nothing is at"),
+        ("PUT", PREDICT, b"", {}, 501, "Unsupported method"),
+    ],
+)
+def test_errors_are_json(
+    server: int,
+    method: str,
+    path: str,
+    body: Any,
+    headers: dict[str, str],
+    status: int,
+    message: str,
+) -> None:
+    found, answer = ask(server, method, path, body, headers)
+    assert found == status and set(answer) == {"error"}
+    assert message in answer["error"]
+
+
+def test_slow_clients_are_let_go_and_others_served(server: int) -> None:
+    slow = [socket.create_connection(("127.0.0.1", server)) for _ in range(3)]
+    slow[0].sendall(b"POST / HT")
+    slow[1].sendall(f"POST {PREDICT} HTTP/1.1\r\nContent-Length: 100\r\n\r\n".encode())
+    end = time.monotonic() + 5
+    ended: set[int] = set()
+    while len(ended) < 3 and time.monotonic() < end:
+        assert ask(server, "GET", "/v1/models/reviews")[0] == 200
+        for i, connection in enumerate(slow):
+            try:
+                if i not in ended:
+                    connection.settimeout(0.05)
+                    if i == 2:
+                        connection.sendall(b"G")  # A byte at a time is too slow as well.
+                    if not connection.recv(4096):
+                        ended.add(i)
+            except TimeoutError:
+                pass
+            except OSError:
+                ended.add(i)
+    assert ended == {0, 1, 2}
+
+
+def test_many_connections(server: int) -> None:
+    """At a time no more than allowed, and those get right answers."""
+    expected = ask(server, "POST", PREDICT, {"instances": ["good"]})[1]
+
+    def request(_: int) -> tuple[int, Any]:
+        return ask(server, "POST", PREDICT, {"instances": ["good"]})
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        assert set(map(str, pool.map(request, range(60)))) == {str((200, expected))}
+    held = [socket.create_connection(("127.0.0.1", server)) for _ in range(8)]
+    time.sleep(0.1)
+    status, answer = ask(server, "GET", "/v1/models")
+    assert (status, answer["error"]) == (503, "too many connections; try again")
+    for connection in held:
+        connection.close()
