@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
-from training.flags import define_task_flags
+from training.flags import define_casing_flag, define_task_flags
 from training.help import group
 from training.options import from_flags
 
@@ -52,6 +52,18 @@ flags.DEFINE_bool(
     "The model takes pairs of texts. Without the flag, the task or --eval_file says it, and else "
     "it takes single texts.",
 )
+
+group("What the files do not say")
+flags.DEFINE_string(
+    "bert_config_file",
+    None,
+    "Architecture of the model, a bert_config.json or a size by name, where no configuration lies "
+    "beside the weights.",
+)
+flags.DEFINE_string(
+    "vocab_file", None, "WordPiece vocabulary of the model, where none lies beside the weights."
+)
+define_casing_flag()
 
 group("What to write")
 flags.DEFINE_string("output_dir", None, "Folder for the exported model; must be new or empty.")

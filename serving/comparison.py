@@ -22,8 +22,6 @@ from modeling.wordpiece import input_row
 from serving.engine import Engine
 from serving.runtime.programs import Program
 from serving.trained_model import INPUTS, TrainedModel, network_outputs
-from training.options import DeviceOptions
-from training.strategy import create_strategy
 
 RUNTIME_FOLDER = os.path.dirname(serving.runtime.__file__)
 # Draws of the interval of an accuracy.
@@ -117,7 +115,7 @@ def encoded_rows(
 
 
 def model_outputs(model: TrainedModel, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """What the model says of rows in TensorFlow, float32 [num_rows, num_outputs]."""
+    """Outputs of the model for rows, by TensorFlow, float32 [num_rows, num_outputs]."""
     network = model.network()
 
     def outputs(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -130,7 +128,8 @@ def model_outputs(model: TrainedModel, rows: Sequence[Mapping[str, np.ndarray]])
         )
         for name in INPUTS
     }
-    return Engine(outputs, create_strategy(DeviceOptions()), _BATCH_SIZE)(features)
+    # On the CPU, as the programs.
+    return Engine(outputs, tf.distribute.OneDeviceStrategy("/cpu:0"), _BATCH_SIZE)(features)
 
 
 def program_outputs(program: Program, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:

@@ -64,6 +64,9 @@ class ExportOptions(TaskOptions):
     """The flags of `export_model.py`."""
 
     input_path: str = ""
+    bert_config_file: str | None = None
+    vocab_file: str | None = None
+    do_lower_case: bool | None = None
     output_dir: str = ""
     formats: Sequence[str] = FORMATS
     quantization: Sequence[str] = (litert.DYNAMIC_INT8,)
@@ -83,7 +86,7 @@ class Form:
     """A program to write.
 
     Attributes:
-      path: Where, in the exported folder.
+      path: Place in the exported folder.
       write: Writes it, given a path.
     """
 
@@ -163,7 +166,14 @@ def _read(options: ExportOptions) -> tuple[TrainedModel, EvaluationSet]:
         options.refuse(("calibration_file",), "without --quantization=full_int8")
     inputs = {"input_path": checkpoint_file(options.input_path)}
     check_folder_apart("output_dir", options.output_dir, inputs)
-    model = read_trained_model(options.input_path, options.max_seq_length, options.pairs)
+    model = read_trained_model(
+        options.input_path,
+        options.max_seq_length,
+        options.pairs,
+        options.bert_config_file,
+        options.vocab_file,
+        options.do_lower_case,
+    )
     rows = EvaluationSet("random ids", [])
     if options.task_name:
         task = get_task(**options.values(TASK_FLAGS))
@@ -171,7 +181,8 @@ def _read(options: ExportOptions) -> tuple[TrainedModel, EvaluationSet]:
             raise UserError(f"--task_name={task.name}: {options.input_path} holds no classifier.")
         check_labels(model.known_labels, task.labels, options.input_path)
         model = dataclasses.replace(model, labels=task.labels)
-        task.check_has(train=False, dev=True, test=False)
+        if not task.dev:
+            raise UserError(f"--task_name={task.name} has no development set to compare on.")
         examples = list(task.read_examples(task.dev[0], options.data_dir or ""))
         labels = np.array([task.label_value(str(example.label)) for example in examples])
         texts = [(example.text_a, example.text_b) for example in examples]
@@ -308,7 +319,7 @@ def _write_companions(
     model: TrainedModel,
     entries: Sequence[export_report.Entry],
 ) -> None:
-    """What a program needs beside it: tokenizer, labels, and who runs it."""
+    """Writes what a program needs beside it: tokenizer, labels, runner and server."""
     written = [entry.path for entry in entries if entry.objection is None]
     tokenizer = model.tokenizer
     write_text(os.path.join(folder, VOCAB_FILE), "".join(f"{x}\n" for x in tokenizer.tokens))
@@ -338,7 +349,7 @@ def _write_companions(
 
 
 def _runner_info(options: ExportOptions, model: TrainedModel, default: str) -> dict[str, Any]:
-    """What `runtime/predict.py` reads."""
+    """Content of `model.json`, for `runtime/predict.py`."""
     name = options.model_name or os.path.basename(os.path.normpath(options.input_path))
     return {
         "name": name,

@@ -126,7 +126,12 @@ def network_outputs(model: TrainedModel, network: ClassifierModel, *inputs: tf.T
 
 
 def read_trained_model(
-    path: str, max_seq_length: int | None = None, pairs: bool = False, flag: str = "input_path"
+    path: str,
+    max_seq_length: int | None = None,
+    pairs: bool = False,
+    bert_config_file: str | None = None,
+    vocab_file: str | None = None,
+    do_lower_case: bool | None = None,
 ) -> TrainedModel:
     """Reads a model of any form that `checkpoints.formats` knows.
 
@@ -134,25 +139,27 @@ def read_trained_model(
       path: The model.
       max_seq_length: As in `TrainedModel`; None for that of the training.
       pairs: As in `TrainedModel`.
-      flag: The flag that names the model.
+      bert_config_file: Architecture, where it does not lie beside the weights.
+      vocab_file: Vocabulary, where it does not lie there.
+      do_lower_case: Casing, where it is not recorded.
 
     Raises:
       UserError: It is damaged or incomplete, has no vocabulary or no pooler, its classifier is for no
         task of ours, or it cannot take such inputs.
     """
-    stored = find_weights(path, flag)
-    sources = resolve_model(None, None, stored.path, None)
+    stored = find_weights(path, "input_path")
+    sources = resolve_model(bert_config_file, vocab_file, stored.path, do_lower_case)
     if sources.tokenizer is None:
         raise UserError(
-            f"--{flag}={path}: there is no vocab.txt or tokenizer.json beside the weights; put the "
-            "model's vocabulary there."
+            f"--input_path={path}: there is no vocab.txt or tokenizer.json beside the weights; name "
+            "the model's vocabulary (--vocab_file)."
         )
     stored_weights = read_weights(stored, sources.config)
     weights = {n: value for n, value in stored_weights.items() if not n.startswith("cls/")}
     if "bert/pooler/dense/kernel" not in weights:
         raise UserError(
-            f"--{flag}={path} has no pooler (bert/pooler/dense), so nothing can be classified by it; "
-            "fine-tune it first (run_classifier.py)."
+            f"--input_path={path} has no pooler (bert/pooler/dense), so nothing can be classified "
+            "by it; fine-tune it first (run_classifier.py)."
         )
     if pairs and sources.config.type_vocab_size < 2:
         raise UserError(f"--pairs: {path} has one segment only, so it was not trained on pairs.")

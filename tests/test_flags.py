@@ -276,6 +276,7 @@ NOT_REACHED = {
     "data.texts": {
         "measure_similarity": "lines are its texts",
         "create_soft_labels": "as above",
+        "export_model": "as above",
     },
     "training.run.run_training": {"run_pretraining": "whose --num_train_steps is at least 1"},
     "training.flag_checks._check_warmup": {
@@ -283,7 +284,10 @@ NOT_REACHED = {
         for script in SCRIPTS
         if script != "run_pretraining"
     },
-    "checkpoints.model_sources._absent": {"convert_checkpoint": "which has an --input_path"},
+    "checkpoints.model_sources._absent": {
+        "convert_checkpoint": "which has an --input_path",
+        "export_model": "as above",
+    },
     "experiments.grid_search.split_arguments": {"run_grid_search": "flags after the --"},
 }
 # Flags of absl and of Apache Beam, and the name that stands for any.

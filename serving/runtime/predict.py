@@ -73,7 +73,7 @@ class Classifier:
         return [self._answer(self.outputs(*self._texts(value))) for value in inputs]
 
     def outputs(self, text_a: str, text_b: str | None = None) -> np.ndarray:
-        """What the program returns for a text or a pair: float32 [num_outputs]."""
+        """Outputs of the program for a text or a pair, float32 [num_outputs]."""
         ids_b = self.tokenizer.encode(text_b) if text_b else []
         row, first = input_row(
             self.tokenizer, self.tokenizer.encode(text_a), ids_b, self.info["max_seq_length"]

@@ -119,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
             raise BadRequest(400, f"an instance is of another kind: {error}") from None
 
     def _action(self) -> str:
-        """What is asked of the model: "", ":predict" or "/metadata"."""
+        """The request to the model: "", ":predict" or "/metadata"."""
         match = _MODEL_PATH.fullmatch(self.path)
         name = self.server.classifier.info["name"]
         if match is None or match[1] != name:
@@ -171,7 +171,7 @@ class Server(ThreadingHTTPServer):
 
         Args:
           address: Host and port; port 0 takes a free one.
-          classifier: What answers.
+          classifier: The model that answers.
           connections: The most at a time; others are answered by status 503.
         """
         self.classifier = classifier
