@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from checkpoints.weights import variable_name
 from modeling.bert import BertEncoder
 from modeling.config import BertConfig
 from modeling.heads import PretrainingModel
@@ -25,15 +27,58 @@ NOT_STATIC = re.compile(
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """An XLA program and what its parameters and results are.
+
+    Attributes:
+      stablehlo: Its parameters are the batch in the order of its spec, then `variables`; its results
+        are `results`, then the new values of `updated`.
+      variables: Names of the variables it reads.
+      results: Names of what the function returns.
+      updated: Names of those variables that it changes.
+    """
+
+    stablehlo: str
+    variables: list[str]
+    results: list[str]
+    updated: list[str]
+
+
 def stablehlo(function: Callable[[Batch], Any], spec: BatchSpec) -> str:
+    """The StableHLO of `program`."""
+    return _translated(function, spec)[0]
+
+
+def program(
+    function: Callable[[Batch], dict[str, tf.Tensor]],
+    spec: BatchSpec,
+    variables: Sequence[tf.Variable],
+) -> Program:
     """Translates a function of a batch, with everything it calls, to one XLA program.
 
     Args:
       function: Computes on Tensors and variables.
       spec: Shapes and types of the batch.
+      variables: All that it uses, and maybe others; their names must differ.
 
-    Returns:
-      StableHLO; its parameters are the batch in the order of `spec`, then the variables.
+    Raises:
+      ValueError: See `_translated`.
+    """
+    text, traced = _translated(function, spec)
+    by_handle = {id(variable.handle): variable_name(variable) for variable in variables}
+    names = [by_handle[id(handle)] for handle in traced.captured_inputs]
+    results = sorted(traced.structured_outputs)  # As TensorFlow orders the values of a dictionary.
+    # The program says of each new value which parameter it replaces.
+    pairs = re.findall(r"parameter_number = (\d+) : i64\}, output_index = array<i64: (\d+)>", text)
+    replaced = sorted((int(output), int(parameter)) for parameter, output in pairs)
+    assert [output for output, _ in replaced] == [len(results) + i for i in range(len(replaced))]
+    updated = [names[parameter - len(spec)] for _, parameter in replaced]
+    return Program(text, names, results, updated)
+
+
+def _translated(function: Callable[[Batch], Any], spec: BatchSpec) -> tuple[str, Any]:
+    """StableHLO, and the concrete function it is of.
 
     Raises:
       ValueError: An operation has no XLA form, such as a Python function, or the program has a
@@ -42,10 +87,11 @@ def stablehlo(function: Callable[[Batch], Any], spec: BatchSpec) -> str:
     traced = tf.function(
         lambda *tensors: function(dict(zip(spec, tensors, strict=True))), jit_compile=True
     )
+    concrete = traced.get_concrete_function(*spec.values())
     text = traced.experimental_get_compiler_ir(*spec.values())(stage="stablehlo")
     if found := NOT_STATIC.search(text):
         raise ValueError(f"not one static program for the device alone: {found[0]} ...")
-    return text
+    return text, concrete
 
 
 def batch_spec(

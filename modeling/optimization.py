@@ -27,9 +27,17 @@ class WarmupLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
     The decay does not wait for the warm-up: at the end of the warm-up the rate drops from nearly
     `learning_rate` to `learning_rate * (1 - num_warmup_steps / num_train_steps)`. The first update
     has rate 0 when there is a warm-up.
+
+    Each of the three may be a scalar `tf.Variable` (float32, int32, int32), so that one compiled
+    update serves every schedule.
     """
 
-    def __init__(self, learning_rate: float, num_train_steps: int, num_warmup_steps: int):
+    def __init__(
+        self,
+        learning_rate: float | tf.Variable,
+        num_train_steps: int | tf.Variable,
+        num_warmup_steps: int | tf.Variable,
+    ):
         self.learning_rate = learning_rate
         self.num_train_steps = num_train_steps
         self.num_warmup_steps = num_warmup_steps
@@ -37,12 +45,12 @@ class WarmupLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The rate of the update that follows `step` finished updates, a float32 scalar."""
         step = tf.cast(step, tf.float32)
-        done = tf.minimum(step / float(max(self.num_train_steps, 1)), 1.0)
+        train_steps = tf.cast(self.num_train_steps, tf.float32)
+        warmup_steps = tf.cast(self.num_warmup_steps, tf.float32)
+        done = tf.minimum(step / tf.maximum(train_steps, 1.0), 1.0)
         decayed = self.learning_rate * (1.0 - done)
-        if not self.num_warmup_steps:
-            return decayed
-        warming = self.learning_rate * step / float(self.num_warmup_steps)
-        return tf.where(step < self.num_warmup_steps, warming, decayed)
+        warming = self.learning_rate * step / tf.maximum(warmup_steps, 1.0)
+        return tf.where(step < warmup_steps, warming, decayed)
 
     def get_config(self) -> dict[str, float]:
         return {

@@ -138,7 +138,7 @@ def write_records(
 
 
 class TaskRunner:
-    """Worker that turns tasks into records."""
+    """Worker that turns tasks into records, or into the arrays that records are made of."""
 
     def __init__(self, store: TokenStore, tokenizer: FullTokenizer, options: InstanceOptions):
         self._store, self._tokenizer, self._options = store, tokenizer, options
@@ -153,6 +153,17 @@ class TaskRunner:
         )
 
     def __call__(self, task: Task) -> TaskRecords:
+        records: list[bytes] = []
+        first = None
+        for features in self.features(task):
+            if task.pass_index == task.task_index == len(records) == 0:
+                first = features
+            records += serialize_examples(features)
+        ends = self._store.units[:, 1]
+        return TaskRecords(records, int((ends[task.units + 1] - ends[task.units]).sum()), first)
+
+    def features(self, task: Task) -> Iterator[dict[str, np.ndarray]]:
+        """Features of the task's records by name, [N, ...] for some of the records at a time."""
         options = self._options
         rng = _generator(options, task.pass_index, 1 + task.task_index)
         pairs = make_pairs(
@@ -164,18 +175,11 @@ class TaskRunner:
             rng,
         )
         pairs = pairs.take(rng.permutation(len(pairs)))
-        records: list[bytes] = []
-        first = None
         batch = max(1, _BATCH_POSITIONS // options.max_seq_length)
         for start in range(0, len(pairs), batch):
-            features = self._features(pairs.take(slice(start, start + batch)), rng)
-            if task.pass_index == task.task_index == start == 0:
-                first = features
-            records += serialize_examples(features)
-        ends = self._store.units[:, 1]
-        return TaskRecords(records, int((ends[task.units + 1] - ends[task.units]).sum()), first)
+            yield self._masked(pairs.take(slice(start, start + batch)), rng)
 
-    def _features(self, pairs: SegmentPairs, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _masked(self, pairs: SegmentPairs, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Reads the tokens of N pairs, joins them to sequences and masks them."""
         positions = np.arange(self._options.max_seq_length)
         first_sep = pairs.lengths_a + 1

@@ -40,6 +40,13 @@ def test_training(kind: str, precision: str, parts: int) -> None:
     assert ("stablehlo.while" in program) == (parts > 1)
 
 
+@pytest.mark.parametrize("kind", TRAINING_KINDS)
+def test_programs_hold_no_large_constants(kind: str) -> None:
+    program = training_program(kind, "bfloat16")
+    sizes = re.findall(r'dense<"0x[0-9A-F]+"> : tensor<(\d+)x', program)
+    assert max(map(int, sizes), default=0) <= BATCH_SIZE * 2 * LENGTH  # Rows of attention scores.
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", FORWARD_KINDS)
 def test_forward(kind: str, precision: str) -> None:

@@ -37,6 +37,16 @@ def test_schedule_without_warmup_starts_at_the_peak() -> None:
     assert float(WarmupLinearDecay(PEAK, STEPS, 0)(tf.constant(0))) == pytest.approx(PEAK)
 
 
+def test_schedule_of_variables() -> None:
+    numbers = [tf.Variable(PEAK), tf.Variable(STEPS), tf.Variable(WARMUP)]
+    schedule = WarmupLinearDecay(*numbers)
+    for step in range(STEPS + 1):
+        expected = WarmupLinearDecay(PEAK, STEPS, WARMUP)(tf.constant(step))
+        assert float(schedule(tf.constant(step))) == float(expected)
+    numbers[2].assign(0)
+    assert float(schedule(tf.constant(0))) == pytest.approx(PEAK)
+
+
 def test_decay_exclusions() -> None:
     assert {name for name in NAMES if is_decayed(name)} == DECAYED
 

@@ -1,0 +1,111 @@
+"""What `benchmarks.accelerator.pretrain` brought back, as model folders and records.
+
+  python -m benchmarks.accelerator.model_folders --trained=trained --vocab_file=vocab.txt \\
+    --output_dir=models
+  python run_pretraining.py --do_eval --init_checkpoint=models/2-128 \\
+    --input_file=models/held_out.tfrecord --output_dir=models/2-128/eval --max_seq_length=64 \\
+    --max_predictions_per_seq=10 --eval_batch_size=64 --max_eval_steps=1000 --precision=bfloat16
+
+The second command measures a model on the held-out records as its curve does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from absl import flags
+from safetensors import safe_open
+
+from benchmarks.accelerator.packed_records import HELD_OUT_ROWS, row_type
+from checkpoints.model_folder import tokenizer_info, write_model_folder
+from checkpoints.tokenizer_files import open_tokenizer_of_file
+from common.errors import UserError
+from data.tfrecords import RecordWriter, serialize_examples, write_sidecar
+from modeling.config import BertConfig
+from modeling.tokenization import FullTokenizer
+from training import cli
+
+FLAGS = flags.FLAGS
+
+
+def unpack(rows: np.ndarray, max_seq_length: int, max_predictions_per_seq: int) -> dict:
+    """The features of N records, from rows uint8 [N, row bytes]: the inverse of `pack`."""
+    kind = row_type(max_seq_length, max_predictions_per_seq)
+    fields = np.ascontiguousarray(rows).view(kind)[:, 0]
+    at = np.arange(max_seq_length)
+    is_real = at < fields["num_tokens"][:, None]
+    weights = np.arange(max_predictions_per_seq) < fields["num_predictions"][:, None]
+    return {
+        "input_ids": fields["input_ids"].astype(np.int32),
+        "input_mask": is_real,
+        "segment_ids": is_real & (at >= fields["num_first_segment"][:, None]),
+        "masked_lm_positions": fields["masked_lm_positions"].astype(np.int32),
+        "masked_lm_ids": fields["masked_lm_ids"].astype(np.int32),
+        "masked_lm_weights": weights.astype(np.float32),
+        "next_sentence_labels": fields["next_sentence_label"][:, None] > 0,
+    }
+
+
+def write_held_out(trained: str, path: str, point: dict, tokenizer: FullTokenizer) -> None:
+    """Writes the rows that the curves are measured on as TFRecords."""
+    rows = np.load(os.path.join(trained, HELD_OUT_ROWS))
+    rows = rows.reshape(-1, rows.shape[-1])
+    shape = {key: point[key] for key in ("max_seq_length", "max_predictions_per_seq")}
+    with RecordWriter(path) as writer:
+        writer.write_many(serialize_examples(unpack(rows, **shape)))
+    info = {
+        "num_examples": len(rows),
+        **shape,
+        "do_lower_case": tokenizer.do_lower_case,
+        "tokenizer_settings": tokenizer.settings.of_common_text(),
+        "vocab_size": tokenizer.vocab_size,
+        "vocab_sha256": tokenizer.sha256,
+    }
+    write_sidecar(path, info)
+
+
+def write_folder(path: str, folder: str, tokenizer: FullTokenizer) -> dict:
+    """Writes the model folder of one file of weights; returns the last line of its curve."""
+    with safe_open(path, "numpy") as file:
+        facts = {key: json.loads(value) for key, value in file.metadata().items()}
+        values = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+    config = BertConfig.from_dict(facts["config"], path)
+    info = {
+        **tokenizer_info(tokenizer),
+        "global_step": facts["point"]["update"],
+        "trained_by": "benchmarks.accelerator.pretrain; weights were stored as float16",
+        "last_point": facts["point"],
+    }
+    write_model_folder(folder, values, config, tokenizer.vocab_file, info)
+    return facts["point"]
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string(
+        "trained", None, "Output of benchmarks.accelerator.pretrain.", required=True
+    )
+    flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of the models.", required=True)
+    flags.DEFINE_string("output_dir", None, "Folder for the model folders.", required=True)
+
+
+def main(_: Sequence[str]) -> None:
+    names = [name for name in os.listdir(FLAGS.trained) if name.endswith(".safetensors")]
+    if not names:
+        raise UserError(f"--trained={FLAGS.trained} holds no weights (*.safetensors).")
+    tokenizer = open_tokenizer_of_file(FLAGS.vocab_file, None)
+    os.makedirs(FLAGS.output_dir, exist_ok=True)
+    for name in sorted(names):
+        folder = os.path.join(FLAGS.output_dir, name.removesuffix(".safetensors"))
+        point = write_folder(os.path.join(FLAGS.trained, name), folder, tokenizer)
+        print(f"{folder}: {point}")
+    write_held_out(
+        FLAGS.trained, os.path.join(FLAGS.output_dir, "held_out.tfrecord"), point, tokenizer
+    )
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.run(main)

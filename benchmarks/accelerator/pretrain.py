@@ -1,0 +1,366 @@
+"""Pre-trains students on one GPU without TensorFlow: our update as an XLA program, run by JAX.
+
+  python -m benchmarks.accelerator.pretrain --programs=programs \\
+    --input_file=wiki.txt.xz,books.txt.xz --line_documents=reviews.txt.xz --vocab_file=vocab.txt \\
+    --max_seconds=550 --output_dir=trained
+
+All models get the same number of updates on the same batches, as many as fit into the time; it is
+fixed before the first one, so that every schedule ends at a rate of 0. Written are the weights
+(float16) of each model as soon as it is trained, `2-128.safetensors`; `curves.jsonl`, its losses on
+the way; and the held-out rows that they are measured on. `benchmarks.accelerator.model_folders` makes
+model folders of them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from safetensors.numpy import save_file
+
+from benchmarks.accelerator.imported import Arrays, Imported, unpacker
+from benchmarks.accelerator.packed_records import HELD_OUT_ROWS, Rows, batches, read_rows, row_type
+from common.errors import UserError
+from training import cli
+
+FLAGS = flags.FLAGS
+
+CURVES = "curves.jsonl"
+# Share of the time that is left for slower updates than the timed ones.
+_RESERVE = 0.05
+# The mark at which the reading up to there is reported.
+_MARK = 5.0
+
+
+@dataclasses.dataclass
+class Student:
+    """A model to be trained, compiled.
+
+    Attributes:
+      name: Layers and width, `2-128`.
+      programs: Its update and evaluation.
+      train: (state, rows [updates, batch size, row bytes]) -> state and losses [updates].
+      evaluate: (state, rows [batches, batch size, row bytes]) -> [sum, count] of each metric.
+    """
+
+    name: str
+    programs: Imported
+    train: Callable[[Arrays, np.ndarray], tuple[Arrays, Arrays]]
+    evaluate: Callable[[Arrays, np.ndarray], Arrays]
+
+    def started(self, learning_rate: float, num_updates: int) -> Arrays:
+        """The state before the first update; a tenth of the updates are warm-up."""
+        state = self.programs.start(FLAGS.random_seed)
+        schedule = {
+            "learning_rate": learning_rate,
+            "num_train_steps": num_updates,
+            "num_warmup_steps": num_updates // 10,
+        }
+        for name, value in schedule.items():
+            state[name] = jnp.asarray(value, state[name].dtype)
+        return state
+
+
+def compiled(folder: str, num_updates: int, num_batches: int) -> Student:
+    """Compiles a model for calls of so many updates, and evaluations of so many batches."""
+    start = time.monotonic()
+    programs = Imported(folder)
+    setting = programs.description
+    unpack = unpacker(setting["max_seq_length"], setting["max_predictions_per_seq"])
+    kind = row_type(setting["max_seq_length"], setting["max_predictions_per_seq"])
+
+    def train(state: Arrays, rows: jax.Array) -> tuple[Arrays, Arrays]:
+        def update(state: Arrays, rows: jax.Array) -> tuple[Arrays, Arrays]:
+            losses, state = programs.update(unpack(rows), state)
+            return state, losses
+
+        return jax.lax.scan(update, state, rows)
+
+    def evaluate(state: Arrays, rows: jax.Array) -> Arrays:
+        sums = jax.lax.map(lambda rows: programs.metrics(unpack(rows), state), rows)
+        return {name: values.sum(axis=0) for name, values in sums.items()}
+
+    state = {
+        name: jax.ShapeDtypeStruct(variable["shape"], variable["dtype"])
+        for name, variable in setting["variables"].items()
+    }
+
+    def rows(count: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((count, setting["batch_size"], kind.itemsize), np.uint8)
+
+    name = os.path.basename(folder)
+    student = Student(
+        name,
+        programs,
+        jax.jit(train, donate_argnums=0).lower(state, rows(num_updates)).compile(),
+        jax.jit(evaluate).lower(state, rows(num_batches)).compile(),
+    )
+    logging.info("%s: compiled in %.1f s.", name, time.monotonic() - start)
+    return student
+
+
+def check(student: Student, num_updates: int) -> float:
+    """Trains on random words; returns the seconds of an update.
+
+    Raises:
+      UserError: The loss does not fall.
+    """
+    setting = student.programs.description
+    kind = row_type(setting["max_seq_length"], setting["max_predictions_per_seq"])
+    rng = np.random.default_rng(0)
+    rows = np.zeros((num_updates, setting["batch_size"]), kind)
+    # Few words, which are soon learned.
+    for name in ("input_ids", "masked_lm_ids"):
+        rows[name] = rng.integers(1000, 1100, rows[name].shape)
+    for name, value in (
+        ("num_tokens", "max_seq_length"),
+        ("num_predictions", "max_predictions_per_seq"),
+    ):
+        rows[name] = setting[value]
+    rows["num_first_segment"] = 20
+    rows["masked_lm_positions"] = rng.integers(1, 50, rows["masked_lm_positions"].shape)
+    packed = rows.view(np.uint8).reshape(num_updates, setting["batch_size"], kind.itemsize)
+    state, losses = student.train(student.started(1e-3, 10 * num_updates), packed)
+    found = np.asarray(losses["masked_lm_loss"])
+    logging.info(
+        "%s: on a few random words the masked-LM loss goes from %.3f to %.3f.",
+        student.name,
+        found[0],
+        found[-1],
+    )
+    if not found[-1] < found[0]:
+        raise UserError(f"{student.name}: the loss does not fall: {found}.")
+    start = time.monotonic()
+    _, losses = student.train(state, packed)
+    jax.block_until_ready(losses)
+    return (time.monotonic() - start) / num_updates
+
+
+def train_student(
+    student: Student, rows: Rows, learning_rate: float, num_updates: int, deadline: float
+) -> dict[str, Any] | None:
+    """Trains one model and writes its weights.
+
+    Args:
+      student: The model.
+      rows: The records.
+      learning_rate: Peak of the schedule.
+      num_updates: Length of the schedule.
+      deadline: When to stop, in `time.monotonic`; the weights are written then, too.
+
+    Returns:
+      The last line of its curve; None, and nothing is written, where the loss is no number or after
+      a third of the updates still above --give_up_loss.
+    """
+    setting = student.programs.description
+    per_call, batch_size = FLAGS.updates_per_call, setting["batch_size"]
+    num_calls = num_updates // per_call
+    calls_between = max(1, num_calls // FLAGS.num_evaluations)
+    source = batches(rows.training, rows.pass_ends, per_call, batch_size, FLAGS.random_seed)
+    state = student.started(learning_rate, num_updates)
+    start = time.monotonic()
+    before: jax.Array | None = None
+    recent: list[Arrays] = []
+    point: dict[str, Any] = {}
+    for call in range(1, num_calls + 1):
+        state, losses = student.train(state, jax.device_put(next(source)))
+        recent.append(losses)
+        # One call ahead of the device, not more.
+        jax.block_until_ready(before)
+        before = losses["loss"]
+        ended = call == num_calls
+        if not ended and call % calls_between:
+            continue
+        sums = {k: np.asarray(v) for k, v in student.evaluate(state, rows.held_out).items()}
+        update = call * per_call
+        point = {
+            "model": student.name,
+            "update": update,
+            "num_updates": num_updates,
+            **{k: setting[k] for k in ("batch_size", "max_seq_length", "max_predictions_per_seq")},
+            "learning_rate": learning_rate,
+            "rate": float(state["current_learning_rate"]),
+            "positions": update * batch_size * setting["max_seq_length"],
+            "seconds": round(time.monotonic() - start, 2),
+            "training_loss": float(np.mean([np.mean(found["loss"]) for found in recent])),
+            **{name: float(total / count) for name, (total, count) in sums.items()},
+        }
+        recent = []
+        _log_point(point)
+        is_stuck = point["masked_lm_loss"] > FLAGS.give_up_loss and call * 3 > num_calls
+        if not math.isfinite(point["training_loss"]) or is_stuck and not ended:
+            logging.error("%s does not learn at a rate of %g.", student.name, learning_rate)
+            return None
+        if time.monotonic() > deadline:
+            logging.warning("%s: the time is over after %d updates.", student.name, update)
+            break
+    weights = {
+        name: np.asarray(state[name]).astype(np.float16) for name in setting["model_variables"]
+    }
+    path = os.path.join(FLAGS.output_dir, f"{student.name}.safetensors")
+    save_file(weights, path, {"config": json.dumps(setting["config"]), "point": json.dumps(point)})
+    return point
+
+
+def _log_point(point: dict[str, Any]) -> None:
+    with open(os.path.join(FLAGS.output_dir, CURVES), "a", encoding="utf-8") as file:
+        file.write(json.dumps(point) + "\n")
+    logging.info(
+        "%(model)s %(update)d/%(num_updates)d %(seconds).0f s: training %(training_loss).3f, "
+        "held out masked-LM %(masked_lm_loss).4f (%(masked_lm_accuracy).4f), "
+        "next sentence %(next_sentence_loss).4f (%(next_sentence_accuracy).4f)",
+        point,
+    )
+
+
+def report(points: Sequence[dict[str, Any]]) -> None:
+    """Logs the last line of each model, and where its curve passes the mark."""
+    with open(os.path.join(FLAGS.output_dir, CURVES), encoding="utf-8") as file:
+        lines = list(map(json.loads, file))
+    for point in points:
+        curve = [line for line in lines if line["model"] == point["model"]]
+        passed = [line["positions"] for line in curve if line["masked_lm_loss"] <= _MARK]
+        logging.info(
+            "%s: %d updates, %.0f M positions in %.0f s; masked-LM %.4f (%.4f), next sentence %.4f "
+            "(%.4f); loss of %.1f after %s",
+            point["model"],
+            point["update"],
+            point["positions"] / 1e6,
+            point["seconds"],
+            point["masked_lm_loss"],
+            point["masked_lm_accuracy"],
+            point["next_sentence_loss"],
+            point["next_sentence_accuracy"],
+            _MARK,
+            f"{passed[0] / 1e6:.0f} M positions." if passed else "more.",
+        )
+
+
+def start_rows(folder: str) -> subprocess.Popen:
+    """Starts a process that makes the rows, leaving two cores to the compiler."""
+    command = [sys.executable, "-m", "benchmarks.accelerator.packed_records"]
+    command += [f"--input_file={','.join(FLAGS.input_file)}"]
+    command += [f"--line_documents={','.join(FLAGS.line_documents)}"]
+    for name in ("vocab_file", "max_seq_length", "max_predictions_per_seq", "dupe_factor"):
+        command += [f"--{name}={FLAGS[name].value}"]
+    processes = max(1, (os.cpu_count() or 1) - 2)
+    return subprocess.Popen([*command, f"--num_processes={processes}", f"--output_dir={folder}"])
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("programs", None, "Folder of benchmarks.accelerator.export.", required=True)
+    flags.DEFINE_list("models", None, "Models, such as 2-128, in the order of training.")
+    flags.DEFINE_list("input_file", [], "Text with blank lines between documents.")
+    flags.DEFINE_list("line_documents", [], "Text with a document on each line.")
+    flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary.", required=True)
+    flags.DEFINE_integer("max_seq_length", 64, "Of the programs.")
+    flags.DEFINE_integer("max_predictions_per_seq", 10, "Of the programs.")
+    flags.DEFINE_integer("dupe_factor", 8, "Passes over the text, each with other pairs and masks.")
+    flags.DEFINE_float("learning_rate", 1e-3, "Peak rate.")
+    flags.DEFINE_list("learning_rates", [], "Other peak rates of some models: 2-128=2e-3,...")
+    flags.DEFINE_float("max_seconds", 550, "Time for everything, from the start of this process.")
+    flags.DEFINE_integer(
+        "max_updates", None, "Updates of each model. Default: what the time allows."
+    )
+    flags.DEFINE_integer("updates_per_call", 100, "Updates of one call of the program.")
+    flags.DEFINE_integer("num_evaluations", 40, "Evaluations on the way.")
+    flags.DEFINE_integer("eval_batches", 32, "Held-out batches of an evaluation.")
+    flags.DEFINE_float(
+        "give_up_loss",
+        6.2,
+        "A model with this masked-LM loss after a third of the updates is stuck.",
+    )
+    flags.DEFINE_integer("random_seed", 1, "Seed of initial weights and order.")
+    flags.DEFINE_string("output_dir", None, "Folder for weights and curves.", required=True)
+
+
+def main(_: Sequence[str]) -> None:
+    deadline = time.monotonic() + FLAGS.max_seconds
+    os.makedirs(FLAGS.output_dir, exist_ok=True)
+    names = FLAGS.models or sorted(os.listdir(FLAGS.programs))
+    making = start_rows(os.path.join(FLAGS.output_dir, "rows"))
+    try:
+        logging.info("JAX %s, NumPy %s, %s.", jax.__version__, np.__version__, jax.devices())
+        students = compile_all(names)
+        check(students[0], FLAGS.updates_per_call)
+        if making.wait(max(1.0, deadline - time.monotonic())):
+            raise UserError("the rows could not be made.")
+    finally:
+        making.kill()
+    setting = students[0].programs.description
+    rows = read_rows(
+        os.path.join(FLAGS.output_dir, "rows"), FLAGS.eval_batches, setting["batch_size"]
+    )
+    np.save(os.path.join(FLAGS.output_dir, HELD_OUT_ROWS), rows.held_out)
+    train_all(students, rows, deadline)
+
+
+def compile_all(names: Sequence[str]) -> list[Student]:
+    """Compiles all models side by side and checks each."""
+
+    def compile_one(name: str) -> Student:
+        folder = os.path.join(FLAGS.programs, name)
+        return compiled(folder, FLAGS.updates_per_call, FLAGS.eval_batches)
+
+    with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+        return list(pool.map(compile_one, names))
+
+
+def train_all(students: Sequence[Student], rows: Rows, deadline: float) -> None:
+    """Trains one model after the other, all of them equally long.
+
+    Those that were given up are trained anew in what is left of the time, at half the rate.
+    """
+    seconds = {student.name: check(student, FLAGS.updates_per_call) for student in students}
+    rates = dict(item.split("=") for item in FLAGS.learning_rates)
+    points = []
+    halving, waiting = 1.0, list(students)
+    while waiting:
+        num_updates = affordable_updates([seconds[s.name] for s in waiting], deadline)
+        logging.info(
+            "%.0f s are left for %s: %d updates of %d rows, %.0f M positions, %.1f passes.",
+            deadline - time.monotonic(),
+            ", ".join(f"{s.name} ({1e3 * seconds[s.name]:.2f} ms an update)" for s in waiting),
+            num_updates,
+            rows.held_out.shape[1],
+            num_updates * rows.held_out.shape[1] * FLAGS.max_seq_length / 1e6,
+            num_updates * rows.held_out.shape[1] / rows.pass_ends[0],
+        )
+        if not num_updates:
+            break
+        given_up = []
+        for student in waiting:
+            rate = halving * float(rates.get(student.name, FLAGS.learning_rate))
+            if point := train_student(student, rows, rate, num_updates, deadline):
+                points.append(point)
+            else:
+                given_up.append(student)
+        halving, waiting = halving / 2, given_up
+    report(points)
+
+
+def affordable_updates(seconds: Sequence[float], deadline: float) -> int:
+    """Updates for which there is time in models that take so long for one; whole calls."""
+    left = deadline - time.monotonic()
+    count = int(left * (1 - _RESERVE) / sum(seconds))
+    if FLAGS.max_updates:
+        count = min(count, FLAGS.max_updates)
+    return max(0, count - count % FLAGS.updates_per_call)
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.run(main)
