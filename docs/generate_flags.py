@@ -32,6 +32,7 @@ SCRIPTS = [
     "run_distill.py",
     "run_grid_search.py",
     "reproduce_paper.py",
+    "predict.py",
     "extract_features.py",
     "convert_checkpoint.py",
     "export_model.py",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +32,6 @@ from training.trained_models import load_trained_encoder, load_trained_weights
 # Texts or pairs of texts; or ids by the names of `INPUTS`, of which the first is needed.
 Inputs: TypeAlias = Sequence[str | tuple[str, str]] | Mapping[str, Any]
 Batch: TypeAlias = Mapping[str, tf.Tensor]
-Item = TypeVar("Item")
 
 CLS, MEAN = "cls", "mean"
 POOLINGS = (CLS, MEAN)
@@ -121,7 +120,7 @@ class Predictor:
           UserError: There is no model, it is damaged, or an argument contradicts it.
         """
         if threads is not None:
-            _set_threads(threads)
+            set_threads(threads)
         if strategy is None:
             strategy = create_strategy(DeviceOptions(precision=precision))
         check_batch_size("batch_size", batch_size, strategy)
@@ -161,13 +160,17 @@ class Predictor:
 
     def logits(self, inputs: Inputs) -> np.ndarray:
         """The classifier's unscaled outputs, float32 [N, num_outputs]; arguments as of `predict`."""
+        return self._outputs("logits", self.classifier(), inputs, self.num_outputs or 0)
+
+    def classifier(self) -> ClassifierModel:
+        """The whole model, batch -> logits; UserError where there is no classifier in it."""
         if self._classifier is None:
             raise UserError(
                 f"{self._source} holds no classifier, so it makes vectors, but no predictions; "
                 "fine-tune it first (run_classifier.py)."
             )
         self.sources.check_head(self._source)
-        return self._outputs("logits", self._classifier, inputs, self.num_outputs or 0)
+        return self._classifier
 
     def embed(self, inputs: Inputs, pooling: str = MEAN) -> np.ndarray:
         """Vectors of texts or pairs, from the last layer of the encoder.
@@ -337,8 +340,8 @@ def _windows_of_ids(
         yield features
 
 
-def _set_threads(threads: int) -> None:
-    """Raises a UserError where TensorFlow computes with another number already."""
+def set_threads(threads: int) -> None:
+    """Sets the threads of a CPU; UserError where TensorFlow computes with another number already."""
     threading = tf.config.threading
     try:
         if threading.get_intra_op_parallelism_threads() != threads:

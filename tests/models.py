@@ -82,3 +82,14 @@ def random_model(
     tokenizer = FullTokenizer(vocab_file, do_lower_case)
     length = config.max_position_embeddings
     return TrainedModel("student", config, weights, tokenizer, labels, length, pairs)
+
+
+def write_classifier(
+    folder: str, config: BertConfig, vocab_file: str, num_outputs: int, **info: object
+) -> ClassifierModel:
+    """Writes the model folder of a classifier whose random weights tell texts apart."""
+    model = ClassifierModel(config, num_outputs, seed=3)
+    model.classifier.output_weights.assign(model.classifier.output_weights * 20)
+    values = variable_values(model.trainable_variables)
+    write_model_folder(folder, values, config, vocab_file, info)
+    return model

@@ -37,6 +37,7 @@ OPTIONS = {
     "create_pretraining_data": _options("pretraining.data_creation", "DataCreationOptions"),
     "create_transfer_set": _options("distillation.transfer_creation", "TransferOptions"),
     "measure_similarity": _options("distillation.similarity_report", "SimilarityOptions"),
+    "predict": _options("serving.prediction", "PredictionOptions"),
     "extract_features": _options("serving.features", "FeatureOptions"),
     "convert_checkpoint": _options("serving.conversion", "ConversionOptions"),
     "export_model": _options("serving.export", "ExportOptions"),
@@ -192,6 +193,7 @@ MODES = {
         f"{_DISTIL} --init_checkpoint={{teacher}} --do_eval --eval_file={{labels}}/*.tfrecord",
         f"{_DISTIL} --init_checkpoint={{teacher}} --do_predict {_OWN}",
     ],
+    "predict": ["--init_checkpoint={teacher} --input_file={texts} --output_file=-"],
     "extract_features": ["--init_checkpoint={teacher} --input_file={texts}"],
     "convert_checkpoint": [
         "--input_path={teacher}",

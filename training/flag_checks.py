@@ -164,6 +164,7 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         Condition("eval_file", "do_eval"),
         *_FINE_TUNING,
     ),
+    "predict": (Condition("text_b", "text_a", refused=True), *_DEVICES),
     "extract_features": _DEVICES,
     "convert_checkpoint": (
         Condition(

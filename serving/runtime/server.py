@@ -29,7 +29,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from predict import HERE, Classifier
+# The file beside this one, not the script of the project.
+from predict import HERE, Classifier  # type: ignore[attr-defined]
 
 # Limits: bytes of a request, texts in it, seconds that a client may take for a request, and
 # connections at a time.

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import review
+from models import write_classifier
 
 from checkpoints.model_folder import write_model_folder
 from checkpoints.weights import variable_values
@@ -31,18 +32,12 @@ def write_student(
 ) -> Callable[..., tuple[str, ClassifierModel]]:
     """Writes the folder of a model with random weights; with the model itself."""
 
-    def write(
-        num_outputs: int = 3, with_head: bool = True, **info: Any
-    ) -> tuple[str, ClassifierModel]:
-        config = load_config(write_config(num_hidden_layers=2, initializer_range=0.3))
-        model = ClassifierModel(config, num_outputs, seed=3)
-        model.classifier.output_weights.assign(model.classifier.output_weights * 20)
-        part = model if with_head else model.encoder
+    config = load_config(write_config(num_hidden_layers=2, initializer_range=0.3))
+
+    def write(num_outputs: int = 3, **info: Any) -> tuple[str, ClassifierModel]:
         folder = str(tmp_path_factory.mktemp("student"))
         info = {"labels": LABELS, "flags": {"max_seq_length": LENGTH}, **info}
-        values = variable_values(part.trainable_variables)
-        write_model_folder(folder, values, config, vocab_file, info)
-        return folder, model
+        return folder, write_classifier(folder, config, vocab_file, num_outputs, **info)
 
     return write
 
@@ -139,9 +134,11 @@ def test_vectors(
 
 
 def test_model_without_classifier_makes_vectors(
-    write_student: Callable[..., Any], student: tuple[Predictor, ClassifierModel]
+    student: tuple[Predictor, ClassifierModel], vocab_file: str, tmp_path: pathlib.Path
 ) -> None:
-    encoder = Predictor.load(write_student(with_head=False)[0])
+    values = variable_values(student[1].encoder.trainable_variables)
+    write_model_folder(str(tmp_path), values, student[1].encoder.config, vocab_file, {})
+    encoder = Predictor.load(str(tmp_path), max_seq_length=LENGTH)
     texts = ["good film", "dull"]
     np.testing.assert_allclose(encoder.embed(texts), student[0].embed(texts), atol=1e-6)
     with pytest.raises(UserError, match="holds no classifier"):

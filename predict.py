@@ -1,0 +1,86 @@
+"""Predicts with a trained model: the rows of a file, and what the model says of each.
+
+A table with a header, the text in the column `text`; labels, casing and length are the model's own:
+  python predict.py --init_checkpoint=student --input_file=new.csv --output_file=answers.csv
+Pairs of JSON Lines, in any number of files:
+  python predict.py --init_checkpoint=student --input_file='new*.jsonl.gz' \\
+    --text_a=premise --text_b=hypothesis --output_file=answers.jsonl
+One text per line from standard input; answers to standard output:
+  echo 'a film that never drags' | python predict.py --init_checkpoint=student --input_file=-
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from training import cli
+from training.flags import define_casing_flag, define_device_flags
+from training.help import group
+from training.options import from_flags
+
+FLAGS = flags.FLAGS
+
+group("Input and output")
+flags.DEFINE_string(
+    "input_file",
+    None,
+    "Texts: files, globs and folders, separated by commas, or - for standard input. Tables with a "
+    "header (.csv, .tsv), JSON Lines (.jsonl), Parquet (.parquet), or one text per line (.txt); all "
+    "but Parquet plain or compressed.",
+)
+flags.DEFINE_string(
+    "text_a",
+    None,
+    "Column of the text, or of the first text of pairs. Default: text, or text_a and text_b.",
+)
+flags.DEFINE_string("text_b", None, "Column of the second text of pairs.")
+flags.DEFINE_string(
+    "output_file",
+    None,
+    "File to write, .csv, .tsv or .jsonl, plain or compressed: all columns of the input, then label, "
+    "probability and p_<label> for each label, or score. Default: standard output, in the format of "
+    "the input.",
+)
+
+group("The model")
+flags.DEFINE_string(
+    "init_checkpoint",
+    None,
+    "Trained model, in any form that convert_checkpoint.py reads: model folder, prefix of a "
+    "checkpoint, output folder of a run, Hugging Face or Model Garden checkpoint.",
+)
+flags.DEFINE_list(
+    "labels", None, "Labels in the order of the model's outputs, where it does not record them."
+)
+flags.DEFINE_string(
+    "bert_config_file", None, "Architecture of the model, where none is beside the checkpoint."
+)
+flags.DEFINE_string(
+    "vocab_file", None, "WordPiece vocabulary of the model, where none is beside the checkpoint."
+)
+define_casing_flag()
+flags.DEFINE_integer(
+    "max_seq_length",
+    None,
+    "Length of the model's input in WordPieces, [CLS] and [SEP] included. Longer texts are cut. "
+    "Default: that of the model's training, or 128 where it is not recorded.",
+    lower_bound=4,
+)
+
+group("Devices")
+flags.DEFINE_integer(
+    "batch_size", 32, "Texts of full length per batch; of short ones there are more.", lower_bound=1
+)
+flags.DEFINE_integer("num_threads", 0, "Threads of a CPU. 0 for all.", lower_bound=0)
+define_device_flags()
+
+
+def main(_: Sequence[str]) -> None:
+    from serving import prediction
+
+    prediction.run(from_flags(prediction.PredictionOptions, FLAGS))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["init_checkpoint", "input_file"])
+    cli.run(main)

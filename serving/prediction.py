@@ -1,0 +1,330 @@
+"""Predictions for files of texts: the rows of the input with what a model says of each.
+
+The columns of the input stay, and behind them stand, for a classifier, `label`, `probability` and
+`p_<label>` for each label in the order of the outputs; for a regression `score`.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from checkpoints.weights import variable_values, weights_digest
+from common.chunks import chunks
+from common.errors import UserError
+from common.files import COMPRESSED, read_lines
+from common.input_files import expand_globs
+from common.outputs import check_files_apart, checkpoint_file, lock_files
+from data.rows import (
+    CSV,
+    JSON_LINES,
+    TSV,
+    Row,
+    check_columns,
+    column_names,
+    format_of,
+    has_ending,
+    read_rows,
+)
+from data.texts import TEXT, is_source_name
+from serving.engine import WINDOW_ROWS
+from serving.parts import write_in_parts, write_to_standard_output
+from serving.predictor import Predictor, probabilities, set_threads
+from training.options import DeviceOptions
+from training.strategy import create_strategy, is_chief
+
+STANDARD = "-"
+# Columns that are read where none is named.
+_TEXT, _PAIR = "text", ("text_a", "text_b")
+_SEPARATORS = {CSV: ",", TSV: "\t"}
+# float32 has no more digits.
+_DIGITS = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionOptions(DeviceOptions):
+    """The flags of `predict.py`."""
+
+    init_checkpoint: str = ""
+    input_file: str = ""
+    output_file: str | None = None
+    text_a: str | None = None
+    text_b: str | None = None
+    bert_config_file: str | None = None
+    vocab_file: str | None = None
+    do_lower_case: bool | None = None
+    labels: Sequence[str] | None = None
+    max_seq_length: int | None = None
+    batch_size: int = 32
+    num_threads: int = 0
+
+
+def run(options: PredictionOptions) -> int:
+    """Writes the predictions; killed and called again, it goes on.
+
+    Returns:
+      Number of rows.
+
+    Raises:
+      UserError: Options, files or devices that the user has to change.
+    """
+    table = _InputTable(options)
+    output = None if options.output_file in (None, STANDARD) else options.output_file
+    file_format = _output_format(output, table)
+    if output:
+        model_file = checkpoint_file(options.init_checkpoint)
+        check_files_apart("output_file", [output], [*table.paths, model_file])
+    if options.num_threads:
+        set_threads(options.num_threads)
+    predictor = Predictor.load(
+        options.init_checkpoint,
+        max_seq_length=options.max_seq_length,
+        batch_size=options.batch_size,
+        precision=options.precision,
+        labels=options.labels,
+        bert_config_file=options.bert_config_file,
+        vocab_file=options.vocab_file,
+        do_lower_case=options.do_lower_case,
+        strategy=create_strategy(options),
+    )
+    writer = _Writer(predictor, table, file_format, options.precision)
+    if output and is_chief(predictor.strategy):
+        lock_files("output_file", [output])
+    with tqdm(unit=" rows", desc="Predictions") as progress:
+        windows = _counted(chunks(table.rows(), WINDOW_ROWS), progress)
+        if output:
+            write_in_parts(
+                output, windows, writer.key, writer.content, writer.head, predictor.strategy
+            )
+        else:
+            write_to_standard_output(windows, writer.content, writer.head, predictor.strategy)
+        num_rows = int(progress.n)
+    if table.num_empty:
+        logging.warning(
+            "%d of %d rows have an empty text; the first: %s.",
+            table.num_empty,
+            num_rows,
+            table.first_empty,
+        )
+    logging.info("%d rows predicted%s.", num_rows, f", in {output}" if output else "")
+    return num_rows
+
+
+class _InputTable:
+    """The rows of all input files.
+
+    Attributes:
+      paths: The files.
+      names: Columns, of the first file.
+      num_empty: Rows without text among those that were read.
+      first_empty: File and line of the first of them.
+    """
+
+    def __init__(self, options: PredictionOptions):
+        self.paths = expand_globs(options.input_file, "input_file", is_source_name)
+        for path in self.paths:
+            if not is_source_name(path):
+                raise UserError(
+                    f"{path}: cannot tell its format by its name; expected .csv, .tsv, .jsonl, "
+                    f".parquet or .txt, plain or with {COMPRESSED}."
+                )
+        self.names = _names_of(self.paths[0])
+        self._columns = self._text_columns(options)
+        for path in self.paths:
+            self._check(path)
+        self.num_empty, self.first_empty = 0, ""
+
+    def rows(self) -> Iterator[Row]:
+        """All rows in their order; UserError if there is none."""
+        row = None
+        for path in self.paths:
+            for row in _rows_of(path):
+                text_a, text_b = self.texts(row)
+                if not text_a.strip() and not (text_b or "").strip():
+                    self.first_empty = self.first_empty or row.place
+                    self.num_empty += 1
+                yield row
+        if row is None:
+            raise UserError(f"--input_file: there is no row in {', '.join(self.paths)}.")
+
+    def texts(self, row: Row) -> tuple[str, str | None]:
+        """The text or pair of a row; UserError where it lacks a column."""
+        first, *second = (row.text(column) for column in self._columns)
+        return first, second[0] if second else None
+
+    def _text_columns(self, options: PredictionOptions) -> list[str]:
+        given = [column for column in (options.text_a, options.text_b) if column]
+        if given:
+            return given
+        if _TEXT in self.names:
+            return [_TEXT]
+        if all(name in self.names for name in _PAIR):
+            return list(_PAIR)
+        raise UserError(
+            f"{self.paths[0]}: name the column of the text with --text_a; there are "
+            f"{', '.join(self.names) or 'none'}."
+        )
+
+    def _check(self, path: str) -> None:
+        """Finds what is wrong with a header before anything is computed."""
+        names = _names_of(path)
+        if format_of(path) == JSON_LINES:
+            return  # Each object has its own keys.
+        check_columns(path, names, [*self._columns, *names])
+        if set(names) != set(self.names):
+            raise UserError(
+                f"{path} has the columns {', '.join(names)}, {self.paths[0]} has "
+                f"{', '.join(self.names)}; predict them one by one."
+            )
+
+
+def _names_of(path: str) -> list[str]:
+    return [_TEXT] if has_ending(path, TEXT) else column_names(path)
+
+
+def _rows_of(path: str) -> Iterator[Row]:
+    if not has_ending(path, TEXT):
+        return read_rows(path)
+    return (Row(path, line, {_TEXT: text}) for line, text in read_lines(path))
+
+
+def _output_format(path: str | None, table: _InputTable) -> str:
+    """CSV, TSV or JSON Lines, as the name says; on standard output that of the input."""
+    found = format_of(path or table.paths[0])
+    if found in (CSV, TSV, JSON_LINES):
+        return str(found)
+    if path is None:
+        return CSV
+    raise UserError(
+        f"--output_file={path}: cannot tell the format by the name; expected .csv, .tsv or .jsonl, "
+        f"plain or with {COMPRESSED}."
+    )
+
+
+def _counted(windows: Iterator[list[Row]], progress: tqdm) -> Iterator[list[Row]]:
+    for window in windows:
+        yield window
+        progress.update(len(window))
+
+
+class _Writer:
+    """Windows of rows -> bytes of the output."""
+
+    def __init__(self, predictor: Predictor, table: _InputTable, file_format: str, precision: str):
+        self._predictor, self._table, self._format = predictor, table, file_format
+        self._engine = predictor.engine("logits", predictor.classifier())
+        self._labels = predictor.known_labels()
+        self._ours = ["score"]
+        if self._labels:
+            self._ours = ["label", "probability", *(f"p_{label}" for label in self._labels)]
+        self._renamed = self._renamed_columns()
+        tokenizer = predictor.sources.tokenizer
+        self._settings = (
+            weights_digest(variable_values(predictor.classifier().trainable_variables)),
+            predictor.encoder.config.to_json(),
+            predictor.sources.tokenizer_info(),
+            tokenizer and tokenizer.do_lower_case,
+            predictor.max_seq_length,
+            precision,
+            self._labels,
+            table.names,
+            file_format,
+        )
+
+    def key(self, rows: list[Row]) -> str:
+        inputs = [(dict(row.cells), self._table.texts(row)) for row in rows]
+        return repr((self._settings, inputs))
+
+    def head(self) -> bytes:
+        """The header; JSON Lines have none."""
+        if self._format == JSON_LINES:
+            return b""
+        names = [self._renamed.get(name, name) for name in self._table.names]
+        return self._table_lines([[*names, *self._ours]])
+
+    def content(self, rows: list[Row]) -> bytes:
+        logits = self._engine(self._predictor.features(list(map(self._table.texts, rows))))
+        answers = self._answers(logits)
+        if self._format == JSON_LINES:
+            objects = (
+                {**self._kept(row), **dict(zip(self._ours, answer, strict=True))}
+                for row, answer in zip(rows, answers, strict=True)
+            )
+            return _encoded("".join(f"{json.dumps(o, ensure_ascii=False)}\n" for o in objects))
+        cells = ([*self._cells(row), *answer] for row, answer in zip(rows, answers, strict=True))
+        return self._table_lines(cells)
+
+    def _answers(self, logits: np.ndarray) -> Iterator[list[Any]]:
+        """The values of our columns for each row."""
+        if not self._labels:
+            return ([_rounded(score)] for score in logits[:, 0].tolist())
+        best = logits.argmax(axis=1)
+        rows = probabilities(logits).tolist()
+        return (
+            [self._labels[i], _rounded(row[i]), *map(_rounded, row)]
+            for i, row in zip(best, rows, strict=True)
+        )
+
+    def _renamed_columns(self) -> dict[str, str]:
+        """Columns of the input that are called like one of ours -> their names in the output."""
+        renamed = {name: f"input_{name}" for name in self._table.names if name in self._ours}
+        for name, new in renamed.items():
+            if new in self._table.names:
+                raise UserError(
+                    f'{self._table.paths[0]} has columns called "{name}" and "{new}", and the '
+                    f'predictions need "{name}"; rename one of them.'
+                )
+            logging.info('The column "%s" of the input is called "%s" in the output.', name, new)
+        return renamed
+
+    def _kept(self, row: Row) -> dict[str, Any]:
+        return {
+            f"input_{name}" if name in self._ours else name: value
+            for name, value in row.cells.items()
+        }
+
+    def _cells(self, row: Row) -> list[str]:
+        """The columns of the input as texts."""
+        if unknown := [name for name in row.cells if name not in self._table.names]:
+            raise UserError(
+                f'{row.place}: the key "{unknown[0]}" is not in the first object, whose keys are the '
+                "columns of a table; write a .jsonl file, which keeps every object as it is."
+            )
+        cells = [_as_text(row.cells.get(name)) for name in self._table.names]
+        if self._format == TSV:
+            for name, cell in zip(self._table.names, cells, strict=True):
+                if "\t" in cell or "\n" in cell:
+                    raise UserError(
+                        f'{row.place}: the column "{name}" holds a tab or a line end, which a .tsv '
+                        "file cannot hold; write a .csv or .jsonl file."
+                    )
+        return cells
+
+    def _table_lines(self, rows: Any) -> bytes:
+        if self._format == TSV:
+            return _encoded("".join("\t".join(map(str, row)) + "\n" for row in rows))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        return _encoded(text.getvalue())
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
