@@ -77,7 +77,7 @@ def expand_globs(
             hint = f" ({left_out} of another kind)" if left_out else ""
             raise UserError(f'--{flag}: no file matches "{pattern}"{hint}.')
         if left_out:
-            logging.log(level, '--%s: "%s": %d other files left out.', flag, pattern, left_out)
+            logging.log(level, '--%s: "%s": left out %d of another kind.', flag, pattern, left_out)
         paths.update(files)
     if not paths:
         raise UserError(f'--{flag}: "{patterns}" names no file.')

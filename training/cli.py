@@ -110,10 +110,16 @@ def _with_home(path: str) -> str:
 
 
 def configure_logging() -> None:
-    """INFO lines as plain text on stderr, in place of absl's prefix of level, date and file."""
+    """INFO lines as plain text on stderr, in place of absl's prefix of level, date and file.
+
+    Of other libraries, warnings alone: TensorFlow tells of every state that it saves.
+    """
     root = logging.getLogger()
     root.handlers[:] = [logging.StreamHandler(sys.stderr)]
     root.handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    root.handlers[0].addFilter(
+        lambda record: record.name not in ("absl", "tensorflow") or record.levelno > logging.INFO
+    )
     root.setLevel(logging.INFO)
 
 
@@ -123,8 +129,6 @@ def quiet_libraries() -> None:
     Must come before TensorFlow is imported. Whoever wants to see TensorFlow's notices sets
     TF_CPP_MIN_LOG_LEVEL to 0 (all), 1 (warnings) or 2 (errors).
     """
-    for name in ("absl", "tensorflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     # About versions of Python that they will not support some day.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
     # Where there is no GPU driver, TensorFlow's errors include one about its absence.

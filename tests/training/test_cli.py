@@ -1,7 +1,8 @@
-"""What is done to flags before a script sees them."""
+"""What scripts have in common: their flags are made ready, and their log is plain."""
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import threading
@@ -9,7 +10,7 @@ import threading
 import pytest
 from absl import flags
 
-from training.cli import settle_paths
+from training.cli import configure_logging, settle_paths
 
 
 def values_of(**given: object) -> flags.FlagValues:
@@ -56,3 +57,20 @@ def test_pipes(tmp_path: pathlib.Path) -> None:
     assert pathlib.Path(values["vocab_file"].value).read_text() == "[PAD]\n"
     assert values["input_file"].value == f"a.txt,{values['vocab_file'].value}"
     assert values["output_file"].value == "/dev/null"
+
+
+def test_log_without_notices_of_libraries(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    before = root.level
+    configure_logging()
+    for name in ("absl", "tensorflow"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)  # As some of TensorFlow's modules do.
+        logger.info("a state was saved")
+        logger.warning("a warning of %s", name)
+    logging.info("a line")
+    root.setLevel(before)
+    assert capsys.readouterr().err == ("a warning of absl\na warning of tensorflow\na line\n")
