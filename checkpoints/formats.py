@@ -26,7 +26,7 @@ from checkpoints.weights import (
     is_run_checkpoint,
 )
 from common.errors import UserError
-from common.files import exists
+from common.files import exists, is_folder, list_folder
 
 # Files in a folder that are a model to other tools, and what to do about them.
 _UNREADABLE = {
@@ -105,12 +105,12 @@ def open_weights(stored: StoredWeights) -> WeightReader:
 def _find(path: str) -> StoredWeights | None:
     prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
     for candidate in (prefix, os.path.join(path, MODEL_CHECKPOINT)):
-        if tf.io.gfile.exists(candidate + ".index"):
+        if exists(candidate + ".index"):
             return _tensorflow_checkpoint(candidate)
     folder = os.path.dirname(path) if path.endswith((".safetensors", ".bin")) else path
     if is_huggingface_folder(folder):
         return StoredWeights(HUGGINGFACE, folder)
-    if not tf.io.gfile.isdir(path):
+    if not is_folder(path):
         return None
     try:
         newest = tf.train.latest_checkpoint(path)
@@ -121,7 +121,7 @@ def _find(path: str) -> StoredWeights | None:
         ) from None
     if newest is None:
         # Downloaded checkpoints often come without the `checkpoint` file that names the newest.
-        indexes = [name for name in tf.io.gfile.listdir(path) if name.endswith(".index")]
+        indexes = [name for name in list_folder(path) if name.endswith(".index")]
         if len(indexes) == 1:
             newest = os.path.join(path, indexes[0].removesuffix(".index"))
     return _tensorflow_checkpoint(newest) if newest else None

@@ -31,7 +31,7 @@ from checkpoints.hugging_face_config import (
 )
 from checkpoints.tokenizer_files import library_settings, library_tokenizer
 from checkpoints.torch_file import read_torch_file
-from common.atomic import new_folder, write_json
+from common.atomic import copy_file, new_folder, write_json
 from common.errors import UserError
 from common.files import exists, is_remote, open_binary
 from modeling.config import ACTIVATION_FUNCTIONS, BertConfig
@@ -351,11 +351,9 @@ def _safetensors(path: str) -> dict[str, _StoredTensor]:
 
     try:
         if is_remote(path):
-            import tensorflow as tf
-
             with tempfile.TemporaryDirectory() as folder:
                 copy = os.path.join(folder, _SAFETENSORS)
-                tf.io.gfile.copy(path, copy)
+                copy_file(path, copy)
                 file = safe_open(copy, framework="np")  # Mapped memory outlives the file's name.
         else:
             file = safe_open(path, framework="np")

@@ -16,7 +16,6 @@ from common.errors import UserError
 from common.files import (
     BLOCK_BYTES,
     exists,
-    gfile,
     is_folder,
     is_remote,
     list_folder,
@@ -90,10 +89,7 @@ def new_folder(path: str) -> Iterator[str]:
     make_folder(os.path.dirname(path) or ".")
     with _temporary(path, as_folder=True) as temporary:
         yield temporary
-        if is_remote(path):
-            gfile().rename(temporary, path)
-        else:
-            move(temporary, path)
+        move(temporary, path)
 
 
 @contextlib.contextmanager

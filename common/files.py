@@ -11,6 +11,8 @@ from __future__ import annotations
 import bz2
 import contextlib
 import errno
+import functools
+import glob
 import gzip
 import hashlib
 import importlib
@@ -19,6 +21,7 @@ import lzma
 import os
 import re
 import shutil
+import types
 import zlib
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple, cast
@@ -80,17 +83,41 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+# The part of `tf.io.gfile` that is used here, on the local disk.
+_LOCAL = types.SimpleNamespace(
+    GFile=open,
+    exists=os.path.exists,
+    glob=functools.partial(glob.glob, recursive=True),
+    isdir=os.path.isdir,
+    listdir=os.listdir,
+    makedirs=functools.partial(os.makedirs, exist_ok=True),
+    remove=os.remove,
+    rename=lambda source, target, overwrite: os.replace(source, target),
+    rmtree=shutil.rmtree,
+    walk=functools.partial(os.walk, followlinks=True),
+)
+
+
+def file_system(path: str) -> Any:
+    """`tf.io.gfile` or, for local paths, functions of the same names from the standard library."""
+    if not is_remote(path):
+        return _LOCAL
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
 def exists(path: str) -> bool:
-    return gfile().exists(path) if is_remote(path) else os.path.exists(path)
+    return file_system(path).exists(path)
 
 
 def is_folder(path: str) -> bool:
-    return gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+    return file_system(path).isdir(path)
 
 
 def file_size(path: str) -> int:
     """Size in bytes, as stored (that is, compressed if the file is)."""
-    return gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
+    return file_system(path).stat(path).length if is_remote(path) else os.path.getsize(path)
 
 
 def compression_of(head: bytes) -> str:
@@ -100,7 +127,7 @@ def compression_of(head: bytes) -> str:
 
 def last_change(path: str) -> int:
     """Time of a file's last change in nanoseconds; a local file's ctime, which cannot be set back."""
-    return gfile().stat(path).mtime_nsec if is_remote(path) else os.stat(path).st_ctime_ns
+    return file_system(path).stat(path).mtime_nsec if is_remote(path) else os.stat(path).st_ctime_ns
 
 
 @contextlib.contextmanager
@@ -194,26 +221,21 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
 
 def move(source: str, target: str) -> None:
     """Renames a file, over another one if there is one; UserError if that is impossible."""
-    if is_remote(target):
-        gfile().rename(source, target, overwrite=True)
-        return
     try:
-        os.replace(source, target)
+        file_system(target).rename(source, target, overwrite=True)
     except OSError as error:
         raise UserError(f"Cannot write {target}: {reason_of(error)}.") from None
 
 
 def remove_folder(path: str) -> None:
     """Deletes a folder and all that is in it."""
-    gfile().rmtree(path) if is_remote(path) else shutil.rmtree(path)
+    file_system(path).rmtree(path)
 
 
 def list_folder(path: str) -> list[str]:
     """Names in a folder."""
-    if is_remote(path):
-        # Some file systems mark folders.
-        return [name.rstrip("/") for name in gfile().listdir(path)]
-    return os.listdir(path)
+    # Some file systems mark folders.
+    return [name.rstrip("/") for name in file_system(path).listdir(path)]
 
 
 def make_folder(path: str) -> None:
@@ -222,21 +244,15 @@ def make_folder(path: str) -> None:
     Raises:
       UserError: It cannot be created.
     """
-    if is_remote(path):
-        gfile().makedirs(path)
-        return
     try:
-        os.makedirs(path, exist_ok=True)
+        file_system(path).makedirs(path)
     except OSError as error:
         raise UserError(f"Cannot create the folder {path}: {reason_of(error)}.") from None
 
 
 def remove(path: str) -> None:
     """Deletes a file."""
-    if is_remote(path):
-        gfile().remove(path)
-    else:
-        os.remove(path)
+    file_system(path).remove(path)
 
 
 def read_json(path: str) -> Any:
@@ -275,13 +291,11 @@ def sha256_file(path: str) -> str:
 
 
 def _open_raw(path: str, mode: str) -> IO[bytes]:
-    if is_remote(path):
-        # Opened at the first read, whose error would be TensorFlow's.
-        if mode == "rb" and not exists(path):
-            raise UserError(f"Cannot read {path}: no such file.")
-        return gfile().GFile(path, mode)
+    # A remote file is opened at the first read, whose error would be TensorFlow's.
+    if is_remote(path) and mode == "rb" and not exists(path):
+        raise UserError(f"Cannot read {path}: no such file.")
     try:
-        return open(path, mode)
+        return file_system(path).GFile(path, mode)
     except OSError as error:
         verb = "read" if mode == "rb" else "write"
         raise UserError(f"Cannot {verb} {path}: {reason_of(error)}.") from None
@@ -366,9 +380,3 @@ def _disk_errors_named(path: str) -> Iterator[None]:
 
 def reason_of(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-def gfile() -> Any:
-    import tensorflow as tf
-
-    return tf.io.gfile

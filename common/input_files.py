@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import glob
 import logging
 import os
 import re
@@ -19,7 +18,7 @@ from common.files import (
     BLOCK_BYTES,
     exists,
     file_size,
-    gfile,
+    file_system,
     is_folder,
     is_remote,
     list_folder,
@@ -157,7 +156,7 @@ def _matches(pattern: str, flag: str) -> list[str]:
             f'--{flag}: "{pattern}": ** is for local disks only; name the folder, and all files '
             "below it are read."
         )
-    found = gfile().glob(pattern) if is_remote(pattern) else glob.glob(pattern, recursive=True)
+    found = file_system(pattern).glob(pattern)
     files = [path for path in found if not is_folder(path)]
     num_folders = len(found) - len(files)
     if num_folders and "**" not in pattern:
@@ -179,14 +178,12 @@ def _files_below(folder: str) -> list[str]:
     """The files in a folder and in all folders below it; what is hidden is left out."""
     files: list[str] = []
     seen: set[str] = set()
-    walk = gfile().walk(folder) if is_remote(folder) else os.walk(folder, followlinks=True)
-    for parent, folders, names in walk:
-        if not is_remote(folder):
-            real = os.path.realpath(parent)
-            if real in seen:  # A link may lead back to a folder above it.
-                folders.clear()
-                continue
-            seen.add(real)
+    for parent, folders, names in file_system(folder).walk(folder):
+        real = os.path.realpath(parent)
+        if real in seen:  # A link may lead back to a folder above it.
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += (os.path.join(parent, name) for name in names if not name.startswith("."))
     return files

@@ -9,14 +9,13 @@ import dataclasses
 import hashlib
 import itertools
 import logging
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from common.atomic import copy_file, write_text
 from common.errors import UserError
-from common.files import read_json
+from common.files import open_binary, read_json
 
 # More entries than this is damage.
 _MAX_ENTRIES = 1 << 24
@@ -187,7 +186,8 @@ def _read_lines(path: str) -> list[str]:
     """The lines of a vocabulary without the whitespace around them."""
     if path.endswith(".json"):
         return _read_json_tokens(path)
-    data = _read_file(path)
+    with open_binary(path, decompress=False) as file:
+        data = file.read()
     try:
         lines = data.decode("utf-8").removeprefix("\ufeff").split("\n")
     except UnicodeDecodeError as error:
@@ -219,21 +219,3 @@ def _read_json_tokens(path: str) -> list[str]:
 
 def _is_id(value: Any) -> bool:
     return type(value) is int and 0 <= value < _MAX_ENTRIES
-
-
-def _read_file(path: str) -> bytes:
-    if "://" in path:
-        import tensorflow as tf
-
-        try:
-            with tf.io.gfile.GFile(path, "rb") as remote:
-                return remote.read()
-        except tf.errors.OpError as error:
-            raise UserError(f"Cannot read the vocabulary {path}: {error.message}") from None
-    try:
-        with open(path, "rb") as local:
-            return local.read()
-    except OSError as error:
-        raise UserError(
-            f"Cannot read the vocabulary {path}: {os.strerror(error.errno or 0)}."
-        ) from None

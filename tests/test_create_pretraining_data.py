@@ -231,7 +231,7 @@ def test_very_long_line(folder):
         ({"input_file": "latin.txt"}, "latin.txt, line 3: byte 9 of the text (0xe9)"),
         ({"input_file": "one.txt"}, "hold 1 document(s)"),
         ({"input_file": "cut.txt.gz"}, "cut.txt.gz cannot be read to its end"),
-        ({"vocab_file": "missing.txt"}, "Cannot read the vocabulary missing.txt"),
+        ({"vocab_file": "missing.txt"}, "Cannot read missing.txt: No such file"),
         ({"vocab_file": "text.txt"}, "text.txt lacks [PAD], [UNK]"),
         ({"vocab_file": "words.txt"}, "words.txt lacks [PAD], [UNK], [CLS], [SEP], [MASK]"),
         ({"input_format": "transfer_set", "input_file": "cut.txt.gz"}, "cannot be read to its end"),
