@@ -86,6 +86,15 @@ flags.DEFINE_string(
     "--input_path.",
 )
 
+flags.DEFINE_string(
+    "keep_vocabulary_of",
+    None,
+    "Texts of a domain, files or patterns separated by commas: keep only the WordPieces in them "
+    "(and all single characters), which makes a small model much smaller. The folder gets the "
+    "pruned model as a model folder as well. With --task_name or --eval_file, which should be "
+    "other texts.",
+)
+
 group("What to compare on")
 flags.DEFINE_string(
     "eval_file",

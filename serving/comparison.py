@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-import serving.runtime
 from classification.metrics import compute_metrics, primary_metric
 from classification.task import Task
 from common.errors import UserError
 from common.files import list_folder
 from modeling.wordpiece import input_row
 from serving.engine import Engine
+from serving.export_files import RUNTIME_FOLDER
 from serving.runtime.programs import Program
 from serving.trained_model import INPUTS, TrainedModel, network_outputs
 
-RUNTIME_FOLDER = os.path.dirname(serving.runtime.__file__)
 # Draws of the interval of an accuracy.
 _DRAWS = 20_000
 _BATCH_SIZE = 32

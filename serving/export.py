@@ -11,25 +11,23 @@ import dataclasses
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+import tempfile
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-import modeling.wordpiece
-from checkpoints.hugging_face import write_configuration
 from checkpoints.model_sources import check_labels
 from checkpoints.verification import random_batch
 from classification.tasks import get_task
-from common.atomic import copy_file, new_folder, write_json, write_text
+from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
-from common.files import make_folder, open_binary
+from common.files import make_folder
+from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file
-from data.texts import read_transfer_texts
+from data.texts import is_transfer_name, read_transfer_texts
 from modeling.vocabulary import VOCAB_FILE
-from serving import export_report, litert, litert_metadata, onnx_model
+from serving import export_report, litert
 from serving.comparison import (
-    RUNTIME_FOLDER,
     Comparison,
     EvaluationSet,
     compare,
@@ -39,24 +37,15 @@ from serving.comparison import (
     probe,
     program_outputs,
 )
+from serving.export_files import FORMATS, LITERT, ONNX, Form, planned_forms, write_companions
 from serving.runtime.programs import open_program
-from serving.saved_model import write_model_program
 from serving.trained_model import INPUTS, TrainedModel, read_trained_model
+from serving.vocabulary_pruning import changed_tokens, pruned_model
 from training.options import TASK_FLAGS, TaskOptions
 
-LITERT, ONNX, SAVED_MODEL = "litert", "onnx", "saved_model"
-FORMATS = (LITERT, ONNX, SAVED_MODEL)
 LENGTHS = (32, 128)
 # Texts that scales of full int8 are measured on.
 _CALIBRATION_ROWS = 128
-# Of the folder that runs by itself; `{...}` stands for the program and the project's tokenizer.
-_RUNNER_FILES = ("predict.py", "programs.py", "measure.py", "server.py", "page.html")
-_REQUIREMENTS = "ai-edge-litert>=2.0\nnumpy\n"
-_ONNX_NAMES = {
-    litert.NONE: "model.onnx",
-    litert.FLOAT16: "model_fp16.onnx",
-    litert.DYNAMIC_INT8: "model_quantized.onnx",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,23 +64,11 @@ class ExportOptions(TaskOptions):
     max_accuracy_drop: float = 1.0
     max_disagreement: float = 5.0
     label_names: Sequence[str] | None = None
+    keep_vocabulary_of: str | None = None
     model_name: str | None = None
     max_seq_length: int | None = None
     pairs: bool = False
     measure: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """A program to write.
-
-    Attributes:
-      path: Place in the exported folder.
-      write: Writes it, given a path.
-    """
-
-    path: str
-    write: Callable[[str], None]
 
 
 def export(options: ExportOptions) -> str:
@@ -104,11 +81,24 @@ def export(options: ExportOptions) -> str:
       UserError: Options or files that the user has to change; nothing is written then. Or some of the
         programs are too far from the model: the others are there.
     """
-    model, rows = _read(options)
+    whole, rows = _read(options)
+    with tempfile.TemporaryDirectory() as folder:
+        model, note = _pruned(options, whole, rows, os.path.join(folder, VOCAB_FILE))
+        return _export(options, whole, model, rows, note)
+
+
+def _export(
+    options: ExportOptions, whole: TrainedModel, model: TrainedModel, rows: EvaluationSet, note: str
+) -> str:
     calibration = _calibration(options, model) if litert.FULL_INT8 in options.quantization else []
-    forms = _forms(options, model, calibration)
-    encoded = encoded_rows(model, rows.rows) if rows.rows else _random_rows(model)
-    before = model_outputs(model, encoded)
+    forms = planned_forms(
+        model,
+        options.formats,
+        options.quantization,
+        calibration,
+        with_model_folder=bool(options.keep_vocabulary_of),
+    )
+    encoded, before = _encoded(model, rows), model_outputs(whole, _encoded(whole, rows))
     entries, refused = [], []
     with new_folder(options.output_dir) as folder:
         for form in forms:
@@ -116,17 +106,22 @@ def export(options: ExportOptions) -> str:
             make_folder(os.path.dirname(path))
             with _quiet():
                 form.write(path)
-            after = program_outputs(open_program(path), encoded)
+            if form.runs:
+                after = program_outputs(open_program(path), encoded)
+            else:
+                after = model_outputs(model, encoded)
             found = compare(model, rows, before, after)
             objection = found.objection(options.max_accuracy_drop, options.max_disagreement)
             entries.append(_entry(form, path, found, objection, options.measure, model))
             if objection:
                 refused.append(f"{form.path}: {objection}")
                 shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
-        report = export_report.markdown(model, rows, entries)
+        report = export_report.markdown(model, rows, entries, note)
         if len(refused) == len(forms):
             raise UserError(_refusal(refused, f"{options.output_dir} was not written"))
-        _write_companions(folder, options, model, entries)
+        written = [entry.path for entry in entries if entry.objection is None]
+        name = options.model_name or os.path.basename(os.path.normpath(options.input_path))
+        write_companions(folder, model, written, name)
         write_text(os.path.join(folder, "export_report.md"), report)
         write_json(
             os.path.join(folder, "export_report.json"),
@@ -231,68 +226,34 @@ def _calibration(options: ExportOptions, model: TrainedModel) -> list[dict[str, 
     return encoded_rows(model, texts[::step][:_CALIBRATION_ROWS])
 
 
-def _random_rows(model: TrainedModel) -> list[dict[str, np.ndarray]]:
+def _pruned(
+    options: ExportOptions, whole: TrainedModel, rows: EvaluationSet, vocab_file: str
+) -> tuple[TrainedModel, str]:
+    """The model with the vocabulary that is asked for, and a sentence about it."""
+    if not options.keep_vocabulary_of:
+        return whole, ""
+    paths = expand_globs(options.keep_vocabulary_of, "keep_vocabulary_of", is_transfer_name)
+    found = read_transfer_texts(paths, options.text_a, options.text_b)
+    texts = (text for _, *pair in found for text in pair if text)
+    model = pruned_model(whole, texts, vocab_file)
+    share = changed_tokens(whole.tokenizer, model.tokenizer, rows.rows)
+    return model, (
+        f"The vocabulary has {model.config.vocab_size:,} of {whole.config.vocab_size:,} entries, "
+        f"which spells {share:.2f} % of the tokens of these rows anew; decisions are compared with "
+        "those of the whole model."
+    )
+
+
+def _encoded(model: TrainedModel, rows: EvaluationSet) -> list[dict[str, np.ndarray]]:
+    """The rows as inputs, or random ones where there are none."""
+    if rows.rows:
+        return encoded_rows(model, rows.rows)
     batch = random_batch(model.config)
     lengths = batch["input_mask"].sum(axis=1)
     return [
         {name: batch[name][i : i + 1, : min(n, model.max_seq_length)] for name in INPUTS}
         for i, n in enumerate(lengths)
     ]
-
-
-def _forms(
-    options: ExportOptions, model: TrainedModel, calibration: Sequence[dict[str, np.ndarray]]
-) -> list[Form]:
-    forms = list(_litert_forms(options, model, calibration)) if LITERT in options.formats else []
-    if ONNX in options.formats:
-        onnx_model.import_onnx()
-        forms += _onnx_forms(options, model)
-    if SAVED_MODEL in options.formats:
-        forms.append(
-            Form(os.path.join("saved_model", "1"), lambda path: write_model_program(path, model))
-        )
-    if not forms:
-        raise UserError(
-            f"--formats={','.join(options.formats)} --quantization={','.join(options.quantization)}: "
-            "ONNX has no full_int8; add another format or quantization."
-        )
-    return forms
-
-
-def _litert_forms(
-    options: ExportOptions, model: TrainedModel, calibration: Sequence[dict[str, np.ndarray]]
-) -> Iterable[Form]:
-    reason = litert_metadata.reason_against(model)
-    if reason:
-        logging.info("The LiteRT files get no metadata for MediaPipe: %s.", reason)
-    for quantization in options.quantization:
-        if quantization == litert.FULL_INT8:
-            litert.import_quantizer()
-
-        def write(path: str, quantization: str = quantization) -> None:
-            content = litert.convert(model, quantization, calibration)
-            if reason is None and quantization != litert.FULL_INT8:
-                content = litert_metadata.with_metadata(content, model)
-            with open_binary(path, "wb") as file:
-                file.write(content)
-
-        name = "float32" if quantization == litert.NONE else quantization
-        yield Form(f"model_{name}.tflite", write)
-
-
-def _onnx_forms(options: ExportOptions, model: TrainedModel) -> Iterable[Form]:
-    for quantization in options.quantization:
-        if quantization not in _ONNX_NAMES:
-            logging.info("ONNX has no form in %s; it is left out.", quantization)
-            continue
-
-        def write(path: str, quantization: str = quantization) -> None:
-            if quantization == litert.DYNAMIC_INT8:
-                onnx_model.write_quantized_onnx(path, model)
-            else:
-                onnx_model.write_onnx(path, model, half=quantization == litert.FLOAT16)
-
-        yield Form(os.path.join("onnx", _ONNX_NAMES[quantization]), write)
 
 
 def _entry(
@@ -304,61 +265,10 @@ def _entry(
     model: TrainedModel,
 ) -> export_report.Entry:
     size = megabytes(path)
-    if not measures:
+    if not (measures and form.runs):
         return export_report.Entry(form.path, size, found, objection, {})
     lengths = [length for length in LENGTHS if length <= model.max_seq_length]
     lengths = lengths or [model.max_seq_length]
     threads = sorted({1, os.cpu_count() or 1})
     times = {count: probe(path, lengths, count) for count in threads}
     return export_report.Entry(form.path, size, found, objection, times)
-
-
-def _write_companions(
-    folder: str,
-    options: ExportOptions,
-    model: TrainedModel,
-    entries: Sequence[export_report.Entry],
-) -> None:
-    """Writes what a program needs beside it: tokenizer, labels, runner and server."""
-    written = [entry.path for entry in entries if entry.objection is None]
-    tokenizer = model.tokenizer
-    write_text(os.path.join(folder, VOCAB_FILE), "".join(f"{x}\n" for x in tokenizer.tokens))
-    if model.labels:
-        write_text(os.path.join(folder, "labels.txt"), "".join(f"{x}\n" for x in model.labels))
-    if any(path.endswith(".onnx") for path in written):
-        write_configuration(
-            folder,
-            model.weights,
-            model.config,
-            tokenizer.vocab_file,
-            tokenizer.do_lower_case,
-            model.labels,
-            tokenizer.settings,
-        )
-    files = [path for path in written if path.endswith((".tflite", ".onnx"))]
-    if not files:
-        return
-    for name in _RUNNER_FILES:
-        copy_file(os.path.join(RUNTIME_FOLDER, name), os.path.join(folder, name))
-    source = modeling.wordpiece.__file__
-    copy_file(source, os.path.join(folder, os.path.basename(source)))
-    default = min(files, key=lambda path: (path.endswith(".onnx"), "dynamic_int8" not in path))
-    runtime = _REQUIREMENTS if default.endswith(".tflite") else "onnxruntime\nnumpy\n"
-    write_text(os.path.join(folder, "requirements.txt"), runtime)
-    write_json(os.path.join(folder, "model.json"), _runner_info(options, model, default))
-
-
-def _runner_info(options: ExportOptions, model: TrainedModel, default: str) -> dict[str, Any]:
-    """Content of `model.json`, for `runtime/predict.py`."""
-    name = options.model_name or os.path.basename(os.path.normpath(options.input_path))
-    return {
-        "name": name,
-        "file": default,
-        "output": model.output,
-        "labels": list(model.labels),
-        "pairs": model.pairs,
-        "max_seq_length": model.max_seq_length,
-        "do_lower_case": model.tokenizer.do_lower_case,
-        "tokenizer_settings": model.tokenizer.settings.to_dict(),
-        "vocab_sha256": model.tokenizer.sha256,
-    }

@@ -31,24 +31,27 @@ class Entry:
     measured: Mapping[int, Mapping[str, Any]]
 
 
-def markdown(model: TrainedModel, rows: EvaluationSet, entries: Sequence[Entry]) -> str:
-    """The table, with a line about what was compared and where."""
+def markdown(
+    model: TrainedModel, rows: EvaluationSet, entries: Sequence[Entry], note: str = ""
+) -> str:
+    """The table, with a line about what was compared and where, and a note."""
     metric = "Score" if model.is_regression else "Accuracy"
     has_metric = rows.labels is not None
     columns = ["File", "MB", *([f"{metric} (model's)"] if has_metric else [])]
     columns += [*(["Equal decisions"] if model.labels else []), "Largest change"]
-    timed = entries[0].measured if entries else {}
+    timed = next((entry.measured for entry in entries if entry.measured), {})
     for threads, result in timed.items():
         for time in result["times"]:
             columns.append(f"ms, {time['length']} tokens, {_threads(threads)} (95 %)")
     columns += ["Peak MB"] if timed else []
-    lines = table(columns, [_cells(entry, has_metric, bool(model.labels)) for entry in entries])
+    cells = [_cells(e, has_metric, bool(model.labels), len(columns)) for e in entries]
+    lines = table(columns, cells)
     what = f"{len(rows.rows):,} rows of {rows.name}" if rows.rows else "random ids, not on any text"
     notes = [f"Compared on {what}, one row at a time; {model.num_parameters:,} parameters."]
     if timed:
         notes.append("Milliseconds are medians and 95th percentiles of one row, ids in.")
     notes.append(f"Machine: {describe_machine()}.")
-    lines += ["", " ".join(notes)]
+    lines += ["", " ".join([*notes, note]).strip()]
     for entry in entries:
         if entry.objection:
             lines += ["", f"Not kept: {entry.path}: {entry.objection}."]
@@ -71,7 +74,7 @@ def content(
     }
 
 
-def _cells(entry: Entry, has_metric: bool, has_decisions: bool) -> list[str]:
+def _cells(entry: Entry, has_metric: bool, has_decisions: bool, num_columns: int) -> list[str]:
     found = entry.comparison
     cells = [entry.path, f"{entry.megabytes:.2f}"]
     if has_metric:
@@ -87,7 +90,7 @@ def _cells(entry: Entry, has_metric: bool, has_decisions: bool) -> list[str]:
     peaks = [result["peak_mb"] for result in entry.measured.values() if result["peak_mb"]]
     if entry.measured:
         cells.append(f"{max(peaks):.0f}" if peaks else "")
-    return cells
+    return cells + [""] * (num_columns - len(cells))
 
 
 def _change(found: Comparison) -> str:

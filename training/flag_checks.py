@@ -184,7 +184,7 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         Condition("label labels regression", _OWN, refused=True),
         Condition("text_b", "text_a", refused=True),
         Condition("max_accuracy_drop", "task_name", refused=True),
-        Condition("max_disagreement", "task_name eval_file", refused=True),
+        Condition("max_disagreement keep_vocabulary_of", "task_name eval_file", refused=True),
         Condition("eval_file", "!task_name", refused=True),
     ),
     "measure_similarity": (

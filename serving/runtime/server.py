@@ -190,7 +190,8 @@ class Server(ThreadingHTTPServer):
         head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {_JSON}\r\nRetry-After: 1\r\n"
         head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         with contextlib.suppress(OSError):
-            request.settimeout(1)
+            request.settimeout(0.05)
+            request.recv(1 << 16)  # A request that is left unread would take the answer with it.
             request.sendall(head.encode() + body)
         self.shutdown_request(request)
 
