@@ -62,7 +62,7 @@ class Pretraining:
       model: The model.
       optimizer: Its optimizer, whose variables exist.
       schedule: Name of `SCHEDULE` -> variable.
-      objective: What is minimized.
+      objective: The loss, and the metrics.
       variables: All variables, each of another name.
     """
 

@@ -1,4 +1,4 @@
-"""What `benchmarks.accelerator.pretrain` brought back, as model folders and records.
+"""The weights and rows of `benchmarks.accelerator.pretrain` as model folders and records.
 
   python -m benchmarks.accelerator.model_folders --trained=trained --vocab_file=vocab.txt \\
     --output_dir=models

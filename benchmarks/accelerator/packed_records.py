@@ -74,7 +74,7 @@ def pack(features: dict[str, np.ndarray]) -> np.ndarray:
 
 
 class PackedRows(NamedTuple):
-    """What a task makes.
+    """The rows of a task.
 
     Attributes:
       pass_index: Its pass over the text.
@@ -116,7 +116,7 @@ def split_documents(
     Args:
       input_files: Text with blank lines between documents.
       line_documents: Text with a document on each line.
-      folder: Where to write.
+      folder: For the texts.
 
     Returns:
       The two paths. Every fiftieth document of each file is held out.
@@ -198,7 +198,7 @@ class Rows:
 
 
 def read_rows(folder: str, num_batches: int, batch_size: int) -> Rows:
-    """What `write_rows` wrote, with so many held-out batches; too few rows are repeated."""
+    """The output of `write_rows`, with so many held-out batches; too few rows are repeated."""
     held_out = np.load(os.path.join(folder, HELD_OUT_ROWS))
     if len(held_out) < num_batches * batch_size:
         logging.warning("Only %d rows are held out; some count twice.", len(held_out))

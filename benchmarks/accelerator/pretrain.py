@@ -40,7 +40,7 @@ FLAGS = flags.FLAGS
 
 CURVES = "curves.jsonl"
 # Share of the time that is left for slower updates than the timed ones.
-_RESERVE = 0.05
+_RESERVE = 0.08
 # The mark at which the reading up to there is reported.
 _MARK = 5.0
 
@@ -150,7 +150,12 @@ def check(student: Student, num_updates: int) -> float:
 
 
 def train_student(
-    student: Student, rows: Rows, learning_rate: float, num_updates: int, deadline: float
+    student: Student,
+    rows: Rows,
+    learning_rate: float,
+    num_updates: int,
+    deadline: float,
+    may_give_up: bool,
 ) -> dict[str, Any] | None:
     """Trains one model and writes its weights.
 
@@ -159,11 +164,12 @@ def train_student(
       rows: The records.
       learning_rate: Peak of the schedule.
       num_updates: Length of the schedule.
-      deadline: When to stop, in `time.monotonic`; the weights are written then, too.
+      deadline: The end, in `time.monotonic`; the weights are written then, too.
+      may_give_up: Whether to end when the model is stuck.
 
     Returns:
-      The last line of its curve; None, and nothing is written, where the loss is no number or after
-      a third of the updates still above --give_up_loss.
+      The last line of its curve; None, and nothing is written, where the loss is no number, or the
+      model is stuck: above --give_up_loss after a third of the updates.
     """
     setting = student.programs.description
     per_call, batch_size = FLAGS.updates_per_call, setting["batch_size"]
@@ -201,7 +207,7 @@ def train_student(
         recent = []
         _log_point(point)
         is_stuck = point["masked_lm_loss"] > FLAGS.give_up_loss and call * 3 > num_calls
-        if not math.isfinite(point["training_loss"]) or is_stuck and not ended:
+        if not math.isfinite(point["training_loss"]) or (may_give_up and is_stuck and not ended):
             logging.error("%s does not learn at a rate of %g.", student.name, learning_rate)
             return None
         if time.monotonic() > deadline:
@@ -231,7 +237,8 @@ def report(points: Sequence[dict[str, Any]]) -> None:
     with open(os.path.join(FLAGS.output_dir, CURVES), encoding="utf-8") as file:
         lines = list(map(json.loads, file))
     for point in points:
-        curve = [line for line in lines if line["model"] == point["model"]]
+        run = ("model", "learning_rate", "num_updates")
+        curve = [line for line in lines if all(line[key] == point[key] for key in run)]
         passed = [line["positions"] for line in curve if line["masked_lm_loss"] <= _MARK]
         logging.info(
             "%s: %d updates, %.0f M positions in %.0f s; masked-LM %.4f (%.4f), next sentence %.4f "
@@ -327,8 +334,10 @@ def train_all(students: Sequence[Student], rows: Rows, deadline: float) -> None:
     seconds = {student.name: check(student, FLAGS.updates_per_call) for student in students}
     rates = dict(item.split("=") for item in FLAGS.learning_rates)
     points = []
-    halving, waiting = 1.0, list(students)
-    while waiting:
+    waiting = list(students)
+    for factor in (1.0, 0.5):
+        if not waiting:
+            break
         num_updates = affordable_updates([seconds[s.name] for s in waiting], deadline)
         logging.info(
             "%.0f s are left for %s: %d updates of %d rows, %.0f M positions, %.1f passes.",
@@ -343,12 +352,14 @@ def train_all(students: Sequence[Student], rows: Rows, deadline: float) -> None:
             break
         given_up = []
         for student in waiting:
-            rate = halving * float(rates.get(student.name, FLAGS.learning_rate))
-            if point := train_student(student, rows, rate, num_updates, deadline):
+            rate = factor * float(rates.get(student.name, FLAGS.learning_rate))
+            may_give_up = factor == 1.0
+            point = train_student(student, rows, rate, num_updates, deadline, may_give_up)
+            if point:
                 points.append(point)
             else:
                 given_up.append(student)
-        halving, waiting = halving / 2, given_up
+        waiting = given_up
     report(points)
 
 

@@ -26,6 +26,7 @@ from benchmarks.accelerator.packed_records import (
     HELD_OUT_ROWS,
     PASS_ENDS,
     TRAINING_ROWS,
+    batches,
     pack,
     split_documents,
     write_rows,
@@ -92,6 +93,14 @@ def test_rows_of_text(tmp_path: pathlib.Path, vocab_file: str) -> None:
     cls_id = FullTokenizer(vocab_file).cls_id
     for rows in read.values():
         assert (unpack(rows, LENGTH, PREDICTIONS)["input_ids"][:, 0] == cls_id).all()
+
+
+def test_batches_go_through_one_pass_after_the_other() -> None:
+    rows = np.arange(20, dtype=np.uint8)[:, np.newaxis]
+    calls = batches(rows, np.array([8, 20]), 2, 2, seed=0)
+    read = np.concatenate([next(calls).ravel() for _ in range(7)])
+    assert sorted(read[:8]) == list(range(8)) and sorted(read[8:20]) == list(range(8, 20))
+    assert set(read[20:28]) == set(range(8)) and list(read[20:28]) != list(read[:8])
 
 
 def test_programs() -> None:
