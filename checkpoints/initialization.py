@@ -22,7 +22,6 @@ TRUNCATE_BOTTOM, TRUNCATE_EVERY_OTHER = "truncate_bottom", "truncate_every_other
 STRATEGIES = (FULL, RANDOM, EMBEDDINGS_ONLY, TRUNCATE_BOTTOM, TRUNCATE_EVERY_OTHER)
 
 AUTO, KEEP, NEW = "auto", "keep", "new"
-HEAD_CHOICES = (AUTO, KEEP, NEW)
 
 _LAYER = re.compile(r"(?<=^bert/encoder/layer_)\d+(?=/)")
 _WIDTH_VARIABLE = "bert/embeddings/word_embeddings"

@@ -58,8 +58,7 @@ def atomic_files(folder: str, last: str) -> Iterator[str]:
     with _temporary(os.path.join(folder, "files"), as_folder=True) as temporary:
         yield temporary
         names = sorted(list_folder(temporary), key=lambda name: (name == last, name))
-        if exists(os.path.join(folder, last)):
-            remove(os.path.join(folder, last))
+        remove(os.path.join(folder, last))
         for name in names:
             move(os.path.join(temporary, name), os.path.join(folder, name))
 
@@ -148,7 +147,7 @@ def _locked(path: str) -> Iterator[None]:
 def remove_any(path: str) -> None:
     if is_folder(path):
         remove_folder(path)
-    elif exists(path):
+    else:
         remove(path)
 
 

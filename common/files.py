@@ -251,8 +251,10 @@ def make_folder(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Deletes a file."""
-    file_system(path).remove(path)
+    """Deletes a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        if exists(path):
+            file_system(path).remove(path)
 
 
 def read_json(path: str) -> Any:

@@ -152,8 +152,7 @@ def write_sidecar(record_path: str, info: Mapping[str, Any]) -> None:
     """
     made = {"file_size": file_size(record_path), "file_sha256": sha256_file(record_path)}
     write_object(sidecar_path(record_path), {**info, **made})
-    if exists(_old_sidecar_path(record_path)):
-        remove(_old_sidecar_path(record_path))
+    remove(_old_sidecar_path(record_path))
 
 
 def read_sidecar(
@@ -296,9 +295,8 @@ def _found_sidecar(record_path: str) -> str | None:
 
 def remove_sidecar(record_path: str) -> None:
     """Deletes the sidecar of a record file, if there is one."""
-    for path in (sidecar_path(record_path), _old_sidecar_path(record_path)):
-        if exists(path):
-            remove(path)
+    remove(sidecar_path(record_path))
+    remove(_old_sidecar_path(record_path))
 
 
 def _masked(checksums: np.ndarray) -> np.ndarray:

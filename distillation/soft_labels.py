@@ -226,9 +226,7 @@ def _holds(path: str, digest: str) -> bool:
 
 def remove_manifest(output_dir: str) -> None:
     """Deletes the manifest, without which a set counts as unfinished, before shards are written."""
-    path = os.path.join(output_dir, MANIFEST)
-    if exists(path):
-        remove(path)
+    remove(os.path.join(output_dir, MANIFEST))
 
 
 def write_manifest(

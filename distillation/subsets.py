@@ -16,7 +16,6 @@ from common.files import (
     COMPRESSIONS,
     check_compression,
     compressed_writer,
-    exists,
     open_binary,
     remove,
 )
@@ -104,8 +103,7 @@ def _text_output(path: str) -> Iterator[IO[bytes]]:
     with atomic_output(path) as temporary:
         with open_binary(temporary, "wb") as file, contextlib.ExitStack() as stack:
             yield stack.enter_context(compressed_writer(path, file))
-        if exists(manifest_path(path)):
-            remove(manifest_path(path))
+        remove(manifest_path(path))
 
 
 def manifest_path(path: str) -> str:

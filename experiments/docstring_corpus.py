@@ -179,9 +179,7 @@ def write_corpus(
     counts: Mapping[str, int],
 ) -> None:
     """Writes all files; the manifest last, so an unfinished folder is not taken for complete."""
-    manifest = os.path.join(output_dir, MANIFEST)
-    if exists(manifest):
-        remove(manifest)
+    remove(os.path.join(output_dir, MANIFEST))
     make_folder(os.path.join(output_dir, "task"))
     texts = {
         "lm.txt": "\n".join("".join(f"{line}\n" for line in lines) for lines in lm_documents),
@@ -205,6 +203,7 @@ def write_corpus(
         "transfer": len(split.transfer),
         "vocabulary": len(vocabulary),
     }
+    manifest = os.path.join(output_dir, MANIFEST)
     write_json(manifest, {"inputs": inputs, "labels": sorted(LIBRARIES), "counts": summary})
     logging.info("Wrote %s: %s", output_dir, json.dumps(summary))
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from absl import flags
 
-from training.options import TASK_FLAGS
-
 
 def define_device_flags() -> None:
     """Defines the flags for devices and precision; those for TPUs are the original's."""
@@ -318,9 +316,3 @@ def define_beam_flags() -> None:
         "Options of Apache Beam and its runner, as on a command line: '--project=name "
         "--region=here --temp_location=gs://bucket/tmp'. Only with --beam_runner.",
     )
-
-
-def task_arguments(values: flags.FlagValues) -> list[str]:
-    """The task flags of a command line that asks for the same task (`define_task_flags`)."""
-    given = [values[name] for name in TASK_FLAGS if values[name].value != values[name].default]
-    return [flag.serialize() for flag in given]

@@ -6,7 +6,6 @@ digest. How many rows there are, what a file is called and where it lies say not
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -207,8 +206,7 @@ def discard_run(output_dir: str) -> None:
         if name in _FOLDERS_OF_A_RUN and is_folder(path):
             remove_folder(path)
         elif _FILES_OF_A_RUN.fullmatch(name) and not is_folder(path):
-            with contextlib.suppress(FileNotFoundError):
-                remove(path)
+            remove(path)
 
 
 def run_identity(
