@@ -47,6 +47,7 @@ MODULES = [
     "experiments.glue_table",
     "experiments.docstring_corpus",
     "benchmarks.compare",
+    "benchmarks.server_load",
     "benchmarks.step_profile",
 ]
 INTRODUCTION = """# Flags
