@@ -87,9 +87,9 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_integer(
     "max_seq_length",
-    128,
+    None,
     "Longest input of the classifier's tokenizer in WordPieces, [CLS] and [SEP] included. Only "
-    "with --output_format=saved_model.",
+    "with --output_format=saved_model. Default: that of the model's training.",
     lower_bound=4,
 )
 flags.DEFINE_bool(

@@ -81,5 +81,5 @@ def main(_: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["data_dir", "task_name", "output_dir"])
+    flags.mark_flags_as_required(["task_name", "output_dir"])
     cli.run(main)

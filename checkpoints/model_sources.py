@@ -85,6 +85,13 @@ class ModelSources:
             length = min(length, self.config.max_position_embeddings)
             logging.info("--max_seq_length=%d; the model does not say its own.", length)
         check_max_seq_length(self.config, length)
+        if self.model_max_length and length > self.model_max_length:
+            logging.warning(
+                "--max_seq_length=%d is more than the model_max_length of %d that the model's "
+                "tokenizer has; longer texts keep more tokens than there.",
+                length,
+                self.model_max_length,
+            )
         return length
 
     def tokenizer_info(self) -> dict[str, Any]:
@@ -197,26 +204,16 @@ def resolve_text_model(
     vocab_file: str | None,
     init_checkpoint: str | None,
     do_lower_case: bool | None,
-    max_seq_length: int,
 ) -> TextModelSources:
     """`resolve_model` for runs that read text: a vocabulary is needed.
 
     Raises:
-      UserError: As `resolve_model`; there is no vocabulary; too few positions for `max_seq_length`.
+      UserError: As `resolve_model`; there is no vocabulary.
     """
     sources = resolve_model(bert_config_file, vocab_file, init_checkpoint, do_lower_case)
     if sources.tokenizer is None:
         names = f"{VOCAB_FILE} or {TOKENIZER_JSON}"
         raise UserError(f"--vocab_file is missing, and {_absent(names, init_checkpoint)}.")
-    check_max_seq_length(sources.config, max_seq_length)
-    if sources.model_max_length and max_seq_length > sources.model_max_length:
-        logging.warning(
-            "--max_seq_length=%d is more than the model_max_length of %d that the tokenizer of %s "
-            "has; longer texts keep more tokens than there.",
-            max_seq_length,
-            sources.model_max_length,
-            init_checkpoint,
-        )
     # Text is read in this casing, known or assumed.
     known = {**vars(sources), "do_lower_case": sources.tokenizer.do_lower_case}
     return TextModelSources(**known)

@@ -63,8 +63,9 @@ def run(options: FineTuningOptions) -> FineTuned:
       UserError: Options, files or devices that the user has to change.
     """
     session = Session(options)
-    task = get_task(**options.values(TASK_FLAGS))
     sources = session.text_model_sources()
+    known_labels = None if options.do_train else sources.labels
+    task = get_task(known_labels=known_labels, **options.values(TASK_FLAGS))
     if not options.do_train:
         sources.check_labels(task.labels, f"the model {session.start}")
     model = session.build(
@@ -75,7 +76,7 @@ def run(options: FineTuningOptions) -> FineTuned:
     weights = session.initial_classifier_weights(sources, task.labels)
 
     data_dir = options.data_dir or ""
-    session.claim_output_dir({"data_dir": data_dir})
+    session.claim_output_dir(options.task_inputs())
     task.check_has(options.do_train, options.do_eval, options.do_predict)
     if options.do_train:
         session.check_run(
@@ -94,7 +95,7 @@ def run(options: FineTuningOptions) -> FineTuned:
             data_dir,
             options.output_dir,
             sources.tokenizer,
-            options.max_seq_length,
+            session.max_seq_length,
             value_limits(sources.config, len(task.labels)),
             train=options.do_train,
             dev=options.do_eval,

@@ -11,6 +11,9 @@ from classification.task_files import NO_LABEL, TaskFile
 from common.errors import UserError
 from data.classifier_records import Example, num_outputs
 
+# Who says the labels of a task where a trained model does.
+THE_MODEL = "the model"
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -67,10 +70,13 @@ class Task:
             (test, self.test, "do_predict", "test"),
         ):
             if wanted and not files:
-                raise UserError(
-                    f"--{flag}: task {self.name} has no {kind} set; it is there for --do_predict, by "
-                    "a model of another task with the same labels (--init_checkpoint)."
+                why = (
+                    " without --label, the column of its labels"
+                    if self.labels_from
+                    else "; it is there for --do_predict, by a model of another task with the same "
+                    "labels (--init_checkpoint)"
                 )
+                raise UserError(f"--{flag}: task {self.name} has no {kind} set{why}.")
 
     def read_examples(self, file: TaskFile, data_dir: str) -> Iterator[Example]:
         """Yields the examples of one file in the order of its rows, rows with empty texts included.
@@ -109,7 +115,7 @@ class Task:
         elif label not in self.labels:
             way_out = (
                 "; if it is a label, pass --labels with all of them in the order of the outputs"
-                if self.labels_from
+                if self.labels_from and self.labels_from != THE_MODEL
                 else ""
             )
             raise UserError(

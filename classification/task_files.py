@@ -52,6 +52,8 @@ class TableFile:
       header: Whether the first line of a table names the columns.
       file_names: Names to look for, the first that exists is read; empty for `<name>.tsv`. Each may
         be compressed.
+      paths: The files themselves, wherever they are; then `file_names` say nothing.
+      hint: How a user says where a missing file is.
       file_format: One of `data.rows.FORMATS`; None for what the file's name says, or else TSV.
       skip_short_rows: Leave rows with too few columns out instead of refusing them.
     """
@@ -63,13 +65,15 @@ class TableFile:
     index: int | str | None = None
     header: bool = True
     file_names: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    hint: str = "give the folder that holds it"
     file_format: str | None = None
     skip_short_rows: bool = False
 
     def open(self, data_dir: str, task_name: str) -> tuple[str, Iterator[Example]]:
         """See `TaskFile`."""
-        path = find_file(data_dir, self.file_names or (f"{self.name}.tsv",), task_name)
-        return path, self._examples(path)
+        paths = self._paths(data_dir, task_name)
+        return ", ".join(paths), self._examples(paths)
 
     def has_column(self, data_dir: str, task_name: str, column: str) -> bool:
         """Whether the header, or the first object of JSON Lines, names this column.
@@ -77,12 +81,18 @@ class TableFile:
         Raises:
           UserError: The file is missing, or its beginning cannot be read.
         """
-        path, _ = self.open(data_dir, task_name)
-        return column in column_names(path, self._format(path))
+        paths = self._paths(data_dir, task_name)
+        return all(column in column_names(path, self._format(path)) for path in paths)
 
-    def _examples(self, path: str) -> Iterator[Example]:
-        for line, place, (text_a, text_b, label, index) in self._values(path):
-            yield Example(f"{self.name}-{line - 1}", place, text_a or "", text_b, label, index)
+    def _paths(self, data_dir: str, task_name: str) -> Sequence[str]:
+        names = self.file_names or (f"{self.name}.tsv",)
+        return self.paths or [find_file(data_dir, names, task_name, self.hint)]
+
+    def _examples(self, paths: Sequence[str]) -> Iterator[Example]:
+        for number, path in enumerate(paths):
+            name = f"{self.name}-{number}" if number else self.name
+            for line, place, (text_a, text_b, label, index) in self._values(path):
+                yield Example(f"{name}-{line - 1}", place, text_a or "", text_b, label, index)
 
     def _values(self, path: str) -> Iterator[tuple[int, str, tuple[str | None, ...]]]:
         columns = (self.text_a, self.text_b, self.label, self.index)
@@ -100,8 +110,15 @@ class TableFile:
         return self.file_format or format_of(path) or TSV
 
 
-def find_file(data_dir: str, names: Sequence[str], task_name: str) -> str:
+def find_file(
+    data_dir: str,
+    names: Sequence[str],
+    task_name: str,
+    hint: str = "give the folder that holds it",
+) -> str:
     """The path of the first of the files that exists, plain or compressed (`COMPRESSIONS`).
+
+    `hint` ends the message of the error.
 
     Raises:
       MissingFileError: None of them exists.
@@ -115,5 +132,5 @@ def find_file(data_dir: str, names: Sequence[str], task_name: str) -> str:
     alternatives = [first + compression for compression in COMPRESSIONS[1:]] + others
     raise MissingFileError(
         f"{os.path.join(data_dir, first)} (or {', '.join(alternatives)}) is missing; task "
-        f"{task_name} needs it, give the folder that holds it."
+        f"{task_name} needs it, {hint}."
     )

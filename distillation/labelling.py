@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from checkpoints.model_sources import TextModelSources, check_labels, resolve_text_model
 from checkpoints.weights import variable_values, weights_digest
+from classification.own_tables import check_label_flags
 from classification.task import Task
-from classification.tasks import check_label_flags, get_task
+from classification.tasks import get_task
 from common.chunks import chunks
 from common.errors import UserError
 from common.input_files import expand_globs
@@ -99,8 +100,8 @@ def run(options: LabellingOptions) -> None:
         options.vocab_file,
         options.init_checkpoint,
         options.do_lower_case,
-        options.max_seq_length,
     )
+    length = sources.input_length(options.max_seq_length)
     task = _open_task(options, sources)
     labels = _teacher_labels(options, sources, task)
     layers = parse_layers(options.hidden_state_layers, sources.config.num_hidden_layers)
@@ -128,7 +129,7 @@ def run(options: LabellingOptions) -> None:
     description = {
         "labels": list(labels),
         "hidden_state_layers": layers,
-        "max_seq_length": options.max_seq_length,
+        "max_seq_length": length,
         "do_lower_case": sources.tokenizer.do_lower_case,
         "tokenizer_settings": sources.tokenizer.settings.of_common_text(),
         "vocab_sha256": sources.tokenizer.sha256,
@@ -177,7 +178,7 @@ def _open_task(options: LabellingOptions, sources: TextModelSources) -> Task | N
     """The task whose training set is labelled, which must be the teacher's."""
     if not options.task_name:
         return None
-    task = get_task(**options.values(TASK_FLAGS))
+    task = get_task(known_labels=sources.labels, **options.values(TASK_FLAGS))
     if not task.train:
         raise UserError(
             f"--task_name={options.task_name}: the task has no training set to label; pass its "
@@ -216,7 +217,7 @@ def _open_transfer_set(options: LabellingOptions, task: Task | None) -> Transfer
     if options.input_file:
         paths = expand_globs(options.input_file, "input_file", is_source_name)
     teacher = checkpoint_file(options.init_checkpoint)
-    inputs = {"input_file": paths, "init_checkpoint": teacher, "data_dir": options.data_dir}
+    inputs = {"input_file": paths, "init_checkpoint": teacher, **options.task_inputs()}
     check_folder_apart("output_dir", options.output_dir, inputs)
     # Column flags belong to the task when there is one.
     columns = (None, None) if task else (options.text_a, options.text_b)
@@ -269,7 +270,7 @@ def _label(
                     remove_manifest(options.output_dir)
                 rows = [(e.text_a, e.text_b) for e in examples]
                 features: dict[str, np.ndarray] = encode_rows(
-                    sources.tokenizer, rows, options.max_seq_length
+                    sources.tokenizer, rows, description["max_seq_length"]
                 )
                 outputs = engine(features)
                 if engine.is_chief:

@@ -72,7 +72,7 @@ def run(options: DistillationOptions) -> None:
     manifest = read_manifest(input_files)
     labels = manifest["labels"]
     _check_losses(options, manifest)
-    sources = session.text_model_sources()
+    sources = session.text_model_sources(manifest["max_seq_length"])
     if not options.do_train:
         sources.check_labels(labels, f"the model {session.start}")
     patience, states_shape = None, None
@@ -80,7 +80,7 @@ def run(options: DistillationOptions) -> None:
         patience, states_shape = make_patience(
             options.patience_weight, options.patience_layers, manifest, sources.config
         )
-    spec = feature_spec(options.max_seq_length, labels, states_shape)
+    spec = feature_spec(session.max_seq_length, labels, states_shape)
     records = _open_soft_labels(input_files, "input_file", spec, sources, labels)
     eval_records = None
     if options.eval_file and options.do_eval:
@@ -102,7 +102,7 @@ def run(options: DistillationOptions) -> None:
     task = _open_task(options, manifest)
     weights = session.initial_classifier_weights(sources, labels)
 
-    session.claim_output_dir({"input_file": input_files, "data_dir": options.data_dir})
+    session.claim_output_dir({"input_file": input_files, **options.task_inputs()})
     if options.do_train:
         session.check_run(
             sources,
@@ -120,7 +120,7 @@ def run(options: DistillationOptions) -> None:
                 options.data_dir or "",
                 options.output_dir,
                 sources.tokenizer,
-                options.max_seq_length,
+                session.max_seq_length,
                 value_limits(sources.config, len(labels)),
                 dev=options.do_eval,
                 test=options.do_predict,
@@ -211,7 +211,7 @@ def _open_task(options: DistillationOptions, manifest: dict[str, Any]) -> Task |
     """The task, which must be the one of the soft labels."""
     if not options.task_name:
         return None
-    task = get_task(**options.values(TASK_FLAGS))
+    task = get_task(known_labels=manifest["labels"], **options.values(TASK_FLAGS))
     soft_labels = f"--input_file={options.input_file}"
     check_labels(manifest["labels"], task.labels, soft_labels)
     for file in (*task.dev * options.do_eval, *task.test * options.do_predict):

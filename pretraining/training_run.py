@@ -43,6 +43,7 @@ class PretrainingOptions(TrainingOptions):
 
     input_file: str = ""
     eval_file: str | None = None
+    max_seq_length: int = 128
     max_predictions_per_seq: int = 20
     teacher: str | None = None
     teacher_temperature: float = 2.0

@@ -46,7 +46,7 @@ class ConversionOptions(Options):
     include_optimizer: bool = False
     include_tokenizer: bool = True
     pairs: bool = False
-    max_seq_length: int = 128
+    max_seq_length: int | None = None
     verify: bool = True
 
 
@@ -164,7 +164,7 @@ def _write_program(
             sources.config,
             tokenizer,
             labels,
-            options.max_seq_length,
+            sources.input_length(options.max_seq_length),
             options.pairs,
         )
         return

@@ -273,6 +273,7 @@ NOT_REACHED = {
     "classification.tasks": {
         "create_transfer_set": "which reads known tasks from files, and no labels"
     },
+    "classification.own_tables": {"create_transfer_set": "as above"},
     "classification.task": {"create_transfer_set": "as above"},
     "classification.tfds_source": {"create_transfer_set": "as above"},
     "data.texts": {

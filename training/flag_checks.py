@@ -67,7 +67,8 @@ def _is_so(values: flags.FlagValues, need: str) -> bool:
 
 
 # A task on tables of one's own.
-_OWN = "task_name=tsv task_name=jsonl"
+_OWN = "task_name=csv task_name=tsv task_name=jsonl task_name=parquet"
+_OWN_FLAGS = "text_a text_b label labels regression train_file dev_file test_file dev_share"
 
 _DEVICES = (
     Condition("tpu_name tpu_zone gcp_project master num_tpu_cores", "use_tpu"),
@@ -94,14 +95,16 @@ _FINE_TUNING = (
     Condition("early_stopping_patience", "do_eval !do_train", refused=True),
     Condition("early_stopping_patience", "evaluate_steps !do_train", refused=True),
     Condition("predict_batch_size", "do_predict"),
-    Condition("text_a text_b label labels regression", _OWN, refused=True),
+    Condition(_OWN_FLAGS, _OWN, refused=True),
     Condition("text_b", "text_a", refused=True),
+    Condition("dev_seed", "dev_share", refused=True),
     *_TRAINING,
 )
 _BEAM = (Condition("beam_options", "beam_runner", refused=True),)
 _COMPARISON = (
-    Condition("text_a text_b label labels regression", _OWN, refused=True),
+    Condition(_OWN_FLAGS, _OWN, refused=True),
     Condition("text_b", "text_a", refused=True),
+    Condition("dev_seed", "dev_share", refused=True),
 )
 
 # Script -> what its flags need; flags that stand nowhere here have an effect in every run.
@@ -151,9 +154,10 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         *_BEAM,
     ),
     "create_soft_labels": (
-        Condition("data_source data_dir label", "task_name", refused=True),
+        Condition("data_source data_dir", "task_name", refused=True),
         Condition("text_a text_b labels regression", f"{_OWN} !task_name", refused=True),
-        Condition("label", _OWN, refused=True),
+        Condition("label train_file dev_file test_file dev_share", _OWN, refused=True),
+        Condition("dev_seed", "dev_share", refused=True),
         Condition("text_b", "text_a", refused=True),
         *_DEVICES,
     ),

@@ -238,9 +238,10 @@ def define_text_flags() -> None:
     define_casing_flag()
     flags.DEFINE_integer(
         "max_seq_length",
-        128,
+        None,
         "Length of the model's input in WordPieces, [CLS] and [SEP] included. Longer texts are "
-        "cut.",
+        "cut. Default: that of the soft labels in distillation, else 128 in training, and in all "
+        "other uses that of the model's training.",
         lower_bound=4,
     )
 
@@ -251,8 +252,8 @@ def define_task_flags() -> None:
         "task_name",
         None,
         "Labelled task, by name: cola, sst-2, mrpc, sts-b, qqp, mnli, qnli, rte, wnli, ax "
-        "(predictions only), snli, book-reviews; or tsv (tables of your own with a header line) or "
-        "jsonl (files of your own with one JSON object per line).",
+        "(predictions only), snli, book-reviews; or tables of your own by their kind: csv, tsv "
+        "(tabs, nothing quoted), jsonl (one JSON object per line) or parquet.",
     )
     flags.DEFINE_enum(
         "data_source",
@@ -265,40 +266,58 @@ def define_task_flags() -> None:
     flags.DEFINE_string(
         "data_dir",
         None,
-        "Folder of the task's training, development and test sets (train.tsv, dev.tsv, test.tsv), "
-        "plain or compressed.",
+        "Folder of the task's training, development and test sets; of tables of your own, "
+        "train.csv, dev.csv and test.csv (or .tsv and so on), plain or compressed.",
     )
     flags.DEFINE_string(
         "text_a",
         None,
-        "Column (.tsv) or key (.jsonl) of the text, or of the first text of pairs. For files of "
-        "your own; tasks with a name of their own have fixed columns.",
+        "Column (key, in .jsonl) of the text, or of the first text of pairs. For tables of your "
+        "own; tasks with a name of their own have fixed columns.",
     )
     flags.DEFINE_string(
         "text_b",
         None,
-        "Column (.tsv) or key (.jsonl) of the second text of pairs. For files of your own.",
+        "Column (key, in .jsonl) of the second text of pairs. For tables of your own.",
     )
     flags.DEFINE_string(
         "label",
         None,
-        "Column (.tsv) or key (.jsonl) of the label. For files of your own (--task_name=tsv or "
-        "jsonl).",
+        "Column (key, in .jsonl) of the label. For tables of your own; not needed to predict by a "
+        "model that says its labels.",
     )
     flags.DEFINE_list(
         "labels",
         None,
-        "All labels, in the order of the classifier's outputs. For files of your own. Default: the "
-        "labels of the training set, sorted; where there is none, those recorded with the teacher "
-        "(create_soft_labels.py).",
+        "All labels, in the order of the classifier's outputs. For tables of your own. Default: in "
+        "training, the labels of the training set, sorted; else those recorded with the model or "
+        "the soft labels.",
     )
     flags.DEFINE_bool(
         "regression",
         None,
-        "Treat labels as scores to predict instead of classes. For files of your own. "
+        "Treat labels as scores to predict instead of classes. For tables of your own. "
         "--noregression: they are classes, even if they are numbers or hundreds. Default: classes, "
         "but labels that look like scores or like no classes are refused.",
     )
+    for name in ("train", "dev", "test"):
+        kind = {"train": "training", "dev": "development", "test": "test"}[name]
+        flags.DEFINE_string(
+            f"{name}_file",
+            None,
+            f"Tables of the {kind} set: files, globs and folders, separated by commas. For tables of "
+            f"your own. Default: {name}.csv (or .tsv and so on) of --data_dir.",
+        )
+    flags.DEFINE_float(
+        "dev_share",
+        0.0,
+        "Share of the training set's rows that are held out as development set, such as 0.1: of "
+        "each label the same share, and equal texts stay together. For tables of your own without "
+        "a development set.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    flags.DEFINE_integer("dev_seed", 12345, "Seed of the choice of rows, with --dev_share.")
 
 
 def define_beam_flags() -> None:

@@ -70,7 +70,7 @@ class ModelOptions(Options):
     init_checkpoint: str | None = None
     vocab_file: str | None = None
     do_lower_case: bool | None = None
-    max_seq_length: int = 128
+    max_seq_length: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +139,17 @@ class TaskOptions(Options):
     label: str | None = None
     labels: Sequence[str] | None = None
     regression: bool | None = None
+    train_file: str | None = None
+    dev_file: str | None = None
+    test_file: str | None = None
+    dev_share: float = 0.0
+    dev_seed: int = 12345
+
+    def task_inputs(self) -> dict[str, list[str]]:
+        """Files and folders that the task is read from, by flag."""
+        names = ("data_dir", "train_file", "dev_file", "test_file")
+        given = {name: value for name, value in self.values(names).items() if value}
+        return {n: v.split(",") if n != "data_dir" else [v] for n, v in given.items()}
 
 
 # All of them; they are the arguments of `get_task`.

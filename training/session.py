@@ -16,6 +16,7 @@ import tf_keras
 from checkpoints.formats import find_weights, open_weights, weights_exist
 from checkpoints.initialization import RANDOM, check_width, select_head, select_weights
 from checkpoints.model_sources import (
+    DEFAULT_LENGTH,
     ModelSources,
     TextModelSources,
     resolve_model,
@@ -68,6 +69,7 @@ class Session:
         if not options.do_train:
             self.start = trained_checkpoint(options.output_dir, options.init_checkpoint)
         self._identity: Identity | None = None
+        self._length: int | None = None
 
     @property
     def evaluated_model(self) -> str:
@@ -83,18 +85,35 @@ class Session:
         self._check_start(sources)
         return sources
 
-    def text_model_sources(self) -> TextModelSources:
-        """`model_sources` of a model that reads text."""
+    def text_model_sources(self, length: int | None = None) -> TextModelSources:
+        """`model_sources` of a model that reads text; from here on `max_seq_length` is known.
+
+        Args:
+          length: That of the run where the options name none; None for the original's default in
+            training, and else for that of the model's own training.
+        """
         options = self.options
         sources = resolve_text_model(
-            options.bert_config_file,
-            options.vocab_file,
-            self.start,
-            options.do_lower_case,
-            options.max_seq_length,
+            options.bert_config_file, options.vocab_file, self.start, options.do_lower_case
         )
         self._check_start(sources)
+        if length is None and options.do_train:
+            length = DEFAULT_LENGTH
+        self._length = sources.input_length(options.max_seq_length or length)
         return sources
+
+    @property
+    def max_seq_length(self) -> int:
+        """Length of the inputs, given or not."""
+        assert self._length
+        return self._length
+
+    def _values(self, names: Sequence[str]) -> dict[str, Any]:
+        """Values of options, for records of the run."""
+        values = self.options.values(names)
+        if self._length and "max_seq_length" in values:
+            values["max_seq_length"] = self._length
+        return values
 
     def _check_start(self, sources: ModelSources) -> None:
         """Another width is said before data is read and the model is built."""
@@ -188,7 +207,7 @@ class Session:
         Raises:
           UserError: The folder holds another run.
         """
-        values = {**self.options.values(self.options.DECISIVE), **values}
+        values = {**self._values(self.options.DECISIVE), **values}
         self._identity = run_identity(sources, model, weights, values, contents, evaluation)
         options = self.options
         check_identity(options.output_dir, self._identity, self.strategy, options.start_over)
@@ -240,7 +259,7 @@ class Session:
 
         def write_model(folder: str, step: int) -> None:
             assert self._identity
-            values = options.values(recorded)
+            values = self._values(recorded)
             write_trained_model(
                 folder, objective.model, sources, step, values, self._identity, info
             )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
-from task_tables import read_rows, write_table
+from task_tables import read_rows, write_rows, write_table
 
 from classification.tasks import OWN_TABLES, get_task
 from common.errors import UserError
@@ -91,7 +92,7 @@ def test_column_flags_and_tasks_must_fit(tmp_path: Path) -> None:
     for name in ("tsv", "jsonl"):
         with pytest.raises(UserError, match=f"--task_name={name} needs --text_a and --label"):
             get_task(name, str(tmp_path), text_a="text")
-    with pytest.raises(UserError, match="sst-2 .*has fixed columns"):
+    with pytest.raises(UserError, match="sst-2 .*has fixed sets, columns and labels"):
         get_task("sst-2", str(tmp_path), text_a="sentence")
 
 
@@ -122,10 +123,7 @@ def numbered(number: int, count: int, form: str = "{}") -> list[str]:
 def test_what_kind_of_task_is_not_guessed(
     tmp_path: Path, kind: str, labels: list[str], message: str | None
 ) -> None:
-    lines = [json.dumps({"text": "a", "y": label}) for label in labels]
-    if kind == "tsv":
-        lines = ["text\ty", *(f"a\t{label}" for label in labels)]
-    write_table(tmp_path, f"train.{kind}", *lines)
+    write_rows(tmp_path / f"train.{kind}", [{"text": "a", "y": label} for label in labels])
 
     def labels_of(**flags: Any) -> tuple[str, ...]:
         return get_task(kind, str(tmp_path), text_a="text", label="y", **flags).labels
@@ -190,9 +188,16 @@ def test_a_label_that_training_lacks(tmp_path: Path) -> None:
         ("tsv", {"labels": [], "regression": False}, "--labels= names no labels"),
         ("tsv", {"labels": ["a", "b", "a"]}, "--labels=a,b,a: expected different labels"),
         ("tsv", {"labels": ["a"]}, "--labels=a: expected different labels, at least 2"),
-        ("tsv", {"data_source": "tfds"}, "--data_source=tfds has fixed columns"),
-        ("sts-b", {"regression": True}, "sts-b .*has fixed columns"),
-        ("sst-2", {"labels": []}, "sst-2 .*has fixed columns"),
+        ("tsv", {"data_source": "tfds"}, "--data_source=tfds has fixed sets"),
+        ("sts-b", {"regression": True}, "sts-b .*has fixed sets"),
+        ("sst-2", {"labels": []}, "sst-2 .*has fixed sets"),
+        ("sst-2", {"dev_file": "dev.tsv"}, "sst-2 .*has fixed sets"),
+        ("sst-2", {"dev_share": 0.1}, "sst-2 .*has fixed sets"),
+        (
+            "tsv",
+            {"dev_share": 1.0, "labels": ["a", "b"]},
+            r"--dev_share=1\.0: expected a share from",
+        ),
     ],
 )
 def test_flags_of_tasks_that_contradict(
@@ -201,3 +206,78 @@ def test_flags_of_tasks_that_contradict(
     columns: dict[str, Any] = {} if name != "tsv" else {"text_a": "text", "label": "y"}
     with pytest.raises(UserError, match=message):
         get_task(name, str(tmp_path), **columns, **flags)
+
+
+COLUMNS = {"text_a": "text", "label": "y"}
+QUOTED = 'said "so",\ntwice'
+
+
+@pytest.mark.parametrize("kind", OWN_TABLES)
+def test_sets_in_files_of_their_own(tmp_path: Path, kind: str) -> None:
+    text = QUOTED if kind != "tsv" else 'said "so"'
+    for name, labels in (("one", "ab"), ("two", "ba"), ("new", "b")):
+        rows = [{"id": str(i), "y": label, "text": f"{text} {i}"} for i, label in enumerate(labels)]
+        write_rows(tmp_path / f"{name}.{kind}", rows)
+    task = get_task(
+        kind,
+        **COLUMNS,
+        train_file=f"{tmp_path}/one.{kind},{tmp_path}/tw*.{kind}",
+        test_file=f"{tmp_path}/new.{kind}",
+    )
+    assert task.labels == ("a", "b")
+    (train,), (test,) = task.train, task.test
+    examples = read_rows(task, train, tmp_path)
+    assert [(e.text_a, e.label) for e in examples] == [
+        (f"{text} {i}", label) for part in ("ab", "ba") for i, label in enumerate(part)
+    ]
+    assert len({e.example_id for e in examples}) == 4
+    assert [(e.text_a, e.label) for e in read_rows(task, test, tmp_path)] == [(f"{text} 0", None)]
+    with pytest.raises(
+        UserError, match=rf"dev\.{kind} .*is missing; .*--dev_file.*--dev_share=0.1"
+    ):
+        read_rows(task, task.dev[0], tmp_path)
+
+
+def held_out(folder: Path, **flags: Any) -> tuple[list[Any], list[Any]]:
+    task = get_task("csv", str(folder), **COLUMNS, **flags)
+    (train,), (dev,) = task.train, task.dev
+    return read_rows(task, train, folder), read_rows(task, dev, folder)
+
+
+def test_a_share_of_the_training_set_as_development_set(tmp_path: Path) -> None:
+    labels = ["common"] * 400 + ["rare"] * 40 + ["pair"] * 2 + ["single"]
+    rows = [{"text": f"text {i // 2}", "y": label} for i, label in enumerate(labels)]
+    write_rows(tmp_path / "train.csv", rows)
+    train, dev = held_out(tmp_path, dev_share=0.1)
+    counts = collections.Counter(example.label for example in dev)
+    assert counts["common"] == 40 and counts["rare"] == 4
+    # Of two equal texts, none is held out; of a label, never all rows.
+    assert counts["pair"] == counts["single"] == 0
+    assert not {e.text_a for e in train} & {e.text_a for e in dev}
+    assert len(train) + len(dev) == len(rows)
+    # The order of the rows and other rows of the file say nothing, another seed does.
+    write_rows(tmp_path / "train.csv", rows[::-1])
+    assert [e.text_a for e in held_out(tmp_path, dev_share=0.1)[1]] == [e.text_a for e in dev][::-1]
+    other = held_out(tmp_path, dev_share=0.1, dev_seed=2)[1]
+    assert {e.text_a for e in other} != {e.text_a for e in dev}
+    numbers = [{"text": f"text {i}", "y": str(i / 7)} for i in range(200)]
+    write_rows(tmp_path / "train.csv", numbers)
+    assert len(held_out(tmp_path, dev_share=0.25, regression=True)[1]) == 50
+    write_rows(tmp_path / "dev.csv", numbers)
+    with pytest.raises(UserError, match=r"there is one already, .*dev\.csv; leave --dev_share out"):
+        held_out(tmp_path, dev_share=0.25, regression=True)
+
+
+def test_a_model_says_the_labels(tmp_path: Path) -> None:
+    write_rows(tmp_path / "dev.csv", [{"text": "a", "y": "no"}, {"text": "b", "y": "new"}])
+    task = get_task("csv", str(tmp_path), **COLUMNS, known_labels=["yes", "no"])
+    assert task.labels == ("yes", "no")
+    with pytest.raises(
+        UserError, match=r'line 3: unknown label "new"; the labels of the model are yes, no\.'
+    ):
+        read_rows(task, task.dev[0], tmp_path)
+    assert get_task("csv", str(tmp_path), **COLUMNS, known_labels=[]).is_regression
+    task = get_task("csv", str(tmp_path), text_a="text", known_labels=["yes", "no"])
+    task.check_has(train=False, dev=False, test=True)
+    with pytest.raises(UserError, match="--do_eval: .*no development set without --label, the col"):
+        task.check_has(train=False, dev=True, test=False)

@@ -255,6 +255,6 @@ def test_labels_and_official_metrics_of_every_task() -> None:
 
 def test_unknown_task_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match="squad is unknown.*cola, sst-2, .*, book-reviews, tsv, jsonl"
+        UserError, match="squad is unknown.*cola, sst-2, .*, book-reviews, csv, tsv, jsonl, parquet"
     ):
         get_task("squad", str(tmp_path))

@@ -46,7 +46,7 @@ def outputs(folder: str, text: str, max_seq_length: int) -> tuple[np.ndarray, np
     from modeling.bert import BertEncoder
     from modeling.layers import Build
 
-    sources = resolve_text_model(None, None, folder, True, max_seq_length)
+    sources = resolve_text_model(None, None, folder, True)
     encoder = BertEncoder(sources.config, Build(sources.config.initializer_range))
     report = load_weights(encoder.trainable_variables, open_weights(find_weights(folder)))
     assert not report.new
