@@ -73,6 +73,18 @@ flags.DEFINE_string(
     "Development and test examples that no text may contain: files, globs and folders in the "
     "formats of --input_file, separated by commas.",
 )
+flags.DEFINE_string(
+    "exclude_text_a",
+    None,
+    "Column (key, in .jsonl) of the text, or of the first text of pairs, in tables of "
+    "--exclude_file. Default: --text_a and --text_b.",
+)
+flags.DEFINE_string(
+    "exclude_text_b",
+    None,
+    "Column (key, in .jsonl) of the second text of pairs in tables of --exclude_file, with "
+    "--exclude_text_a.",
+)
 flags.DEFINE_list(
     "exclude_task",
     [],

@@ -194,7 +194,7 @@ def get_task(
             f"--test_file and --dev_share go with --task_name={', '.join(OWN_TABLES)} only, read "
             "from files."
         )
-    if not data_dir:
+    if data_dir is None:
         raise UserError(f"--task_name={task_name} needs --data_dir, the folder of its sets.")
     if data_source == TFDS:
         return _from_tfds(task_name, kind)

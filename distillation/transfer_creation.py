@@ -45,6 +45,8 @@ class TransferOptions(BeamFlags):
     text_b: str | None = None
     split: str = "lines"
     exclude_file: str | None = None
+    exclude_text_a: str | None = None
+    exclude_text_b: str | None = None
     exclude_task: Sequence[str] = ()
     drop_leaks: bool = False
     allow_leaks: bool = False
@@ -60,6 +62,8 @@ class TransferOptions(BeamFlags):
         "text_b",
         "split",
         "exclude_file",
+        "exclude_text_a",
+        "exclude_text_b",
         "exclude_task",
         "drop_leaks",
         "allow_leaks",
@@ -144,15 +148,19 @@ def _open_sources(options: TransferOptions) -> tuple[list[TextSource], list[Text
             ("exclude_file", options.exclude_file),
         )
     )
+    # A second column goes with the first one that it stands beside.
+    exclude_columns = (options.text_a, options.text_b)
+    if options.exclude_text_a:
+        exclude_columns = (options.exclude_text_a, options.exclude_text_b)
     sources = [
         *file_sources(input_files, options.text_a, options.text_b, options.split),
         *_task_sources(options.input_task, "input_task", ("train",)),
     ]
     excluded = [
-        *file_sources(exclude_files, options.text_a, options.text_b),
+        *file_sources(exclude_files, *exclude_columns),
         *_task_sources(options.exclude_task, "exclude_task", ("dev", "test"), True),
     ]
-    check_columns([*input_files, *exclude_files], options.text_a)
+    check_columns([*input_files, *exclude_files], options.text_a or options.exclude_text_a)
     return sources, excluded
 
 

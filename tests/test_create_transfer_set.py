@@ -179,6 +179,16 @@ def test_pairs_of_several_formats(folder: pathlib.Path) -> None:
     assert [source["num_empty"] for source in info["sources"]] == [1, 0]
 
 
+def test_columns_of_excluded_tables(folder: pathlib.Path) -> None:
+    (folder / "new.csv").write_text('id,text\n1,"a ""b"",\nc"\n2,Review number 3 of a film\n')
+    (folder / "dev.csv").write_text("review,label\nreview number 3 of a film,1\n")
+    columns = {"text_a": "text", "exclude_text_a": "review"}
+    create(folder, input_file="new.csv", exclude_file="dev.csv", drop_leaks=True, **columns)
+    assert texts(folder / "out.txt") == [('a "b", c', None)]
+    with pytest.raises(UserError, match='no column is called "text"; the header names review, lab'):
+        create(folder, input_file="new.csv", exclude_file="dev.csv", text_a="text")
+
+
 def test_documents(folder: pathlib.Path) -> None:
     (folder / "lm.txt").write_text("one\ntwo\n\nthree\n")
     create(folder, input_file="lm.txt", split="documents")

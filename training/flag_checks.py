@@ -147,6 +147,8 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
     "create_transfer_set": (
         Condition("text_a text_b", "input_file exclude_file", refused=True),
         Condition("text_b", "text_a", refused=True),
+        Condition("exclude_text_a exclude_text_b", "exclude_file", refused=True),
+        Condition("exclude_text_b", "exclude_text_a", refused=True),
         Condition("split", "input_file", refused=True),
         Condition("allow_leaks", "!drop_leaks", refused=True),
         Condition("drop_leaks", "exclude_file exclude_task", refused=True),

@@ -195,7 +195,7 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_tasks_and_flags_that_go_with_files_only(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not have task book-reviews; it has cola, .*, snli"):
         get_task("book-reviews", str(tmp_path), data_source="tfds")
-    with pytest.raises(UserError, match="--task_name=tsv --data_source=tfds has fixed columns"):
+    with pytest.raises(UserError, match="--task_name=tsv --data_source=tfds has fixed sets"):
         get_task("tsv", str(tmp_path), text_a="a", label="b", data_source="tfds")
     with pytest.raises(UserError, match="does not have task tsv; it has"):
         get_task("tsv", str(tmp_path), data_source="tfds")

@@ -205,7 +205,7 @@ _TSV = {"task_name": "tsv", "data_dir": "{task}", "text_a": "sentence", "label":
         ),
         ({"labels": "1,0"}, "made for the labels 0, 1, this run has 1, 0"),
         ({"regression": True}, "made for a classification .*, this run is a regression"),
-        ({**_TSV, "data_source": "tfds"}, "--task_name=tsv --data_source=tfds has fixed columns"),
+        ({**_TSV, "data_source": "tfds"}, "--task_name=tsv --data_source=tfds has fixed sets"),
         ({"init_checkpoint": "{folder}/nowhere"}, "nowhere: no checkpoint found"),
         ({"do_lower_case": False}, "do_lower_case=False, but .*do_lower_case=True"),
         ({"max_seq_length": 41}, "max_seq_length=41 .* max_position_embeddings of 40"),

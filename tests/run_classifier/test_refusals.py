@@ -147,7 +147,7 @@ def test_bad_checkpoints(
         ({"do_eval": True}, NO_TRAINED_MODEL),
         ({"do_predict": True}, NO_TRAINED_MODEL),
         ({"do_train": True, "task_name": "sst3"}, "sst3 is unknown; expected one of .*sst-2"),
-        ({"do_train": True, "text_a": "x"}, "--text_a=x has no effect without --task_name=tsv or"),
+        ({"do_train": True, "text_a": "x"}, "--text_a=x has no effect without --task_name=csv or"),
         ({"do_train": True, "data_dir": "nowhere"}, "nowhere/train.tsv .*is missing"),
         (
             {"do_train": True, "do_eval": True, "early_stopping_patience": 2},
