@@ -249,7 +249,8 @@ def write_huggingface(
             value.T if _is_transposed(name) else value, np.float32
         )
     if left_out:
-        logging.info("%s has no place for, left out: %s", architecture, ", ".join(sorted(left_out)))
+        names = ", ".join(sorted(left_out))
+        logging.info("Left out, because %s has no place for them: %s.", architecture, names)
     with new_folder(folder) as staging:
         with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
             file.write(save(tensors, metadata={"format": "pt"}))

@@ -86,7 +86,8 @@ def _find_model(options: ConversionOptions) -> StoredWeights:
     stored = find_weights(options.input_path, "input_path")
     if options.input_format not in ("auto", stored.form):
         raise UserError(
-            f"--input_format={options.input_format}, but {stored.path} has the form {stored.form}."
+            f"--input_format={options.input_format}, but {stored.path} has the form {stored.form}; "
+            "pass that, or leave the flag out."
         )
     inputs = {"input_path": checkpoint_file(options.input_path)}
     check_folder_apart("output_dir", options.output_dir, inputs)

@@ -123,7 +123,8 @@ def run_training(
     if loop.num_train_steps < 1:
         raise UserError(
             f"{records.num_examples} training examples in batches of --train_batch_size="
-            f"{options.train_batch_size} make no step; lower it, or raise --num_train_epochs."
+            f"{options.train_batch_size} are less than one update; lower it, or raise "
+            "--num_train_epochs."
         )
     chief = is_chief(strategy)
     variables = objective.model.trainable_variables
