@@ -250,7 +250,7 @@ def write_huggingface(
         )
     if left_out:
         names = ", ".join(sorted(left_out))
-        logging.info("Left out, because %s has no place for them: %s.", architecture, names)
+        logging.info("Left out, because %s has no place for them: %s", architecture, names)
     with new_folder(folder) as staging:
         with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
             file.write(save(tensors, metadata={"format": "pt"}))
