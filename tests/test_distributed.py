@@ -181,7 +181,7 @@ def test_two_replicas_do_what_one_device_does(
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
     output = finish(start_job(scripts(out), log, replicas=2), log)
-    assert "MirroredStrategy with 2 replica(s)" in output
+    assert "(2 replicas)." in output
     assert_same_outputs(out, one_device)
 
 
@@ -195,7 +195,7 @@ def test_two_workers_do_what_one_device_does(
     ]
     for worker, log in zip(workers, logs, strict=True):
         output = finish(worker, log)
-        assert "CollectiveAllReduceStrategy with 2 replica(s)" in output
+        assert "(2 replicas on 2 workers; this is worker " in output
     assert_same_outputs(out, one_device)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chief", "out", "worker"]
 

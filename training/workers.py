@@ -69,8 +69,12 @@ def _listening(address: str) -> Iterator[None]:
     port = address.rpartition(":")[2]
     try:
         family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+        # Shared, as TensorFlow's own is: an earlier worker may not have closed the port yet.
         listener = socket.create_server(
-            ("", int(port)), family=family, dualstack_ipv6=family == socket.AF_INET6
+            ("", int(port)),
+            family=family,
+            reuse_port=True,
+            dualstack_ipv6=family == socket.AF_INET6,
         )
     except (OSError, ValueError, OverflowError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
