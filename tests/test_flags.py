@@ -373,7 +373,7 @@ def test_a_task_has_one_maker() -> None:
     }
     calls = {name: found for name, found in calls.items() if found}
     assert calls.pop("transfer_creation.py") == ["name, folder"]  # Not from the task flags.
-    assert len(calls) == 5
+    assert len(calls) == 4
     for name, found in calls.items():
         assert all(call.endswith(".values(TASK_FLAGS)") for call in found), name
 
