@@ -84,8 +84,10 @@ async def load(port: int, name: str, connections: int, seconds: float, text: str
     clients = [_client(port, request, end) for _ in range(connections)]
     start = time.perf_counter()
     slow = asyncio.create_task(_slow_client(port, request))
-    *results, malformed = await asyncio.gather(*clients, _malformed_client(port, path, end))
+    refused = asyncio.create_task(_malformed_client(port, path, end))
+    results = await asyncio.gather(*clients)
     elapsed = time.perf_counter() - start
+    malformed = await refused
     slow.cancel()
     times = np.array([t for found, _ in results for t in found])
     return {

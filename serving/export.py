@@ -37,7 +37,15 @@ from serving.comparison import (
     probe,
     program_outputs,
 )
-from serving.export_files import FORMATS, LITERT, ONNX, Form, planned_forms, write_companions
+from serving.export_files import (
+    FORMATS,
+    LITERT,
+    ONNX,
+    Form,
+    check_choices,
+    planned_forms,
+    write_companions,
+)
 from serving.runtime.programs import open_program
 from serving.trained_model import INPUTS, TrainedModel, read_trained_model
 from serving.vocabulary_pruning import changed_tokens, pruned_model
@@ -149,12 +157,7 @@ def _refusal(refused: Sequence[str], rest: str) -> str:
 
 def _read(options: ExportOptions) -> tuple[TrainedModel, EvaluationSet]:
     """The model under its new labels, and the rows to compare on."""
-    for flag, given, known in (
-        ("formats", options.formats, FORMATS),
-        ("quantization", options.quantization, litert.QUANTIZATIONS),
-    ):
-        if unknown := [value for value in given if value not in known]:
-            raise UserError(f"--{flag}: {unknown[0]} is not one of {', '.join(known)}.")
+    check_choices(options.formats, options.quantization)
     if not {LITERT, ONNX} & set(options.formats):
         options.refuse(("quantization",), "a SavedModel is float32")
     if litert.FULL_INT8 not in options.quantization:

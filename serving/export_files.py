@@ -52,6 +52,16 @@ class Form:
     runs: bool = True
 
 
+def check_choices(formats: Sequence[str], quantizations: Sequence[str]) -> None:
+    """Raises a UserError where --formats or --quantization name something that there is not."""
+    for flag, given, known in (
+        ("formats", formats, FORMATS),
+        ("quantization", quantizations, litert.QUANTIZATIONS),
+    ):
+        if unknown := [value for value in given if value not in known]:
+            raise UserError(f"--{flag}: {unknown[0]} is not one of {', '.join(known)}.")
+
+
 def planned_forms(
     model: TrainedModel,
     formats: Sequence[str],

@@ -44,6 +44,8 @@ OPTIONS = {
     "compare_strategies": _options("experiments.comparison", "ComparisonOptions"),
     "reproduce_paper": _options("experiments.paper.reproduction", "ReproductionOptions"),
 }
+# Classes that a part of the flags of their script become.
+PARTS = [_options("benchmarks.adviser", "AdviserOptions")]
 LENGTH = 16
 
 
@@ -66,7 +68,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     names: set[str] = set()
     by_attribute, by_name = flags.FlagValues.__getattr__, flags.FlagValues.__getitem__
     of_options = training.options.Options.__getattribute__
-    option_names = {field.name for kind in OPTIONS.values() for field in dataclasses.fields(kind())}
+    kinds = [*OPTIONS.values(), *PARTS]
+    option_names = {field.name for kind in kinds for field in dataclasses.fields(kind())}
 
     def getattr_(values: flags.FlagValues, name: str) -> Any:
         names.add(name)
@@ -213,7 +216,11 @@ MODES = {
         "--corpus_a={texts} --corpus_b={corpus} --num_words=5 --bootstrap_samples=0",
     ],
     "run_grid_search": ["--script=run_distill.py"],
-    "benchmark_models": ["--models=tiny", "--models=tiny --measure=False"],
+    "benchmark_models": [
+        "--models=tiny",
+        "--models=tiny --measure=False",
+        "--models=1/64 --formats=onnx",
+    ],
     "estimate_tpu": ["--models=tiny", "--models=tiny --training_batch_size=0"],
     "reproduce_paper": ["--artifact=table4", "--artifact=figure5 --dry_run"],
     "compare_strategies": [
@@ -231,6 +238,10 @@ ENDS = {
     "estimate_tpu": ["benchmarks.tpu_table.estimate"],
     "compare_strategies": ["experiments.comparison.collect_rows"],
 }
+
+
+# A measurement of a program.
+PROBED = {"peak_mb": 1, "times": [{"batch_size": 1, "median_ms": 1, "p95_ms": 1}]}
 
 
 @pytest.mark.parametrize(
@@ -255,6 +266,7 @@ def test_a_flag_is_read_or_said_to_have_no_effect(
         monkeypatch.setattr(f"experiments.{room}.run_stages", lambda *_: {})
     monkeypatch.setattr("experiments.comparison.check_models", lambda *_: None)
     monkeypatch.setattr("benchmarks.model_table.measure_speedups", lambda *_: {})
+    monkeypatch.setattr("benchmarks.adviser.probe", lambda *_: PROBED)
     monkeypatch.setattr("benchmarks.tpu_compiler.check_installed", lambda: None)
     values = load_script(path, **given)
     check_flags(values, script)
@@ -290,6 +302,9 @@ NOT_REACHED = {
     "checkpoints.model_sources._absent": {
         "convert_checkpoint": "which has an --input_path",
         "export_model": "as above",
+    },
+    "checkpoints.model_sources.check_max_seq_length": {
+        "benchmark_models": "which has compared its --seq_length before"
     },
     "experiments.grid_search.split_arguments": {"run_grid_search": "flags after the --"},
 }

@@ -200,6 +200,8 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
     "run_grid_search": (),
     "benchmark_models": (
         Condition("batch_size seq_length repetitions precision use_tpu", "measure", refused=True),
+        Condition("batch_size repetitions measure precision use_tpu", "!formats", refused=True),
+        Condition("quantization batch_sizes threads max_ms max_mb", "formats", refused=True),
         *_DEVICES,
     ),
     "estimate_tpu": (
