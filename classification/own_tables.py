@@ -86,8 +86,8 @@ class PartOfFile:
     Attributes:
       name: See `TaskFile`.
       whole: The training set.
-      tables: How much is held out, and by which seed.
-      is_held_out: Which of the two parts.
+      tables: Share that is held out, and its seed.
+      is_held_out: True for the held-out part, False for the rest.
       by_label: Whether the share is taken of each label, or, of scores, of all rows together.
     """
 

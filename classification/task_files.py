@@ -53,7 +53,7 @@ class TableFile:
       file_names: Names to look for, the first that exists is read; empty for `<name>.tsv`. Each may
         be compressed.
       paths: The files themselves, wherever they are; then `file_names` say nothing.
-      hint: How a user says where a missing file is.
+      hint: Advice for naming a missing file, for the message.
       file_format: One of `data.rows.FORMATS`; None for what the file's name says, or else TSV.
       skip_short_rows: Leave rows with too few columns out instead of refusing them.
     """

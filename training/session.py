@@ -89,7 +89,7 @@ class Session:
         """`model_sources` of a model that reads text; from here on `max_seq_length` is known.
 
         Args:
-          length: That of the run where the options name none; None for the original's default in
+          length: Length where the options name none; None for the original's default in
             training, and else for that of the model's own training.
         """
         options = self.options
