@@ -172,8 +172,8 @@ def get_task(
       test_file: Files of the test set.
       dev_share: Share of the training rows that are held out as development set.
       dev_seed: Decides which ones.
-      known_labels: Labels of a trained model in use, none of a regression; with them the training set is
-        not read for its labels.
+      known_labels: Labels of a trained model in use, none of a regression; with them, the training
+        set is not read for its labels.
 
     Raises:
       UserError: An unknown task, a flag that the task does not use or lacks, a task that
