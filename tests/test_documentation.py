@@ -59,6 +59,13 @@ def test_links_that_lead_nowhere_are_found(tmp_path: pathlib.Path) -> None:
     assert broken_links(page) == ["c.md", "b.md#no-heading", "d.png", "#here"]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_tests_that_a_page_names_are_there(page: pathlib.Path) -> None:
+    named = re.findall(r"`((?:tests/[\w/]*)?test_\w+\.py|tests/[\w/]+/)`", page.read_text())
+    folders = (ROOT, ROOT / "tests" / "robustness")
+    assert [name for name in named if not any((f / name).exists() for f in folders)] == []
+
+
 def test_site_has_every_page() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in PAGES[1:]]

@@ -25,7 +25,7 @@ from checkpoints.model_sources import (
 from checkpoints.weights import WeightReader
 from common.content import Content
 from common.errors import UserError
-from common.files import is_folder
+from common.files import exists, is_folder
 from common.outputs import Inputs, check_folder_apart, checkpoint_file, lock_folder
 from data.record_sets import FeatureSpec, RecordSet
 from training.identity import Identity, Part, check_identity, run_identity
@@ -178,8 +178,8 @@ class Session:
                     inputs[name] = checkpoint_file(path)
             for name in ("vocab_file", "bert_config_file"):
                 path = getattr(options, name)
-                # The name of a size is no file, though there may be a folder of that name.
-                if path and not is_folder(path):
+                # The name of a size is no file, and may be that of the folder of such a model.
+                if path and exists(path) and not is_folder(path):
                     inputs[name] = path
         check_folder_apart("output_dir", options.output_dir, inputs)
         if self.is_chief:
