@@ -45,7 +45,7 @@ lock() {
   echo "$file: $(grep -c '==' "$file") packages"
 }
 
-lock requirements.lock --universal --python-version 3.10 --extra dev
+lock requirements.lock --universal --python-version 3.10 --extra dev --extra docs
 # These three come on top of it, so they hold only what it does not (for their Python, 3.11).
 added=(--constraints requirements.lock --universal --python-version 3.11 --extra dev)
 for name in $(grep -v "python_full_version < '3.11'" requirements.lock | grep -oE '^[a-z0-9][a-z0-9._-]*'); do

@@ -29,6 +29,13 @@ def test_every_package_has_hashes_and_nothing_else_stands_there(path: pathlib.Pa
     assert set(rest.splitlines()) <= {*lines, "-r requirements.lock"}
 
 
+def test_what_run_tests_needs_is_locked() -> None:
+    """Else tests of the site would be skipped."""
+    locked = (ROOT / "requirements.lock").read_text()
+    for package in ("mypy", "pytest", "pytest-xdist", "ruff", "mkdocs-material"):
+        assert f"\n{package}==" in locked
+
+
 def test_environments_are_made_with_hashes_alone() -> None:
     """PyTorch is the exception, and it is a file of its own."""
     script = (ROOT / "environment.sh").read_text()
