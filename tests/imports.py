@@ -34,8 +34,11 @@ def module_imports() -> dict[str, set[str]]:
             if isinstance(node, ast.Import):
                 named |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
-                whole = {alias: f"{node.module}.{alias.name}" for alias in node.names}
-                named |= {full if full in trees else node.module for full in whole.values()}
+                whole = (f"{node.module}.{alias.name}" for alias in node.names)
+                named |= {full if full in trees else node.module for full in whole}
+        # Programs that go out on their own name the files beside them.
+        beside = {other: f"{name.rpartition('.')[0]}.{other}" for other in named}
+        named = {beside[other] if beside[other] in trees else other for other in named}
         imports[name] = named & trees.keys() - {name}
     return imports
 
@@ -63,7 +66,8 @@ def circle(imports: Mapping[str, set[str]]) -> list[str]:
 
 
 def picture(rooms: Mapping[str, set[str]]) -> str:
-    """A Mermaid graph of rooms without the arrows that others imply."""
+    """A Mermaid graph of rooms without the arrows that others imply; they must have no circle."""
+    graphlib.TopologicalSorter(rooms).prepare()
 
     def below(room: str) -> set[str]:
         return rooms[room].union(*(below(other) for other in rooms[room]))

@@ -45,6 +45,12 @@ OTHER_PROGRAMS = ("pip", "beam/bin/pip", "python3", "python3.11", "bash", "expor
 def check(script: str, values: dict[str, str]) -> None:
     """Flags of a command are known, take these values and have an effect."""
     name = pathlib.PurePath(script).name
+    source = (ROOT / f"{script}.py").read_text()
+    if not re.search(r"^flags\.DEFINE_|^define_\w+\(", source, re.MULTILINE):
+        # It defines them when it is run, as it may where packages are that are not here.
+        defined = set(re.findall(r"flags\.DEFINE_\w+\(\s*\"(\w+)\"", source))
+        assert set(values) - defined == set()
+        return
     parsed = load_script(script, **values)
     if name in CONDITIONS:
         check_flags(parsed, name)
