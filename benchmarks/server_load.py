@@ -125,7 +125,7 @@ async def _client(port: int, request: bytes, end: float) -> tuple[list[float], i
 
 
 async def _malformed_client(port: int, path: str, end: float) -> int:
-    """How many requests were refused; each ends its connection."""
+    """Number of requests that were refused; each ends its connection."""
     count = 0
     while time.perf_counter() < end:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
