@@ -7,7 +7,7 @@ import dataclasses
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
@@ -60,8 +60,8 @@ class Setting:
     num_predictions: int
 
 
-# Generation -> model -> INFERENCE or TRAINING -> what the compiler says.
-Estimates = dict[str, dict[str, dict[str, CompiledProgram]]]
+# Generation -> model -> INFERENCE or TRAINING -> attributes of a `CompiledProgram`, as in the file.
+Estimates: TypeAlias = dict[str, dict[str, dict[str, dict[str, Any]]]]
 
 
 def estimate(
@@ -96,8 +96,10 @@ def estimate(
             program = _program(configs[name], kind, setting) if missing else ""
             for generation in missing:
                 compiled = compile_for_tpu(program, generation)
-                estimates.setdefault(generation, {}).setdefault(name, {})[kind] = compiled
-                write_json(path, {**facts, "generations": _as_dicts(estimates)})
+                estimates.setdefault(generation, {}).setdefault(name, {})[kind] = (
+                    dataclasses.asdict(compiled)
+                )
+                write_json(path, {**facts, "generations": estimates})
                 progress.update()
     return estimates
 
@@ -126,23 +128,7 @@ def _earlier_estimates(path: str, facts: Mapping[str, Any]) -> Estimates:
                 f"{path} was made with {key} {earlier[key]}, this run has {value}; choose another "
                 "--output_dir, or remove the file."
             )
-    return {
-        generation: {
-            name: {kind: CompiledProgram(**compiled) for kind, compiled in programs.items()}
-            for name, programs in models.items()
-        }
-        for generation, models in earlier["generations"].items()
-    }
-
-
-def _as_dicts(estimates: Estimates) -> dict[str, Any]:
-    return {
-        generation: {
-            name: {kind: dataclasses.asdict(compiled) for kind, compiled in programs.items()}
-            for name, programs in models.items()
-        }
-        for generation, models in estimates.items()
-    }
+    return earlier["generations"]
 
 
 def write_table(
@@ -185,15 +171,15 @@ def write_table(
 
 
 def _generation_table(
-    generation: str, models: Mapping[str, Mapping[str, CompiledProgram]]
+    generation: str, models: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> list[str]:
     device, megahertz = GENERATIONS[generation].device, GENERATIONS[generation].megahertz
     columns = ["Model", "training: MiB", "training: ms", "inference: MiB", "inference: ms"]
     columns += ["speed-up, estimated", "speed-up, measured by the paper"]
-    reference = models[REFERENCE][INFERENCE].cycles if REFERENCE in models else None
+    reference = models[REFERENCE][INFERENCE]["cycles"] if REFERENCE in models else None
     rows, ratios = [], []
     for name in sorted(models, key=_size):
-        programs = models[name]
+        programs = {kind: CompiledProgram(**p) for kind, p in models[name].items()}
         cells = [name]
         for kind in (TRAINING, INFERENCE):
             cells += _memory_and_time(programs.get(kind), megahertz)
