@@ -69,7 +69,11 @@ flags.DEFINE_integer(
 
 group("Devices")
 flags.DEFINE_integer(
-    "batch_size", 32, "Texts of full length per batch; of short ones there are more.", lower_bound=1
+    "batch_size",
+    None,
+    "Texts of full length per batch; of short ones there are more. Default: as many as have 4,096 "
+    "tokens.",
+    lower_bound=1,
 )
 flags.DEFINE_integer("num_threads", 0, "Threads of a CPU. 0 for all.", lower_bound=0)
 define_device_flags()

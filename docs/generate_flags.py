@@ -48,6 +48,7 @@ MODULES = [
     "experiments.docstring_corpus",
     "benchmarks.compare",
     "benchmarks.server_load",
+    "benchmarks.prediction_stream",
     "benchmarks.step_profile",
 ]
 INTRODUCTION = """# Flags

@@ -12,7 +12,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -49,6 +49,10 @@ _SEPARATORS = {CSV: ",", TSV: "\t"}
 _DIGITS = 7
 
 
+# A row of the input, and the text or pair in it.
+TextRow: TypeAlias = tuple[Row, tuple[str, str | None]]
+
+
 @dataclasses.dataclass(frozen=True)
 class PredictionOptions(DeviceOptions):
     """The flags of `predict.py`."""
@@ -63,7 +67,7 @@ class PredictionOptions(DeviceOptions):
     do_lower_case: bool | None = None
     labels: Sequence[str] | None = None
     max_seq_length: int | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     num_threads: int = 0
 
 
@@ -142,23 +146,19 @@ class _InputTable:
             self._check(path)
         self.num_empty, self.first_empty = 0, ""
 
-    def rows(self) -> Iterator[Row]:
-        """All rows in their order; UserError if there is none."""
+    def rows(self) -> Iterator[TextRow]:
+        """All rows in their order; UserError if there is none, or for one that lacks a column."""
         row = None
         for path in self.paths:
             for row in _rows_of(path):
-                text_a, text_b = self.texts(row)
+                text_a, *others = (row.text(column) for column in self._columns)
+                text_b = others[0] if others else None
                 if not text_a.strip() and not (text_b or "").strip():
                     self.first_empty = self.first_empty or row.place
                     self.num_empty += 1
-                yield row
+                yield row, (text_a, text_b)
         if row is None:
             raise UserError(f"--input_file: there is no row in {', '.join(self.paths)}.")
-
-    def texts(self, row: Row) -> tuple[str, str | None]:
-        """The text or pair of a row; UserError where it lacks a column."""
-        first, *second = (row.text(column) for column in self._columns)
-        return first, second[0] if second else None
 
     def _text_columns(self, options: PredictionOptions) -> list[str]:
         given = [column for column in (options.text_a, options.text_b) if column]
@@ -209,7 +209,7 @@ def _output_format(path: str | None, table: _InputTable) -> str:
     )
 
 
-def _counted(windows: Iterator[list[Row]], progress: tqdm) -> Iterator[list[Row]]:
+def _counted(windows: Iterator[list[TextRow]], progress: tqdm) -> Iterator[list[TextRow]]:
     for window in windows:
         yield window
         progress.update(len(window))
@@ -239,9 +239,8 @@ class _Writer:
             file_format,
         )
 
-    def key(self, rows: list[Row]) -> str:
-        inputs = [(dict(row.cells), self._table.texts(row)) for row in rows]
-        return repr((self._settings, inputs))
+    def key(self, rows: list[TextRow]) -> str:
+        return repr((self._settings, [(row.cells, texts) for row, texts in rows]))
 
     def head(self) -> bytes:
         """The header; JSON Lines have none."""
@@ -250,16 +249,18 @@ class _Writer:
         names = [self._renamed.get(name, name) for name in self._table.names]
         return self._table_lines([[*names, *self._ours]])
 
-    def content(self, rows: list[Row]) -> bytes:
-        logits = self._engine(self._predictor.features(list(map(self._table.texts, rows))))
+    def content(self, rows: list[TextRow]) -> bytes:
+        logits = self._engine(self._predictor.features([texts for _, texts in rows]))
         answers = self._answers(logits)
         if self._format == JSON_LINES:
             objects = (
                 {**self._kept(row), **dict(zip(self._ours, answer, strict=True))}
-                for row, answer in zip(rows, answers, strict=True)
+                for (row, _), answer in zip(rows, answers, strict=True)
             )
             return _encoded("".join(f"{json.dumps(o, ensure_ascii=False)}\n" for o in objects))
-        cells = ([*self._cells(row), *answer] for row, answer in zip(rows, answers, strict=True))
+        cells = (
+            [*self._cells(row), *answer] for (row, _), answer in zip(rows, answers, strict=True)
+        )
         return self._table_lines(cells)
 
     def _answers(self, logits: np.ndarray) -> Iterator[list[Any]]:

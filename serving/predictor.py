@@ -33,6 +33,9 @@ from training.trained_models import load_trained_encoder, load_trained_weights
 Inputs: TypeAlias = Sequence[str | tuple[str, str]] | Mapping[str, Any]
 Batch: TypeAlias = Mapping[str, tf.Tensor]
 
+# In a batch: with a quarter of them, Tiny takes a third longer.
+BATCH_TOKENS = 4096
+
 CLS, MEAN = "cls", "mean"
 POOLINGS = (CLS, MEAN)
 
@@ -92,7 +95,7 @@ class Predictor:
         path: str,
         *,
         max_seq_length: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         threads: int | None = None,
         precision: str = "float32",
         labels: Sequence[str] | None = None,
@@ -107,7 +110,8 @@ class Predictor:
           path: A model folder, or any other form that `convert_checkpoint.py` reads; an encoder
             without a classifier makes vectors alone.
           max_seq_length: By default that of the training, or 128 where it is not recorded.
-          batch_size: Texts of full length per batch; short ones come in batches of as many tokens.
+          batch_size: Texts of full length per batch; short ones come in batches of as many tokens. By
+            default as many as have 4,096 tokens, 32 of length 128.
           threads: Of a CPU; by default all. The first model that is loaded in a process decides.
           precision: "float32" or "bfloat16".
           labels: In the order of the outputs, none for a regression, where they are not recorded.
@@ -123,9 +127,11 @@ class Predictor:
             set_threads(threads)
         if strategy is None:
             strategy = create_strategy(DeviceOptions(precision=precision))
-        check_batch_size("batch_size", batch_size, strategy)
         sources = resolve_model(bert_config_file, vocab_file, path, do_lower_case)
         length = sources.input_length(max_seq_length)
+        replicas = strategy.num_replicas_in_sync
+        batch_size = batch_size or replicas * max(1, BATCH_TOKENS // (length * replicas))
+        check_batch_size("batch_size", batch_size, strategy)
         shapes = open_weights(find_weights(path)).shapes
         if CLASSIFIER_BIAS not in shapes:
             with strategy.scope():
