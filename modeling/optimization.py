@@ -45,11 +45,14 @@ class WarmupLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The rate of the update that follows `step` finished updates, a float32 scalar."""
         step = tf.cast(step, tf.float32)
-        train_steps = tf.cast(self.num_train_steps, tf.float32)
-        warmup_steps = tf.cast(self.num_warmup_steps, tf.float32)
-        done = tf.minimum(step / tf.maximum(train_steps, 1.0), 1.0)
+        done = tf.minimum(step / _divisor(self.num_train_steps), 1.0)
         decayed = self.learning_rate * (1.0 - done)
-        warming = self.learning_rate * step / tf.maximum(warmup_steps, 1.0)
+        warmup_steps = self.num_warmup_steps
+        if isinstance(warmup_steps, tf.Variable):
+            warmup_steps = tf.cast(warmup_steps, tf.float32)
+        elif not warmup_steps:
+            return decayed
+        warming = self.learning_rate * step / _divisor(self.num_warmup_steps)
         return tf.where(step < warmup_steps, warming, decayed)
 
     def get_config(self) -> dict[str, float]:
@@ -58,6 +61,13 @@ class WarmupLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
             "num_train_steps": self.num_train_steps,
             "num_warmup_steps": self.num_warmup_steps,
         }
+
+
+def _divisor(num_steps: int | tf.Variable) -> float | tf.Tensor:
+    """At least 1. A number stays one: what TensorFlow makes of a constant rounds otherwise."""
+    if isinstance(num_steps, tf.Variable):
+        return tf.maximum(tf.cast(num_steps, tf.float32), 1.0)
+    return float(max(num_steps, 1))
 
 
 def is_decayed(name: str) -> bool:
