@@ -66,6 +66,13 @@ flags.DEFINE_string(
 group("Training")
 define_optimization_flags()
 define_epoch_flags()
+flags.DEFINE_list(
+    "class_weights",
+    None,
+    "Weights of the labels in the loss, which is then a weighted mean: balanced, so that each label "
+    "weighs as much as any other; or LABEL:WEIGHT each, such as spam:5,news:2, where other labels "
+    "weigh 1.",
+)
 
 group("Devices")
 define_device_flags()

@@ -5,25 +5,40 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax, softmax
 
+from classification.bootstrap import (
+    RESAMPLES,
+    SEED,
+    Interval,
+    class_intervals,
+    mean_of,
+    pearson_of,
+    row_intervals,
+    spearman_of,
+)
 from classification.metrics import compute_metrics, primary_metric
 from classification.predictions import write_predictions
-from classification.task import Task
+from classification.report import ClassReport
+from classification.report_figures import plot_confusion, plot_reliability
+from classification.task import LOSS, Task
 from classification.task_files import TaskFile
+from common.atomic import write_json
 from common.content import Content
+from common.figures import save_figure
 from data.batches import evaluation_batches, read_feature
 from data.classifier_records import feature_spec, write_classifier_records
 from data.record_sets import FeatureSpec, Limit, RecordSet, open_records
 from modeling.tokenization import FullTokenizer
 from training.identity import Part
 from training.loop import Predictor
-from training.reporting import write_results
+from training.reporting import path_beside, write_results
 from training.run import Evaluation
 
 
@@ -40,6 +55,36 @@ class TaskSet:
     file: TaskFile
     records: RecordSet
     spec: FeatureSpec
+
+
+class Measured(NamedTuple):
+    """The rows of a labelled set as a model answers them.
+
+    Attributes:
+      labels: int [N], or float [N] in a regression.
+      predictions: As `labels`.
+      losses: float64 [N].
+      report: Of a classifier.
+    """
+
+    labels: np.ndarray
+    predictions: np.ndarray
+    losses: np.ndarray
+    report: ClassReport | None
+
+    def intervals(self) -> dict[str, Interval]:
+        """Bootstrap intervals of the figures, by their names in `eval_results.txt`."""
+        figures = {"loss": mean_of(self.losses)}
+        found: dict[str, Interval] = {}
+        if self.report:
+            size = len(self.report.labels)
+            found = class_intervals(self.labels.astype(np.int64), self.predictions, size)
+            figures["calibration_error"] = self.report.calibration_errors
+        else:
+            pair = (self.labels.astype(np.float64), self.predictions)
+            figures |= {"pearson": pearson_of(*pair), "spearman": spearman_of(*pair)}
+        found |= row_intervals(figures, len(self.labels))
+        return {f"eval_{name}": interval for name, interval in found.items()}
 
 
 class TaskSets(NamedTuple):
@@ -131,7 +176,7 @@ def evaluation_part(task: Task, data_dir: str) -> Part:
       UserError: The development set cannot be read.
     """
     content = task_content(task, task.dev[:1], data_dir)
-    return Part({"metrics": task.metrics}, {"development data": content})
+    return Part({"metrics": task.deciding_metrics}, {"development data": content})
 
 
 def output_names(stem: str, files: Sequence[TaskFile]) -> list[str]:
@@ -157,21 +202,29 @@ def evaluate_task(
 
     Returns:
       `eval_loss` and the task's metrics as `eval_<name>`, with `eval_accuracy` for every
-      classification as in the original; `loss` repeats `eval_loss`, as in its `eval_results.txt`. The
-      score is the task's primary metric.
+      classification as in the original, and `eval_macro_f1`; `loss` repeats `eval_loss`, as in its
+      `eval_results.txt`. The score is the mean of the task's deciding metrics. `measured` is a
+      `Measured`. The log has the report of a classifier.
     """
     outputs = predict_outputs(predictor, task_set, batch_size).astype(np.float64)
     labels = read_feature(task_set.records, task_set.spec, "label_ids")
+    report = None
     if task.is_regression:
         predictions, names = outputs[:, 0], task.metrics
         losses = np.square(predictions - labels)
     else:
-        predictions, names = outputs.argmax(axis=-1), ("accuracy", *task.metrics)
+        report = ClassReport(task.labels, labels, outputs)
+        predictions, names = report.predictions, ("accuracy", "macro_f1", *task.metrics)
         losses = -log_softmax(outputs, axis=-1)[np.arange(len(labels)), labels]
-    values = compute_metrics(names, labels, predictions)
+        if predictor.is_chief:
+            report.log()
+    decisive = [name for name in task.deciding_metrics if name != LOSS]
+    values = compute_metrics((*names, *decisive), labels, predictions)
     metrics = {f"eval_{name}": value for name, value in values.items()}
     metrics["eval_loss"] = metrics["loss"] = float(losses.mean())
-    return Evaluation(metrics, primary_metric(task.metrics, values))
+    values[LOSS] = -metrics["loss"]  # The lower the better.
+    score = primary_metric(task.deciding_metrics, values)
+    return Evaluation(metrics, score, Measured(labels, predictions, losses, report))
 
 
 def write_eval_results(
@@ -183,6 +236,9 @@ def write_eval_results(
 ) -> None:
     """Writes `eval_results.txt` for the first development set, `eval_results_<name>.txt` for others.
 
+    Beside it `eval_results.json`, with intervals and the classes, and of a classifier the pictures
+    `confusion.png` and `reliability.png`.
+
     Args:
       dev_sets: From `write_task_sets`.
       evaluations: Of each of them.
@@ -192,7 +248,38 @@ def write_eval_results(
     """
     for evaluation, (_, name) in zip(evaluations, _named(dev_sets, "eval_results"), strict=True):
         results = {"global_step": step, **evaluation.metrics}
-        write_results(os.path.join(output_dir, f"{name}.txt"), results, checkpoint)
+        path = os.path.join(output_dir, f"{name}.txt")
+        write_results(path, results, checkpoint)
+        if isinstance(evaluation.measured, Measured):
+            written = {**results, "checkpoint": path_beside(checkpoint, path)}
+            _write_details(evaluation.measured, written, output_dir, name)
+
+
+def _write_details(
+    measured: Measured, results: Mapping[str, Any], output_dir: str, name: str
+) -> None:
+    intervals = measured.intervals()
+    content = {
+        **results,
+        "rows": len(measured.labels),
+        "intervals": intervals,
+        "intervals_by": f"bootstrap of the rows, {RESAMPLES} resamples, 95 %, seed {SEED}",
+    }
+    if report := measured.report:
+        content["eval_calibration_error"] = report.calibration_error
+        content |= report.to_json()
+        suffix = name.removeprefix("eval_results")
+        save_figure(plot_confusion(report), os.path.join(output_dir, f"confusion{suffix}.png"))
+        save_figure(plot_reliability(report), os.path.join(output_dir, f"reliability{suffix}.png"))
+    write_json(os.path.join(output_dir, f"{name}.json"), content)
+    logging.info(
+        "95 %% intervals over other rows: %s.",
+        ", ".join(
+            f"{key} {content[key]:.3f} ({low:.3f} to {high:.3f})"
+            for key, (low, high) in sorted(intervals.items())
+            if key in content
+        ),
+    )
 
 
 def write_test_results(

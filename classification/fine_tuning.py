@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from classification.class_weights import check_class_weights, class_weights
 from classification.evaluation import (
     TaskSet,
     evaluate_task,
@@ -22,6 +24,7 @@ from classification.objective import ClassificationObjective, RegressionObjectiv
 from classification.task import Task
 from classification.tasks import get_task
 from common.outputs import check_folder_apart
+from data.batches import read_feature
 from data.record_sets import value_limits
 from modeling.heads import ClassifierModel
 from training.loop import Predictor
@@ -37,8 +40,10 @@ class FineTuningOptions(EpochOptions, TaskOptions):
 
     make_glue_submission: bool = False
     submission_dir: str | None = None
+    class_weights: Sequence[str] | None = None
 
-    RECORDED = (*TASK_FLAGS, *EpochOptions.MODEL_SOURCES, *EpochOptions.DECISIVE)
+    DECISIVE = (*EpochOptions.DECISIVE, "class_weights")
+    RECORDED = (*TASK_FLAGS, *EpochOptions.MODEL_SOURCES, *DECISIVE)
 
 
 class FineTuned(NamedTuple):
@@ -66,6 +71,8 @@ def run(options: FineTuningOptions) -> FineTuned:
     sources = session.text_model_sources()
     known_labels = None if options.do_train else sources.labels
     task = get_task(known_labels=known_labels, **options.values(TASK_FLAGS))
+    task = task.with_best_metric(options.best_metric)
+    check_class_weights(options.class_weights, task)
     if not options.do_train:
         sources.check_labels(task.labels, f"the model {session.start}")
     model = session.build(
@@ -109,11 +116,10 @@ def run(options: FineTuningOptions) -> FineTuned:
     def evaluate(dev_set: TaskSet) -> Evaluation:
         return evaluate_task(predictor, task, dev_set, options.eval_batch_size)
 
-    objective = RegressionObjective if task.is_regression else ClassificationObjective
     train_set = sets.train[0] if sets.train else None
     records = train_set.records if train_set else None
     step, final = session.train_or_load(
-        objective(model),
+        _objective(options, task, model, train_set),
         sources,
         records,
         train_set.spec if train_set else {},
@@ -133,6 +139,18 @@ def run(options: FineTuningOptions) -> FineTuned:
     if submission and session.is_chief:
         submission.write(predictions)
     return FineTuned(step, evaluations, predictions)
+
+
+def _objective(
+    options: FineTuningOptions, task: Task, model: ClassifierModel, train_set: TaskSet | None
+) -> ClassificationObjective:
+    if task.is_regression:
+        return RegressionObjective(model)
+    weights = None
+    if train_set and options.class_weights:
+        label_ids = read_feature(train_set.records, train_set.spec, "label_ids")
+        weights = class_weights(options.class_weights, task.labels, label_ids)
+    return ClassificationObjective(model, weights)
 
 
 def _open_submission(options: FineTuningOptions, task: Task) -> GlueSubmission | None:

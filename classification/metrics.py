@@ -22,6 +22,13 @@ def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float(f1_score(labels, predictions, zero_division=0.0))
 
 
+def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Mean F1 of the classes that are there or predicted."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
+
+
 def matthews_correlation(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Matthews correlation coefficient of any number of classes, as GLUE scores CoLA and AX."""
     from sklearn.metrics import matthews_corrcoef
@@ -56,6 +63,7 @@ def _is_constant(values: np.ndarray) -> bool:
 METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": accuracy,
     "f1": f1,
+    "macro_f1": macro_f1,
     "matthews_correlation": matthews_correlation,
     "pearson": pearson,
     "spearman": spearman,

@@ -7,7 +7,7 @@ the score itself (0 to 5 for STS-B), neither scaled nor squashed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -16,20 +16,32 @@ from training.loop import Batch, Objective
 
 
 class ClassificationObjective(Objective):
-    """Mean cross-entropy over the examples of a batch."""
+    """Mean cross-entropy over the examples of a batch, which may have weights by their classes.
+
+    Args:
+      model: The classifier.
+      class_weights: The weight of each class (`classification.class_weights`); None for equal ones.
+    """
 
     loss_weights: Mapping[str, float] = {"label_loss": 1.0}
 
-    def __init__(self, model: ClassifierModel):
+    def __init__(self, model: ClassifierModel, class_weights: Sequence[float] | None = None):
         self.model = model
+        self._class_weights = class_weights
 
     def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
-        return {"label_loss": tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))}
+        return {"label_loss": tf.reduce_sum(self._weights(batch))}
 
     def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         per_example = self.per_example(batch["label_ids"], self.model(batch, seed=seed))
+        return {"label_loss": tf.reduce_sum(self._weights(batch) * per_example)}
+
+    def _weights(self, batch: Batch) -> tf.Tensor:
         real = tf.cast(batch["is_real_example"], tf.float32)
-        return {"label_loss": tf.reduce_sum(real * per_example)}
+        if self._class_weights is None:
+            return real
+        weights = tf.constant(self._class_weights, tf.float32)
+        return real * tf.gather(weights, batch["label_ids"])
 
     def per_example(self, label_ids: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """The loss of each example.

@@ -11,6 +11,10 @@ from classification.task_files import NO_LABEL, TaskFile
 from common.errors import UserError
 from data.classifier_records import Example, num_outputs
 
+# The metrics that can decide which model is the best, by kind of task; f1 is that of class 1 of 2.
+LOSS = "loss"
+CLASS_METRICS = ("accuracy", "macro_f1", "f1", "matthews_correlation", LOSS)
+REGRESSION_METRICS = ("pearson", "spearman", LOSS)
 # Who says the labels of a task where a trained model does.
 THE_MODEL = "the model"
 
@@ -23,13 +27,14 @@ class Task:
       name: As in `--task_name`.
       labels: In the order of the classifier's outputs; none if the task is a regression, whose labels
         are numbers and whose model has one output.
-      metrics: The task's official metrics, keys of `classification.metrics.METRICS`; the best
-        checkpoint is the one with the highest mean of them on the first file of `dev`.
+      metrics: The task's official metrics, keys of `classification.metrics.METRICS`.
       train: The files of the training set.
       dev: Development sets, each evaluated on its own.
       test: Test sets, each predicted on its own.
       skips_unlabelled: Whether rows with `NO_LABEL` in place of a label are left out and counted.
       labels_from: Source of the labels, for messages; empty for the task itself.
+      best_metrics: The best checkpoint is the one with the highest mean of these on the first file of
+        `dev`; `LOSS` stands for the lowest loss. Empty for `metrics`.
     """
 
     name: str
@@ -40,6 +45,31 @@ class Task:
     test: tuple[TaskFile, ...] = ()
     skips_unlabelled: bool = False
     labels_from: str = ""
+    best_metrics: tuple[str, ...] = ()
+
+    @property
+    def deciding_metrics(self) -> tuple[str, ...]:
+        """Metrics that decide which model is the best."""
+        return self.best_metrics or self.metrics
+
+    def with_best_metric(self, name: str | None) -> Task:
+        """The task with the metric by which models are compared; None for the official ones.
+
+        Raises:
+          UserError: The metric is for another kind of task.
+        """
+        if name is None:
+            return self
+        fitting: tuple[str, ...] = REGRESSION_METRICS if self.is_regression else CLASS_METRICS
+        if len(self.labels) != 2:
+            fitting = tuple(metric for metric in fitting if metric != "f1")
+        if name not in fitting:
+            raise UserError(
+                f"--best_metric={name} is no metric of task {self.name}, which is "
+                f"{'a regression' if self.is_regression else f'of {len(self.labels)} classes'}; "
+                f"expected one of {', '.join(fitting)}."
+            )
+        return dataclasses.replace(self, best_metrics=(name,))
 
     @property
     def is_regression(self) -> bool:

@@ -144,7 +144,7 @@ def run(options: DistillationOptions) -> None:
         if task is None or dev_set is None:
             return Evaluation(metrics, score=-metrics[objective.distance])
         on_task = evaluate_task(predictor, task, dev_set, options.eval_batch_size)
-        return Evaluation({**on_task.metrics, **metrics}, on_task.score)
+        return on_task._replace(metrics={**on_task.metrics, **metrics})
 
     first_dev_set = sets.dev[0] if sets.dev else None
     step, final = session.train_or_load(
@@ -212,6 +212,7 @@ def _open_task(options: DistillationOptions, manifest: dict[str, Any]) -> Task |
     if not options.task_name:
         return None
     task = get_task(known_labels=manifest["labels"], **options.values(TASK_FLAGS))
+    task = task.with_best_metric(options.best_metric)
     soft_labels = f"--input_file={options.input_file}"
     check_labels(manifest["labels"], task.labels, soft_labels)
     for file in (*task.dev * options.do_eval, *task.test * options.do_predict):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from common.atomic import atomic_output
+from common.figures import new_figure
 from experiments.scores import Row, Score
 
 if TYPE_CHECKING:
@@ -22,20 +21,6 @@ COLOURS = {
     "PD": "#2471a3",
     "PD-F": "#154360",
 }
-
-
-def new_figure(width: float = 7, height: float = 4, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of some axes side by side; sizes in inches. No display is needed."""
-    from matplotlib.figure import Figure as NewFigure
-
-    figure = NewFigure(figsize=(width, height), layout="tight")
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
-
-
-def save_figure(figure: Figure, path: str) -> None:
-    """Writes a figure; the ending of the path, .png or .svg, says how."""
-    with atomic_output(path) as temporary:
-        figure.savefig(temporary, format=os.path.splitext(path)[1][1:], dpi=150)
 
 
 def plot_strategies(rows: Mapping[str, Row], metric: str) -> Figure:

@@ -15,8 +15,8 @@ from classification.task_files import TableFile
 from classification.tasks import OWN_TABLES
 from common.atomic import write_json, write_text
 from common.errors import UserError
+from common.figures import save_figure
 from common.files import read_json, read_lines
-from experiments.figures import save_figure
 from experiments.scores import Row, Score
 from modeling.config import BertConfig
 from training.metrics_log import read_results

@@ -94,6 +94,8 @@ _FINE_TUNING = (
     Condition("init_head", "init_checkpoint", refused=True),
     Condition("early_stopping_patience", "do_eval !do_train", refused=True),
     Condition("early_stopping_patience", "evaluate_steps !do_train", refused=True),
+    Condition("best_metric", "do_eval", refused=True),
+    Condition("best_metric", "task_name", refused=True),
     Condition("predict_batch_size", "do_predict"),
     Condition(_OWN_FLAGS, _OWN, refused=True),
     Condition("text_b", "text_a", refused=True),
@@ -139,6 +141,7 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         *_TRAINING,
     ),
     "run_classifier": (
+        Condition("class_weights", "do_train"),
         Condition("make_glue_submission", "do_predict", refused=True),
         Condition("make_glue_submission", "submission_dir", refused=True),
         Condition("submission_dir", "make_glue_submission", refused=True),

@@ -150,6 +150,15 @@ def define_epoch_flags() -> None:
         "--do_eval and --evaluate_steps). 0 trains to the end.",
         lower_bound=0,
     )
+    flags.DEFINE_enum(
+        "best_metric",
+        None,
+        ["accuracy", "macro_f1", "f1", "matthews_correlation", "pearson", "spearman", "loss"],
+        "Figure on the development set that says which model is the best, when training stops "
+        "early, and what a grid search looks for: f1 is that of the second of two classes, loss "
+        "is the lower the better. Default: the task's official metric, or the mean of two; of "
+        "tables of your own, accuracy, or Pearson's and Spearman's correlation.",
+    )
     flags.DEFINE_float(
         "warmup_proportion",
         0.1,

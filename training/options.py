@@ -122,6 +122,7 @@ class EpochOptions(TrainingOptions):
     predict_batch_size: int = 8
     num_train_epochs: float = 3.0
     early_stopping_patience: int = 0
+    best_metric: str | None = None
     warmup_proportion: float = 0.1
 
     DECISIVE = (*TrainingOptions.DECISIVE, "init_head", "warmup_proportion")

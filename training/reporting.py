@@ -141,12 +141,18 @@ def write_results(path: str, values: Mapping[str, float | int], checkpoint: str)
       checkpoint: The model they are of; written as `checkpoint`, which the original does not have,
         relative to the folder of the file if it is in there.
     """
-    folder = os.path.abspath(os.path.dirname(path))
-    if not is_remote(checkpoint):
-        checkpoint = os.path.abspath(checkpoint)
-        if f"{checkpoint}/".startswith(f"{folder}/"):
-            checkpoint = os.path.relpath(checkpoint, folder)
-    written = {**values, "checkpoint": checkpoint}
+    written = {**values, "checkpoint": path_beside(checkpoint, path)}
     text = "".join(f"{key} = {written[key]}\n" for key in sorted(written))
     write_text(path, text)
     logging.info("***** %s *****\n%s", path, text.rstrip())
+
+
+def path_beside(checkpoint: str, path: str) -> str:
+    """The path of a model as a file says it: relative to its folder if the model is in there."""
+    folder = os.path.abspath(os.path.dirname(path))
+    if is_remote(checkpoint):
+        return checkpoint
+    checkpoint = os.path.abspath(checkpoint)
+    if f"{checkpoint}/".startswith(f"{folder}/"):
+        return os.path.relpath(checkpoint, folder)
+    return checkpoint

@@ -38,10 +38,12 @@ class Evaluation(NamedTuple):
     Attributes:
       metrics: Name -> value.
       score: Figure by which models are compared; higher is better.
+      measured: What else there is, for whoever writes the results.
     """
 
     metrics: dict[str, float]
     score: float
+    measured: object = None
 
 
 class Schedule(NamedTuple):

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from common.atomic import write_json, write_text
+from common.figures import save_figure
 from common.files import exists
 from common.machine import describe_machine
 from common.markdown import table
-from experiments.figures import plot_panels, save_figure
+from experiments.figures import plot_panels
 from experiments.paper.artifacts import LABELLED_SET, Artifact, Claim, Line, Panel, Scale, Student
 from experiments.scores import Score
 from training.metrics_log import METRICS_FILE, best_evaluation

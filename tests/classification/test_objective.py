@@ -45,3 +45,10 @@ def test_squared_error_of_real_rows() -> None:
     batch = {"label_ids": tf.constant([4.0, 0.8, 0.0]), "is_real_example": tf.constant([1, 1, 0])}
     assert loss(objective, batch) == pytest.approx((1.5**2 + 0.2**2) / 2)
     assert model.seed.numpy().tolist() == [3, 4]
+
+
+def test_weights_of_classes_make_a_weighted_mean() -> None:
+    model = GivenOutputs([[0.0, math.log(3.0)], [0.0, 0.0], [5.0, 0.0]])
+    objective = ClassificationObjective(cast(ClassifierModel, model), [4.0, 1.0])
+    batch = {"label_ids": tf.constant([1, 0, 1]), "is_real_example": tf.constant([1, 1, 0])}
+    assert loss(objective, batch) == pytest.approx((math.log(4 / 3) + 4 * math.log(2)) / 5)

@@ -1,0 +1,48 @@
+"""Weights of classes in the loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+from classification.class_weights import check_class_weights, class_weights
+from classification.task import Task
+from common.errors import UserError
+
+TASK = Task("tsv", ("a", "b:c", "d"), ("accuracy",))
+
+
+def test_weights_of_classes() -> None:
+    label_ids = np.array([0, 0, 0, 0, 1, 1, 2])
+    wanted = compute_class_weight("balanced", classes=np.arange(3), y=label_ids)
+    assert class_weights(["balanced"], TASK.labels, label_ids) == pytest.approx(wanted.tolist())
+    assert class_weights(["b:c:2.5", "a:1"], TASK.labels, label_ids) == [1.0, 2.5, 1.0]
+    assert class_weights(["balanced"], TASK.labels, np.array([0, 0, 1, 1]))[2] == 1.0
+    assert class_weights(None, TASK.labels, label_ids) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["balance"], 'found "balance"; expected balanced, or <label>:<weight>'),
+        (["a:0"], 'found "a:0"'),
+        (["a:inf"], 'found "a:inf"'),
+        (["a:2", "e:1"], 'no label is "e"; the labels are a, b:c, d'),
+        (["a:2", "a:1"], 'names the label "a" twice'),
+    ],
+)
+def test_weights_that_are_none(given: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_class_weights(given, TASK)
+
+
+def test_what_weights_and_best_metrics_are_for() -> None:
+    scores = Task("sts-b", (), ("pearson",))
+    with pytest.raises(UserError, match="--class_weights=balanced: a regression has no classes"):
+        check_class_weights(["balanced"], scores)
+    assert TASK.with_best_metric("macro_f1").deciding_metrics == ("macro_f1",)
+    assert TASK.with_best_metric(None).deciding_metrics == ("accuracy",)
+    for task, name in ((scores, "macro_f1"), (TASK, "spearman"), (TASK, "f1")):
+        with pytest.raises(UserError, match=f"--best_metric={name} is no metric of task"):
+            task.with_best_metric(name)
