@@ -47,6 +47,7 @@ MODULES = [
     "experiments.glue_table",
     "experiments.docstring_corpus",
     "benchmarks.compare",
+    "benchmarks.export_speed",
     "benchmarks.server_load",
     "benchmarks.prediction_stream",
     "benchmarks.step_profile",

@@ -1,0 +1,115 @@
+"""Milliseconds of a row by exported programs beside Hugging Face's PyTorch, one thread each, in turn.
+
+The folder must hold a model in all formats, with --quantization=none,dynamic_int8:
+  python -m benchmarks.export_speed --folder=shipped --output_dir=speed
+Beside PyTorch in an environment of its own, on the same model (convert_checkpoint.py):
+  python -m benchmarks.export_speed --folder=shipped --output_dir=speed \\
+    --hugging_face_dir=tiny_hf --hugging_face_python=hf/bin/python
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from common.errors import UserError
+from training import cli
+from training.help import group
+
+FLAGS = flags.FLAGS
+
+group("What to measure")
+flags.DEFINE_string("folder", None, "Folder that export_model.py has written.")
+flags.DEFINE_list("lengths", ["32", "128"], "WordPieces per row.")
+flags.DEFINE_string("hugging_face_dir", "", "The same model as a folder of Hugging Face.")
+flags.DEFINE_string("hugging_face_python", "", "Interpreter with transformers and torch.")
+
+group("Measuring")
+flags.DEFINE_string(
+    "output_dir", None, "Folder for the table, export_speed.md and .json, and logs."
+)
+flags.DEFINE_integer("rounds", 7, "Number of measurements of each program.", lower_bound=1)
+flags.DEFINE_integer("calls", 30, "Rows per measurement.", lower_bound=1)
+
+# Name in the table -> what `benchmarks.peers.exported` runs: --loop, and the path in the folder.
+PROGRAMS = {
+    "LiteRT int8": ("ids", "model_dynamic_int8.tflite"),
+    "LiteRT int8, from text": ("text", ""),
+    "LiteRT float32": ("ids", "model_float32.tflite"),
+    "ONNX Runtime int8": ("ids", "onnx/model_quantized.onnx"),
+    "ONNX Runtime float32": ("ids", "onnx/model.onnx"),
+    "SavedModel": ("ids", "saved_model/1"),
+    "SavedModel, from text": ("text", "saved_model/1"),
+}
+REFERENCE = "Hugging Face, PyTorch eager"
+
+
+def main(_: Sequence[str]) -> None:
+    from benchmarks.contestants import Result
+    from common.atomic import write_json, write_text
+    from common.files import make_folder
+
+    make_folder(FLAGS.output_dir)
+    results: dict[int, list[Result]] = {}
+    for length in map(int, FLAGS.lengths):
+        results[length] = measured(length)
+    text = report(results)
+    rates = {length: {r.name: r.rates for r in of_length} for length, of_length in results.items()}
+    write_json(os.path.join(FLAGS.output_dir, "export_speed.json"), {"rows_per_second": rates})
+    write_text(os.path.join(FLAGS.output_dir, "export_speed.md"), text)
+    print(text)
+
+
+def measured(length: int) -> list:
+    """The results of all contestants at a length."""
+    from benchmarks.contestants import Server, run_rounds
+
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+    def contestant(name: str, python: str, loop: str, path: str) -> Server:
+        command = [python, "-m", "benchmarks.peers.exported", f"--loop={loop}", f"--model={path}"]
+        command += [f"--max_seq_length={length}", f"--batches={FLAGS.calls}"]
+        log = os.path.join(os.path.abspath(FLAGS.output_dir), f"{name} {length}.log")
+        return Server(name, command, log, cwd=root)
+
+    folder = os.path.abspath(FLAGS.folder)
+    contestants = []
+    for name, (loop, path) in PROGRAMS.items():
+        if not os.path.exists(os.path.join(folder, path)):
+            raise UserError(
+                f"--folder={folder} has no {path}; export the model in all formats, with "
+                "--quantization=none,dynamic_int8."
+            )
+        program = os.path.join(folder, path) if path else folder
+        contestants.append(contestant(name, sys.executable, loop, program))
+    python = FLAGS.hugging_face_python and os.path.abspath(FLAGS.hugging_face_python)
+    theirs = os.path.abspath(FLAGS.hugging_face_dir)
+    contestants.append(contestant(REFERENCE, python, "hugging_face", theirs))
+    return run_rounds(contestants, FLAGS.rounds, timeout=120, seconds=150)
+
+
+def report(results: dict) -> str:
+    """Median milliseconds, and how many times faster than each the first program is."""
+    from common.machine import describe_machine
+    from common.markdown import table
+
+    header, rows = ["Program"], {name: [name] for name in (*PROGRAMS, REFERENCE)}
+    for length, of_length in results.items():
+        header += [f"ms, {length} tokens", "LiteRT int8 is faster by"]
+        first = of_length[0].rate
+        for result in of_length:
+            if result.rates:
+                cells = [f"{1000 / result.rate:.3f}", f"{first / result.rate:.1f}"]
+            else:
+                cells = [result.problem or "not measured", ""]
+            rows[result.name] += cells
+    note = f"One row, one thread; medians in turn. Machine: {describe_machine()}."
+    return "\n".join([*table(header, rows.values()), "", note]) + "\n"
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["folder", "output_dir"])
+    cli.run(main)
