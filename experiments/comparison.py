@@ -200,7 +200,7 @@ def make_plan(
                 models.student(row, starts, record_files(soft_labels), seed)
                 for seed in options.seeds
             ]
-        return graph, {row: rows[row] for row in STRATEGIES}
+        return graph, {row: rows[row] for row in STRATEGIES if row in rows}
 
     texts = graph.transfer_set(
         "transfer_set",

@@ -16,6 +16,39 @@ from tiny_data import WORDS, review
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+# `-m quick` runs the tests of rooms but for these, which take seconds: whole runs, models of other
+# libraries, many data sets.
+NOT_QUICK = {
+    "test_batches.py",
+    "test_conversion.py",
+    "test_docstring_corpus.py",
+    "test_fine_tuning.py",
+    "test_grid_search.py",
+    "test_model_garden.py",
+    "test_model_garden_graph.py",
+    "test_gradients_in_bfloat16_are_those_in_float32",
+    "test_every_character_is_treated_as_in_the_original",
+}
+QUICK_FOLDERS = {
+    "checkpoints",
+    "classification",
+    "common",
+    "data",
+    "distillation",
+    "experiments",
+    "modeling",
+    "pretraining",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        name = getattr(item, "originalname", item.name)
+        is_slow = item.get_closest_marker("slow") or {item.path.name, name} & NOT_QUICK
+        if item.path.parent.name in QUICK_FOLDERS and not is_slow:
+            item.add_marker("quick")
+
+
 @pytest.fixture(scope="session")
 def vocab_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("vocab") / "vocab.txt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -75,6 +76,7 @@ TRAINING_KINDS = [
 ]
 
 
+@functools.cache
 def training_program(kind: str, precision: str, parts: int = 1, length: int = LENGTH) -> str:
     """StableHLO of an update."""
     objective = _objective(kind, precision)
@@ -100,6 +102,7 @@ _FORWARD: dict[str, tuple[Callable[[str], Callable[[Batch], object]], str]] = {
 FORWARD_KINDS = list(_FORWARD)
 
 
+@functools.cache
 def forward_program(kind: str, precision: str, length: int = LENGTH) -> str:
     """StableHLO of a step that changes no weights."""
     make_step, records = _FORWARD[kind]

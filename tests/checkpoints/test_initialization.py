@@ -10,7 +10,9 @@ import pytest
 from models import ODD_CONFIG, random_weights
 
 from checkpoints.initialization import (
-    HEAD_CHOICES,
+    AUTO,
+    KEEP,
+    NEW,
     WeightSelection,
     select_head,
     select_weights,
@@ -135,7 +137,7 @@ def classifiers(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Checkpoin
         (0, None, ["no", "yes"], "there is no classifier in it"),
     ],
 )
-@pytest.mark.parametrize("choice", HEAD_CHOICES)
+@pytest.mark.parametrize("choice", [AUTO, KEEP, NEW])
 def test_classifier_for_other_labels(
     classifiers: dict[int, CheckpointReader],
     caplog: pytest.LogCaptureFixture,
