@@ -91,6 +91,16 @@ def test_every_character_in_many_places(in_graph: GraphTokenizer, tokenizer: Ful
     check_words(in_graph, tokenizer, [places.format(char) for char in chars])
 
 
+def test_plain_texts(in_graph: GraphTokenizer, tokenizer: FullTokenizer) -> None:
+    """Batches of ASCII alone take another way, unless there is a control character."""
+    places = "{0} {0}{0} a{0}B Ab{0}{0}c '{0}'"
+    plain = [places.format(chr(code)) for code in range(128) if chr(code) in "\t\n\r" or code > 31]
+    check_words(in_graph, tokenizer, plain[:-1])
+    check_words(in_graph, tokenizer, ["", " ", "A"])
+    for code in (0, 11, 12, 28, 31, 127):
+        check_words(in_graph, tokenizer, ["plain", places.format(chr(code))])
+
+
 def test_random_strings(in_graph: GraphTokenizer, tokenizer: FullTokenizer) -> None:
     rng = random.Random(1)
     alphabet = "".join(TRICKY[:18]) + " " * 20 + "\u302e\u1b44\U0001d165\u0301\u034fΣΑα.'" * 5
