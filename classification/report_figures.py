@@ -20,16 +20,15 @@ def plot_confusion(report: ClassReport) -> Figure:
     """Rows of each true class by predicted class: colours are shares of the row, numbers counts."""
     counts = report.confusion
     size = len(report.labels)
-    side = 3 + 0.35 * min(size, _MOST_NAMES)
+    side = 3 + 0.35 * size if size <= _MOST_NAMES else 6
     figure, (axes,) = new_figure(side + 1, side)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if size <= _MOST_NAMES:
         names = [label if len(label) <= 16 else label[:15] + "…" for label in report.labels]
-        long = max(map(len, names)) > 4
-        axes.set_xticks(
-            range(size), names, rotation=45 if long else 0, ha="right" if long else None
-        )
+        axes.set_xticks(range(size), names)
+        if max(map(len, names)) > 4:
+            axes.tick_params("x", rotation=90)
         axes.set_yticks(range(size), names)
     if size <= _MOST_NUMBERS:
         for (i, j), count in np.ndenumerate(counts):
@@ -37,7 +36,7 @@ def plot_confusion(report: ClassReport) -> Figure:
             axes.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
-    figure.colorbar(image, label="share of the label's rows")
+    figure.colorbar(image, shrink=0.8, label="share of the label's rows")
     return figure
 
 

@@ -137,6 +137,7 @@ def test_pictures_of_few_and_of_many_classes() -> None:
     figure = plot_confusion(a_report())
     numbers = [int(text.get_text()) for text in figure.axes[0].texts]
     assert numbers == a_report().confusion.ravel().tolist()
+    assert plot_confusion(ClassReport(("0", "1"), np.array([0, 1]), np.eye(2))).axes
     assert len(plot_reliability(a_report()).axes) == 1
     many = ClassReport([f"label {i}" for i in range(60)], np.arange(60), np.eye(60))
     assert not plot_confusion(many).axes[0].texts
