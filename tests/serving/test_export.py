@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,15 @@ def test_pairs_and_regression(tmp_path: pathlib.Path, vocab: str) -> None:
     assert (info["output"], info["pairs"], info["labels"]) == ("score", True, [])
     content = (tmp_path / "out" / "model_float32.tflite").read_bytes()
     assert b"TFLITE_METADATA" not in content
+    answer = subprocess.run(
+        [sys.executable, "predict.py", "the film\tgood a b"],
+        cwd=tmp_path / "out",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (expected,) = Predictor.load(student).predict([("the film", "good a b")])
+    assert json.loads(answer.stdout)["score"] == pytest.approx(expected.score, abs=1e-4)
     (measured, *_) = json.loads((tmp_path / "out" / "export_report.json").read_text())["files"]
     for result in measured["measured"].values():
         assert result["times"][0]["median_ms"] > 0 and result["peak_mb"] < 200

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -133,6 +134,24 @@ def test_paths_of_tensorflow_serving(server: int) -> None:
     assert ask(server, "GET", "/v1/models") == (200, {"models": ["reviews"]})
     status, page = ask(server, "GET", "/?text=good")
     assert status == 200 and b"<textarea" in page
+
+
+def test_page_in_a_browser(server: int) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
+    page = subprocess.run(
+        [browser, *flags, "--dump-dom", f"http://127.0.0.1:{server}/?text=good+film"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    answer = ask(server, "POST", PREDICT, {"instances": ["good film"]})[1]["predictions"][0]
+    bars = re.findall(r'<div class="name">(\w+)</div>.*?<div>([\d.]+) %</div>', page)
+    assert [name for name, _ in bars] == ["negative", "positive"]
+    percents = [float(percent) / 100 for _, percent in bars]
+    np.testing.assert_allclose(percents, answer["probabilities"], atol=0.001)
 
 
 @pytest.mark.parametrize(
