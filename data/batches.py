@@ -83,9 +83,16 @@ def _length_window(num_examples: int, batch_size: int) -> int:
     return per_epoch // -(-per_epoch // LENGTH_WINDOW)
 
 
-def read_feature(records: RecordSet, spec: FeatureSpec, name: str) -> np.ndarray:
-    """One feature of every record, [num_examples, ...], in the order of the files."""
-    dataset = interleaved(records.files, records.compressions, cycle=1).batch(1024)
+def read_feature(records: RecordSet, spec: FeatureSpec, name: str, at_most: int = -1) -> np.ndarray:
+    """One feature of every record, [num_examples, ...], in the order of the files.
+
+    Args:
+      records: From `open_records`.
+      spec: Its features.
+      name: The wanted one.
+      at_most: Number of records, the first ones; -1 for all.
+    """
+    dataset = interleaved(records.files, records.compressions, cycle=1).take(at_most).batch(1024)
     values = [_parse(rows, {name: spec[name]})[name].numpy() for rows in dataset]
     return np.concatenate(values)
 

@@ -31,10 +31,12 @@ from data.record_sets import (
     record_files,
     value_limits,
 )
+from distillation.agreement import write_agreement
 from distillation.objective import DistillationObjective, RegressionDistillationObjective
 from distillation.patience import make_patience
 from distillation.soft_labels import check_pairs, feature_spec, read_manifest
 from modeling.heads import ClassifierModel
+from serving.engine import Engine
 from training.identity import Part
 from training.loop import Predictor
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
@@ -160,6 +162,16 @@ def run(options: DistillationOptions) -> None:
     # Training ends with an evaluation; it is not repeated.
     if options.do_eval and final is None:
         final = evaluate(first_dev_set)
+    if options.do_eval and labels:
+        write_agreement(
+            options.output_dir,
+            "--eval_file" if eval_records else "--input_file",
+            eval_records or records,
+            spec,
+            labels,
+            sources.tokenizer,
+            Engine(student, session.strategy, options.eval_batch_size),
+        )
     if final and task is None and session.is_chief:
         path = os.path.join(options.output_dir, "eval_results.txt")
         write_results(path, {"global_step": step, **final.metrics}, session.evaluated_model)

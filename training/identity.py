@@ -42,7 +42,7 @@ _FILES_OF_A_RUN = re.compile(
     r"(run_config|model_info|bert_config)\.json|vocab\.txt|checkpoint|metrics\.jsonl|labels\.txt"
     r"|model\.ckpt-\d+\..+|bert_model\.ckpt\..+|events\.out\.tfevents\..+"
     r"|(eval_results|test_results)(_\w+)?\.(txt|tsv|json)"
-    r"|(confusion|reliability)(_\w+)?\.png|disagreements\.csv"
+    r"|(confusion|reliability)(_\w+)?\.png|disagreements\.csv|agreement\.json"
     r"|\.?(train|eval|predict)(_\w+)?\.tf_record(\.json)?"
 )
 _FOLDERS_OF_A_RUN = (BEST_FOLDER, "eval")

@@ -189,7 +189,7 @@ def test_less_than_one_batch(
     options: dict[str, Any], new_model: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:
     """200 examples are half of a batch; no model folder of untrained weights is left."""
-    with pytest.raises(UserError, match="200 training examples .*--train_batch_size=400 make no"):
+    with pytest.raises(UserError, match="200 training examples .*--train_batch_size=400 are less"):
         run_script(
             "run_classifier",
             **{**options, "train_batch_size": 400},

@@ -82,7 +82,7 @@ OPINIONS = {
         ({"input_file": "{folder}/unfinished/*.tfrecord"}, "no soft_labels.json .*unfinished"),
         ({"input_file": "{folder}/foreign/*.tfrecord"}, "00002.tfrecord is not part of the set"),
         ({"input_file": "{folder}/none*"}, '--input_file: no file matches ".*none'),
-        (OPINIONS, "was made for the labels 0, 1, this run has no, yes"),
+        (OPINIONS, 'unknown label "no"; the labels of the model are 0, 1'),
         (
             {"init_checkpoint": "{folder}/relabelled", "init_head": "keep"},
             "is for the labels 1, 0, this run for the labels 0, 1",
@@ -157,7 +157,7 @@ def test_bad_flags(
 def test_less_than_one_batch(
     options: dict[str, Any], new_student: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:
-    with pytest.raises(UserError, match="350 training examples .*--train_batch_size=400 make no"):
+    with pytest.raises(UserError, match="350 training examples .*--train_batch_size=400 are less"):
         run_script(
             "run_distill",
             **{**options, **new_student, "train_batch_size": 400},

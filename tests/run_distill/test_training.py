@@ -39,6 +39,7 @@ def test_student_learns_from_the_teacher_alone(student: pathlib.Path) -> None:
     assert list(evaluation) == [
         "eval_accuracy",
         "eval_loss",
+        "eval_macro_f1",
         "global_step",
         "loss",
         "soft_loss",
@@ -48,6 +49,11 @@ def test_student_learns_from_the_teacher_alone(student: pathlib.Path) -> None:
     assert evaluation["global_step"] == 65  # int(350 / 16 * 3)
     assert evaluation["teacher_agreement"] > 0.85
     assert evaluation["eval_accuracy"] > 0.85
+    agreement = json.loads((student / "agreement.json").read_text())
+    assert agreement["rows"] == sum(label["teacher"] for label in agreement["labels"])
+    assert agreement["agreement"] == pytest.approx(evaluation["teacher_agreement"])
+    differing = (student / "disagreements.csv").read_text().splitlines()
+    assert len(differing) - 1 == min(100, round((1 - agreement["agreement"]) * agreement["rows"]))
 
 
 def test_model_folder_and_best_model(student: pathlib.Path, teacher: pathlib.Path) -> None:

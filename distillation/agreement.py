@@ -1,0 +1,157 @@
+"""Where a student and its teacher say different labels: label by label, and text by text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import softmax
+
+from common.atomic import write_json, write_text
+from data.batches import read_feature
+from data.record_sets import FeatureSpec, RecordSet
+from modeling.tokenization import FullTokenizer
+from serving.engine import INPUTS, Engine
+
+AGREEMENT_FILE, DISAGREEMENTS_FILE = "agreement.json", "disagreements.csv"
+# Soft labels that are looked at, the first of a set, and texts that are written.
+MOST_EXAMPLES = 10000
+MOST_TEXTS = 100
+
+
+class LabelAgreement(NamedTuple):
+    """How often a student says a label that its teacher says.
+
+    Attributes:
+      label: The label.
+      teacher: Texts for which it is the teacher's.
+      student: Texts for which it is the student's.
+      agreement: Share of the teacher's for which it is the student's too; None without any.
+    """
+
+    label: str
+    teacher: int
+    student: int
+    agreement: float | None
+
+
+def write_agreement(
+    output_dir: str,
+    name: str,
+    records: RecordSet,
+    spec: FeatureSpec,
+    labels: Sequence[str],
+    tokenizer: FullTokenizer,
+    engine: Engine,
+) -> None:
+    """Compares student and teacher on soft labels; logs and writes where they differ.
+
+    Args:
+      output_dir: Folder for `agreement.json` and `disagreements.csv`.
+      name: The soft labels in messages.
+      records: Soft labels; of more than `MOST_EXAMPLES`, the first.
+      spec: Their features.
+      labels: In the order of the outputs.
+      tokenizer: Of the student; the texts are written as it reads them.
+      engine: The student's logits.
+    """
+    wanted = (*INPUTS, "label_ids", "has_label", "teacher_logits")
+    rows = {key: read_feature(records, spec, key, MOST_EXAMPLES) for key in wanted}
+    logits = engine({key: rows[key].astype(np.int32) for key in INPUTS})
+    if not engine.is_chief:
+        return
+    teacher, student = softmax(rows["teacher_logits"], axis=1), softmax(logits, axis=1)
+    figures = label_agreements(labels, teacher, student)
+    overall = float(np.mean(teacher.argmax(axis=1) == student.argmax(axis=1)))
+    content = {
+        "soft_labels": name,
+        "rows": len(teacher),
+        "agreement": overall,
+        "labels": [figure._asdict() for figure in figures],
+    }
+    write_json(os.path.join(output_dir, AGREEMENT_FILE), content)
+    path = os.path.join(output_dir, DISAGREEMENTS_FILE)
+    write_text(path, disagreements(labels, tokenizer, rows, teacher, student))
+    logging.info(
+        "Student and teacher say the same of %.1f %% of %d texts of %s; by the teacher's labels: %s. "
+        "The most certain disagreements are in %s.",
+        100 * overall,
+        len(teacher),
+        name,
+        ", ".join(
+            f"{figure.label} {100 * figure.agreement:.1f} % of {figure.teacher}"
+            for figure in figures
+            if figure.agreement is not None
+        ),
+        path,
+    )
+
+
+def label_agreements(
+    labels: Sequence[str], teacher: np.ndarray, student: np.ndarray
+) -> list[LabelAgreement]:
+    """The agreement by the teacher's label; probabilities are float [N, num_labels]."""
+    says, answers = teacher.argmax(axis=1), student.argmax(axis=1)
+    found = []
+    for i, label in enumerate(labels):
+        same = answers[says == i] == i
+        share = float(same.mean()) if len(same) else None
+        found.append(LabelAgreement(label, len(same), int((answers == i).sum()), share))
+    return found
+
+
+def disagreements(
+    labels: Sequence[str],
+    tokenizer: FullTokenizer,
+    rows: Mapping[str, np.ndarray],
+    teacher: np.ndarray,
+    student: np.ndarray,
+) -> str:
+    """A CSV of the texts of which both are certain, and not of the same.
+
+    The certainty is the smaller of the two probabilities that teacher and student give to their own
+    labels; the most certain rows come first.
+
+    Args:
+      labels: In the order of the outputs.
+      tokenizer: Of the student.
+      rows: `INPUTS`, int [N, max_seq_length]; `label_ids` and `has_label`, int [N].
+      teacher: Probabilities, float [N, num_labels].
+      student: As `teacher`.
+    """
+    says, answers = teacher.argmax(axis=1), student.argmax(axis=1)
+    certainty = np.minimum(teacher.max(axis=1), student.max(axis=1))
+    differ = np.flatnonzero(says != answers)
+    chosen = differ[np.argsort(-certainty[differ], kind="stable")][:MOST_TEXTS]
+    pairs = bool(rows["segment_ids"].any())
+    text_columns = ["text_a", "text_b"] if pairs else ["text"]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    probabilities = [f"{who}_p_{label}" for who in ("teacher", "student") for label in labels]
+    writer.writerow([*text_columns, "label", "teacher", "student", *probabilities])
+    for i in chosen.tolist():
+        texts = _texts(tokenizer, {name: rows[name][i] for name in INPUTS}, pairs)
+        label = labels[int(rows["label_ids"][i])] if rows["has_label"][i] else ""
+        numbers = [f"{p:.4f}" for p in (*teacher[i], *student[i])]
+        writer.writerow([*texts, label, labels[says[i]], labels[answers[i]], *numbers])
+    return file.getvalue()
+
+
+def _texts(tokenizer: FullTokenizer, row: Mapping[str, Any], pairs: bool) -> list[str]:
+    """The one text or two of a record: WordPieces put together, without [CLS] and [SEP]."""
+    length = int(row["input_mask"].sum())
+    tokens = tokenizer.convert_ids_to_tokens(row["input_ids"][:length].tolist())
+    texts = []
+    for segment in (0, 1)[: 1 + pairs]:
+        inside = [
+            token
+            for token, number in zip(tokens, row["segment_ids"], strict=False)
+            if number == segment and token not in ("[CLS]", "[SEP]")
+        ]
+        texts.append(" ".join(inside).replace(" ##", ""))
+    return texts
