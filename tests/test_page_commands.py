@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import lzma
 import pathlib
@@ -14,7 +15,7 @@ import pytest
 from absl import flags
 from models import random_weights
 from pages import PAGES, Command, commands, flag_values
-from runs import predictions, results
+from runs import results
 from scripts import ROOT, load_script, run_script
 from tiny_data import column, is_positive
 
@@ -110,11 +111,17 @@ def inputs(
         words = ["positive" if is_positive(text) else "negative" for text in texts]
         rows = map("\t".join, zip(texts, words, strict=True))
         table(folder / "my_task" / f"{name}.tsv", "text\tlabel", *rows)
+        with open(folder / "my_task" / f"{name}.csv", "w", newline="") as file:
+            # Quotes, commas and line breaks within cells, as in any export of a spreadsheet.
+            quoted = (f'{text},\n"{text}"' for text in texts)
+            csv.writer(file).writerows([("text", "label"), *zip(quoted, words, strict=True)])
     shutil.copytree(task_dir, folder / "glue" / "SST-2")
     shutil.copy(transfer_file, folder / "unlabelled.txt")
     shutil.copy(transfer_file, folder / "transfer-1M.txt")
+    shutil.copy(transfer_file, folder / "texts.txt")
     shutil.copy(vocab_file, folder / "vocab.txt")
     table(folder / "new_rows" / "test.tsv", "text", *column(folder / "my_task" / "test.tsv", 0))
+    shutil.copy(folder / "my_task" / "test.csv", folder / "new.csv")
     packed = lzma.compress(pathlib.Path(transfer_file).read_bytes())
     (folder / "reviews.txt.xz").write_bytes(packed)
     (folder / "text").mkdir()
@@ -138,7 +145,8 @@ def inputs(
     labels = ["negative", "positive"]
     student = random_weights(ClassifierModel(config, 2))
     info = {"labels": labels, "do_lower_case": True}
-    write_model_folder(str(folder / "tiny_pdf"), student, config, vocab_file, info)
+    for name in ("tiny_pdf", "student"):
+        write_model_folder(str(folder / name), student, config, vocab_file, info)
     nli = random_weights(ClassifierModel(config, 3))
     labels = ["entailment", "neutral", "contradiction"]
     for name, values, names in (
@@ -174,24 +182,24 @@ def test_your_own_data_in_six_commands(
     # updates.
     for model in ("teacher", "student_pd", "student"):
         assert results(folder / model)["eval_accuracy"] > 0
-    answers = predictions(folder / "answers")
-    assert len(answers) == (folder / "my_task" / "test.tsv").read_text().count("\n") - 1
+    with open(folder / "answers.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(folder / "my_task" / "test.csv", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    assert [row["text"] for row in rows] == texts and ",\n" in texts[0]
+    answers = np.array([[row["p_negative"], row["p_positive"]] for row in rows], np.float32)
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
-    assert (folder / "answers" / "labels.txt").read_text() == "negative\npositive\n"
     assert (folder / "my_mini" / "bert_model.ckpt.index").exists()
-
-    # The same student on rows without labels, in a folder without a training set.
-    shutil.rmtree(folder / "tiny_pdf")
-    (folder / "student").rename(folder / "tiny_pdf")
-    assert run("docs/deployment.md") == 2
-    np.testing.assert_array_equal(predictions(folder / "predictions"), answers)
-    assert (folder / "served" / "saved_model.pb").exists()
 
 
 @pytest.mark.parametrize(
     ("page", "made"),
     [
         ("checkpoints", ["bert_base/vocab.txt", "tiny_hf/config.json", "mnli/model_info.json"]),
+        (
+            "deployment",
+            ["answers.csv", "features.jsonl", "vectors.npy", "served/saved_model.pb"],
+        ),
         ("recipes", ["tiny/vocab.txt", "tiny_pd/best", "tiny_pdf/test_results.tsv", "minilm"]),
         ("tasks_and_data", ["teacher/labels.txt", "transfer-100.txt", "nli.tfrecord"]),
     ],
@@ -213,6 +221,6 @@ def test_commands_of_a_page(
 
 
 def test_no_page_is_left_out() -> None:
-    tested = {"README.md", *(f"docs/{name}.md" for name in ("checkpoints", "deployment"))}
-    tested |= {"docs/recipes.md", "docs/tasks_and_data.md"}
+    names = ("checkpoints", "deployment", "recipes", "tasks_and_data")
+    tested = {"README.md", *(f"docs/{name}.md" for name in names)}
     assert {command.page for command in COMMANDS if command.script and command.is_run} == tested
