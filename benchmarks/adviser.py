@@ -18,8 +18,9 @@ from tqdm import tqdm
 from checkpoints.formats import find_weights
 from checkpoints.model_folder import read_model_folder
 from checkpoints.weights import variable_values
-from common.atomic import atomic_output, write_json, write_text
+from common.atomic import write_json, write_text
 from common.errors import UserError
+from common.figures import new_figure, save_figure
 from common.files import exists, make_folder
 from common.machine import describe_machine
 from common.markdown import table
@@ -235,10 +236,8 @@ def _note(options: AdviserOptions) -> str:
 
 def _plot(rows: Sequence[Row], options: AdviserOptions, path: str) -> None:
     """Milliseconds against megabytes, with the limits drawn in."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.add_subplot(xscale="log", yscale="log")
+    figure, (axes,) = new_figure(height=5)
+    axes.set(xscale="log", yscale="log")
     first = [row for row in rows if _key(row) == _key(rows[0])]
     for file in dict.fromkeys(row.file for row in first):
         of_file = [row for row in first if row.file == file]
@@ -255,5 +254,4 @@ def _plot(rows: Sequence[Row], options: AdviserOptions, path: str) -> None:
     axes.set_xlabel("MB of the file")
     axes.set_ylabel(f"ms of a row of {options.seq_length} tokens")
     axes.legend()
-    with atomic_output(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+    save_figure(figure, path)

@@ -13,6 +13,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from classification.bootstrap import (
+    Interval,
+    class_intervals,
+    pearson_of,
+    row_intervals,
+    spearman_of,
+)
 from classification.metrics import compute_metrics, primary_metric
 from classification.task import Task
 from common.errors import UserError
@@ -23,8 +30,6 @@ from serving.export_files import RUNTIME_FOLDER
 from serving.runtime.programs import Program
 from serving.trained_model import INPUTS, TrainedModel, network_outputs
 
-# Draws of the interval of an accuracy.
-_DRAWS = 20_000
 _BATCH_SIZE = 32
 _PROBE_SECONDS = 600
 
@@ -54,6 +59,22 @@ class EvaluationSet:
         values = compute_metrics(self.task.metrics, self.labels, outputs[:, 0].astype(np.float64))
         return 100 * primary_metric(self.task.metrics, values)
 
+    def interval(self, outputs: np.ndarray) -> Interval | None:
+        """Bootstrap interval of `metric`, over other draws of the rows."""
+        if self.labels is None or self.task is None:
+            return None
+        if self.task.is_regression:
+            pair = self.labels, outputs[:, 0].astype(np.float64)
+            kinds = {"pearson": pearson_of(*pair), "spearman": spearman_of(*pair)}
+            figures = [kinds[name] for name in self.task.metrics]
+            found = row_intervals(
+                {"mean": lambda drawn: np.mean([f(drawn) for f in figures], axis=0)}, len(outputs)
+            )["mean"]
+        else:
+            decisions = outputs.argmax(axis=1)
+            found = class_intervals(self.labels, decisions, outputs.shape[1])["accuracy"]
+        return 100 * found[0], 100 * found[1]
+
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -62,14 +83,14 @@ class Comparison:
     Attributes:
       metric: As `EvaluationSet.metric`, of the program.
       metric_before: The same of the model.
-      interval: The 95 % bootstrap interval of `metric`, of a classifier.
+      interval: The 95 % bootstrap interval of `metric`.
       agreement: Percentage of rows with the same decision; None of a regression or encoder.
       largest_change: Of a probability, score or value of a vector.
     """
 
     metric: float | None
     metric_before: float | None
-    interval: tuple[float, float] | None
+    interval: Interval | None
     agreement: float | None
     largest_change: float
 
@@ -141,20 +162,11 @@ def compare(
 ) -> Comparison:
     """Compares outputs [num_rows, num_outputs] of a program with those of its model."""
     metric = rows.metric(after)
-    interval = agreement = None
+    agreement = None
     if model.labels:
         agreement = 100 * float(np.mean(before.argmax(axis=1) == after.argmax(axis=1)))
-        if metric is not None:
-            interval = _accuracy_interval(metric / 100, len(after))
     change = float(np.abs(before - after).max())
-    return Comparison(metric, rows.metric(before), interval, agreement, change)
-
-
-def _accuracy_interval(accuracy: float, num_rows: int) -> tuple[float, float]:
-    """95 % of bootstrap samples of the rows; of a mean of zeros and ones they are binomial."""
-    draws = np.random.default_rng(0).binomial(num_rows, accuracy, _DRAWS) / num_rows
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return 100 * float(low), 100 * float(high)
+    return Comparison(metric, rows.metric(before), rows.interval(after), agreement, change)
 
 
 def probe(
