@@ -1,4 +1,4 @@
-"""Lets a fine-tuned teacher label a transfer set, for `run_distill.py`.
+"""Lets a fine-tuned teacher label a transfer set, for `run_distill.py`; or takes labels from files.
 
 Unlabelled text, one text per line (.txt) or single/pair columns (.tsv), maybe compressed:
   python create_soft_labels.py --init_checkpoint=teacher --input_file='reviews*.txt.xz' \\
@@ -9,6 +9,11 @@ Pairs from a table with a header:
 The labelled training set itself (its labels are kept for --hard_label_weight), with more text:
   python create_soft_labels.py --init_checkpoint=teacher --task_name=SST-2 --data_dir=glue/SST-2 \\
     --input_file=reviews.txt --output_dir=soft_labels
+Records for a student of another vocabulary, labelled by three teachers together:
+  python create_soft_labels.py --init_checkpoint=teacher1,teacher2,teacher3 --vocab_file=vocab.txt \\
+    --input_file=reviews.txt --output_dir=soft_labels
+What any other system says, in a table with the columns text, p_good and p_bad:
+  python create_soft_labels.py --from_file=scores.csv --vocab_file=vocab.txt --output_dir=soft_labels
 On four machines that share a file system, this is the first; whichever ends last completes the set:
   python create_soft_labels.py --init_checkpoint=teacher --input_file=reviews.txt \\
     --output_dir=soft_labels --num_shards=4 --shard_index=0
@@ -33,7 +38,23 @@ from training.options import from_flags
 FLAGS = flags.FLAGS
 
 group("The teacher")
-define_model_flags("Fine-tuned teacher", default="")
+define_model_flags(
+    "Fine-tuned teacher, or several of the same labels between commas",
+    default="",
+)
+flags.DEFINE_enum(
+    "ensemble",
+    "probabilities",
+    ["probabilities", "logits"],
+    "What several teachers give the mean of: their probabilities or their logits. The scores of "
+    "regressions have one mean.",
+)
+flags.DEFINE_list(
+    "teacher_weights",
+    None,
+    "Weights of several teachers in that mean, one for each in the order of --init_checkpoint, such "
+    "as 2,1,1. Default: equal ones.",
+)
 
 group("The transfer set")
 flags.DEFINE_string(
@@ -42,8 +63,21 @@ flags.DEFINE_string(
     "Unlabelled text: files, globs and folders, separated by commas, or - for standard input. One "
     "text per line (.txt), or tables (.csv, .tsv, .jsonl, .parquet), plain or compressed.",
 )
+flags.DEFINE_string(
+    "from_file",
+    None,
+    "Texts that have their soft labels with them, in place of a teacher and --input_file: tables "
+    "(.csv, .tsv, .jsonl, .parquet), globs and folders, separated by commas. Each row has a text "
+    "(column text, or text_a and text_b, or what --text_a and --text_b name) and a column p_<label> "
+    "or logit_<label> for each label, as predict.py writes them; or, in JSON Lines, an object of "
+    "labels and numbers under probabilities, logits or votes; or, for a regression, a column score.",
+)
 define_task_flags()
-define_text_flags()
+define_text_flags(
+    "WordPiece vocabulary of the student, for which the records are made; a teacher that has a "
+    "vocabulary reads the texts in its own, and in the casing and length of its training. Needed "
+    "with --from_file. Default: that of --init_checkpoint; the records are then what it reads."
+)
 
 group("The output")
 flags.DEFINE_integer(
@@ -83,7 +117,9 @@ define_device_flags()
 
 
 def main(_: Sequence[str]) -> None:
-    if not (FLAGS.input_file or FLAGS.task_name):
+    if not (FLAGS.init_checkpoint or FLAGS.from_file):
+        raise UserError("no teacher: pass --init_checkpoint, or --from_file with its soft labels.")
+    if not (FLAGS.input_file or FLAGS.task_name or FLAGS.from_file):
         raise UserError("no transfer set: pass --input_file, or --task_name with --data_dir.")
 
     from distillation import labelling
@@ -92,5 +128,5 @@ def main(_: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["init_checkpoint", "output_dir"])
+    flags.mark_flag_as_required("output_dir")
     cli.run(main)

@@ -23,6 +23,8 @@ from data.rows import FORMATS, TSV, has_ending, read_rows
 LINES, DOCUMENTS = "lines", "documents"
 TEXT = "txt"
 
+# Columns of a table that are read where none is named.
+TEXT_COLUMN, PAIR_COLUMNS = "text", ("text_a", "text_b")
 
 # Place (file and line, for messages), text, and the second text of a pair or None.
 Text: TypeAlias = tuple[str, str, str | None]
@@ -83,6 +85,28 @@ def check_columns(paths: Sequence[str], text_a: str | None) -> None:
             f"--text_a={text_a} names a column, but all files are text files, {paths[0]} the first; "
             "leave it out."
         )
+
+
+def text_columns(
+    path: str, names: Sequence[str], text_a: str | None, text_b: str | None
+) -> list[str]:
+    """Columns of the text, or of both texts of pairs: the given ones, or those of the usual names.
+
+    Raises:
+      UserError: None is given and there are none of the usual names, or the second is given alone.
+    """
+    if text_b is not None and text_a is None:
+        raise UserError(f"--text_b={text_b} needs --text_a, the column of the first text.")
+    if text_a is not None:
+        return [text_a] if text_b is None else [text_a, text_b]
+    if TEXT_COLUMN in names:
+        return [TEXT_COLUMN]
+    if all(name in names for name in PAIR_COLUMNS):
+        return list(PAIR_COLUMNS)
+    raise UserError(
+        f"{path}: name the column of the text with --text_a; there are "
+        f"{', '.join(names) or 'none'}."
+    )
 
 
 def first_text(source: TextSource) -> Text:
@@ -163,7 +187,7 @@ def _reader(
 def _read_text_lines(path: str) -> Iterator[Text]:
     for line, text in read_lines(path):
         if text.strip():
-            yield _place(path, line), text, None
+            yield place_of(path, line), text, None
 
 
 def _read_documents(path: str) -> Iterator[Text]:
@@ -171,12 +195,12 @@ def _read_documents(path: str) -> Iterator[Text]:
     for is_blank, group in itertools.groupby(read_lines(path), lambda line: not line[1].strip()):
         if not is_blank:
             numbers, lines = zip(*group, strict=True)
-            yield _place(path, numbers[0]), " ".join(map(str.strip, lines)), None
+            yield place_of(path, numbers[0]), " ".join(map(str.strip, lines)), None
 
 
 def _read_columns(path: str, text_a: str, text_b: str | None) -> Iterator[Text]:
     for row in read_rows(path, [column for column in (text_a, text_b) if column]):
-        yield _place(path, row.line), row.text(text_a), row.text(text_b) if text_b else None
+        yield place_of(path, row.line), row.text(text_a), row.text(text_b) if text_b else None
 
 
 def _read_headless_table(path: str) -> Iterator[Text]:
@@ -189,7 +213,7 @@ def _read_headless_table(path: str) -> Iterator[Text]:
                 "and --text_b."
             )
         if text.strip():
-            yield _place(path, line), cells[0], cells[1] if len(cells) == 2 else None
+            yield place_of(path, line), cells[0], cells[1] if len(cells) == 2 else None
 
 
 def _unknown_format(path: str, *tables: str) -> UserError:
@@ -199,5 +223,6 @@ def _unknown_format(path: str, *tables: str) -> UserError:
     )
 
 
-def _place(path: str, line: int) -> str:
+def place_of(path: str, line: int) -> str:
+    """Name of a text, of file and line."""
     return f"{os.path.basename(path)}:{line}"

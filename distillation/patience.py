@@ -95,7 +95,13 @@ def make_patience(
     Raises:
       UserError: The soft labels lack a layer, or the widths differ.
     """
-    teacher = manifest["teacher_config"]
+    teacher = manifest.get("teacher_config")
+    if not teacher:
+        raise UserError(
+            "--patience_weight needs hidden states, and these soft labels come from a file or from "
+            "several teachers; create them with one teacher and --hidden_state_layers of "
+            "create_soft_labels.py."
+        )
     layers = matched_layers(strategy, teacher["num_hidden_layers"], student.num_hidden_layers)
     wanted, stored = list(layers.values()), manifest.get("hidden_state_layers") or []
     if missing := [layer for layer in wanted if layer not in stored]:

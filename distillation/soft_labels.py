@@ -66,6 +66,17 @@ class TransferExample:
     label_id: int | float | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class ScoredExample(TransferExample):
+    """A text or pair that comes with its soft label.
+
+    Attributes:
+      outputs: Logits, one for each label; or the score.
+    """
+
+    outputs: tuple[float, ...] = ()
+
+
 def feature_spec(
     max_seq_length: int, labels: Sequence[str], states_shape: tuple[int, int] | None = None
 ) -> dict[str, tf.io.FixedLenFeature]:
@@ -199,15 +210,23 @@ def check_earlier_shards(
 
 
 class TransferDigest:
-    """SHA-256 of all texts and labels of a transfer set, whatever the files are called."""
+    """SHA-256 of all texts and labels of a transfer set, whatever the files are called.
+
+    Attributes:
+      hexdigest: Of texts and true labels.
+      outputs_hexdigest: Of soft labels that come with the texts.
+    """
 
     def __init__(self) -> None:
-        self._digest = hashlib.sha256()
+        self._digest, self._outputs = hashlib.sha256(), hashlib.sha256()
         self.hexdigest = self._digest.hexdigest
+        self.outputs_hexdigest = self._outputs.hexdigest
 
     def add(self, example: TransferExample) -> None:
         content = (example.text_a, example.text_b, example.label_id)
         self._digest.update(repr(content).encode("utf-8", "surrogatepass"))
+        if isinstance(example, ScoredExample):
+            self._outputs.update(repr(example.outputs).encode())
 
 
 def is_finished(path: str, examples: Sequence[TransferExample]) -> bool:

@@ -34,7 +34,7 @@ from data.rows import (
     has_ending,
     read_rows,
 )
-from data.texts import TEXT, is_source_name
+from data.texts import TEXT, TEXT_COLUMN, is_source_name, text_columns
 from serving.engine import WINDOW_ROWS
 from serving.parts import write_in_parts, write_to_standard_output
 from serving.predictor import Predictor, probabilities, set_threads
@@ -42,8 +42,6 @@ from training.options import DeviceOptions
 from training.strategy import create_strategy, is_chief
 
 STANDARD = "-"
-# Columns that are read where none is named.
-_TEXT, _PAIR = "text", ("text_a", "text_b")
 _SEPARATORS = {CSV: ",", TSV: "\t"}
 # float32 has no more digits.
 _DIGITS = 7
@@ -141,7 +139,7 @@ class _InputTable:
                     f".parquet or .txt, plain or with {COMPRESSED}."
                 )
         self.names = _names_of(self.paths[0])
-        self._columns = self._text_columns(options)
+        self._columns = text_columns(self.paths[0], self.names, options.text_a, options.text_b)
         for path in self.paths:
             self._check(path)
         self.num_empty, self.first_empty = 0, ""
@@ -160,19 +158,6 @@ class _InputTable:
         if row is None:
             raise UserError(f"--input_file: there is no row in {', '.join(self.paths)}.")
 
-    def _text_columns(self, options: PredictionOptions) -> list[str]:
-        given = [column for column in (options.text_a, options.text_b) if column]
-        if given:
-            return given
-        if _TEXT in self.names:
-            return [_TEXT]
-        if all(name in self.names for name in _PAIR):
-            return list(_PAIR)
-        raise UserError(
-            f"{self.paths[0]}: name the column of the text with --text_a; there are "
-            f"{', '.join(self.names) or 'none'}."
-        )
-
     def _check(self, path: str) -> None:
         """Finds what is wrong with a header before anything is computed."""
         names = _names_of(path)
@@ -187,13 +172,13 @@ class _InputTable:
 
 
 def _names_of(path: str) -> list[str]:
-    return [_TEXT] if has_ending(path, TEXT) else column_names(path)
+    return [TEXT_COLUMN] if has_ending(path, TEXT) else column_names(path)
 
 
 def _rows_of(path: str) -> Iterator[Row]:
     if not has_ending(path, TEXT):
         return read_rows(path)
-    return (Row(path, line, {_TEXT: text}) for line, text in read_lines(path))
+    return (Row(path, line, {TEXT_COLUMN: text}) for line, text in read_lines(path))
 
 
 def _output_format(path: str | None, table: _InputTable) -> str:

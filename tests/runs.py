@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from checkpoints.weights import CheckpointReader
+from distillation.soft_labels import feature_spec
 
 NO_TRAINED_MODEL = r"output_dir=.* holds no trained model; train first \(--do_train\)"
 # Changes to flags that make a run from random weights, and what is said of them. The run's batch size
@@ -127,3 +130,11 @@ def kill_after(folder: pathlib.Path, step: int) -> None:
     (folder / "checkpoint").write_text("\n".join(lines) + "\n")
     for path in folder.glob("bert_model.ckpt*"):
         path.unlink()
+
+
+def read_set(folder: pathlib.Path, labels: Sequence[str] = ("0", "1")) -> dict[str, np.ndarray]:
+    """The soft-label records of all shards in order, of length 16, as TensorFlow parses them."""
+    paths = sorted(map(str, folder.glob("*.tfrecord")))
+    spec = {**feature_spec(16, labels), "example_id": tf.io.FixedLenFeature([], tf.string)}
+    serialized = list(tf.data.TFRecordDataset(paths).as_numpy_iterator())
+    return {k: v.numpy() for k, v in tf.io.parse_example(serialized, spec).items()}

@@ -137,7 +137,9 @@ def files(
         "lm": folder / "lm",
         "teacher": folder / "teacher",
         "labels": folder / "labels",
+        "scores": folder / "scores.csv",
     }
+    found["scores"].write_text("text,p_a,p_b\ngood film,0.5,0.5\n")
     short = {"num_train_steps": 2, "num_warmup_steps": 1, "do_eval": False}
     run_script("run_pretraining", **{**pretraining_flags, **short}, output_dir=found["lm"])
     run_script("run_classifier", **arguments(FINE_TUNING, found), output_dir=found["teacher"])
@@ -189,6 +191,8 @@ MODES = {
         SOFT_LABELS,
         f"{SOFT_LABELS} {_SST2}",
         f"{SOFT_LABELS} {_OWN}",
+        "--init_checkpoint={teacher},{teacher} --input_file={texts} --teacher_weights=1,2",
+        "--from_file={scores} --vocab_file={vocab}",
     ],
     "run_distill": [
         f"{_DISTIL} {_SHORT}",

@@ -236,14 +236,16 @@ def define_casing_flag() -> None:
     )
 
 
-def define_text_flags() -> None:
-    """Defines the flags for tokenization, which must be those of the model's pre-training."""
-    flags.DEFINE_string(
-        "vocab_file",
-        None,
-        "WordPiece vocabulary of the model, one entry per line. Default: that of "
-        "--init_checkpoint.",
-    )
+def define_text_flags(
+    vocabulary: str = "WordPiece vocabulary of the model, one entry per line. Default: that of "
+    "--init_checkpoint.",
+) -> None:
+    """Defines the flags for tokenization, which must be those of the model's pre-training.
+
+    Args:
+      vocabulary: Help of --vocab_file.
+    """
+    flags.DEFINE_string("vocab_file", None, vocabulary)
     define_casing_flag()
     flags.DEFINE_integer(
         "max_seq_length",

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from runs import contents, filled
+from runs import contents, filled, read_set
 from scripts import run_script
 from tiny_data import (
     column,
@@ -19,16 +18,8 @@ from tiny_data import (
 
 from common.errors import UserError
 from data.classifier_records import encode_rows
-from distillation.soft_labels import feature_spec, read_manifest
+from distillation.soft_labels import read_manifest
 from modeling.tokenization import FullTokenizer
-
-
-def read_set(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """The records of all shards in order, as TensorFlow parses them."""
-    paths = sorted(map(str, folder.glob("*.tfrecord")))
-    spec = {**feature_spec(16, ["0", "1"]), "example_id": tf.io.FixedLenFeature([], tf.string)}
-    serialized = list(tf.data.TFRecordDataset(paths).as_numpy_iterator())
-    return {k: v.numpy() for k, v in tf.io.parse_example(serialized, spec).items()}
 
 
 def assert_predicted(logits: np.ndarray, predictions: pathlib.Path) -> None:

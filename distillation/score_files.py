@@ -1,0 +1,230 @@
+"""Soft labels by any system: texts in tables, with probabilities, logits, votes or scores.
+
+Rows of tables (`data.rows`) hold a text or a pair, and of a classification one of
+
+    p_<label>, logit_<label>           a column for each label; `predict.py` writes the former
+    probabilities, logits, votes       an object, label -> number (JSON Lines and Parquet)
+
+and of a regression the column `score`. Probabilities become logits by the logarithm, votes after a
+division by their sum; below `FLOOR` a probability counts as that much, so that zero has a logarithm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from common.errors import UserError
+from common.input_files import expand_globs
+from data.rows import JSON_LINES, PARQUET, Row, column_names, format_of, read_rows
+from data.texts import place_of, text_columns
+from distillation.soft_labels import ScoredExample
+
+PROBABILITIES, LOGITS, VOTES, SCORE = "probabilities", "logits", "votes", "score"
+FLOOR = 1e-6
+# Greatest distance of the sum of probabilities from 1.
+SUM_TOLERANCE = 1e-3
+
+_PREFIXES = {"p_": PROBABILITIES, "logit_": LOGITS}
+_OBJECTS = (PROBABILITIES, LOGITS, VOTES)
+# Greater numbers are infinite in float32.
+_LARGEST = float(np.finfo(np.float32).max)
+_EXPECTED = (
+    "expected columns p_<label> or logit_<label>, in JSON Lines an object under probabilities, "
+    "logits or votes, or for a regression a column score"
+)
+
+
+class _Columns(NamedTuple):
+    """Columns that hold the numbers of a row.
+
+    Attributes:
+      kind: What the numbers are.
+      labels: In the order of the logits; none of a regression.
+      columns: A column for each label, or the one of a score; none if they stand in an object.
+    """
+
+    kind: str
+    labels: list[str]
+    columns: list[str]
+
+
+class ScoreFiles:
+    """Tables of texts with what some system says of them.
+
+    Attributes:
+      paths: The files.
+      labels: In the order of the logits; none of a regression.
+      kind: Kind of the numbers, such as "probabilities".
+      num_empty: Rows without text among those that were read last.
+      first_empty: File and line of the first of them.
+    """
+
+    def __init__(
+        self,
+        patterns: str,
+        text_a: str | None = None,
+        text_b: str | None = None,
+        labels: Sequence[str] | None = None,
+    ):
+        """Finds the files and looks at the beginning of the first.
+
+        Args:
+          patterns: Files, globs and folders, separated by commas.
+          text_a: Column of the (first) text; by default `text`, or `text_a` and `text_b`.
+          text_b: Column of the second text.
+          labels: All labels in order, an empty list for a regression; by default those of the first
+            row.
+
+        Raises:
+          UserError: There is no such file or column, or the labels are not those of the file.
+        """
+        self.paths = expand_globs(patterns, "from_file", lambda path: bool(format_of(path)))
+        for path in self.paths:
+            if not format_of(path):
+                raise UserError(
+                    f"--from_file: {path}: cannot tell its format by its name; expected .csv, .tsv, "
+                    ".jsonl or .parquet."
+                )
+        names = column_names(self.paths[0])
+        self._texts = text_columns(self.paths[0], names, text_a, text_b)
+        found = _find_columns(self.paths[0], names, labels)
+        self.kind, self.labels, self._columns = found
+        self.num_empty, self.first_empty = 0, ""
+
+    def read(self) -> Iterator[ScoredExample]:
+        """Yields all texts with their logits or scores; rows without text are passed over.
+
+        Raises:
+          UserError: A row lacks a column, has other labels than the first, or numbers that are no
+            probabilities, logits or votes.
+        """
+        self.num_empty, self.first_empty = 0, ""
+        for path in self.paths:
+            for row in self._rows(path):
+                text_a, *others = (row.text(column) for column in self._texts)
+                text_b = others[0] if others else None
+                if not text_a.strip() and not (text_b or "").strip():
+                    self.num_empty += 1
+                    self.first_empty = self.first_empty or row.place
+                    continue
+                outputs = _LOGITS_OF[self.kind](row, self._numbers(row))
+                yield ScoredExample(place_of(path, row.line), text_a, text_b, None, outputs)
+
+    def _rows(self, path: str) -> Iterator[Row]:
+        return read_rows(path, [*self._texts, *(self._columns or [self.kind])])
+
+    def _numbers(self, row: Row) -> list[float]:
+        if self._columns:
+            return [_number(row, column, f'column "{column}"') for column in self._columns]
+        numbers = _object(row, self.kind)
+        if set(numbers) != set(self.labels):
+            raise UserError(
+                f'{row.place}: "{self.kind}" has the labels {", ".join(numbers) or "(none)"}, '
+                f"expected {', '.join(self.labels)}, as in --labels or the first row; give every row "
+                "a number for each."
+            )
+        cells = row._replace(cells=numbers)
+        return [_number(cells, label, f'"{label}" in "{self.kind}"') for label in self.labels]
+
+
+def _find_columns(path: str, names: Sequence[str], labels: Sequence[str] | None) -> _Columns:
+    """The columns of a file with these names; UserError unless there are exactly one kind's."""
+    found = []
+    if labels is None or labels:
+        for prefix, kind in _PREFIXES.items():
+            present = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+            if labels:
+                present = list(labels) if set(present) & set(labels) else []
+            if present:
+                found.append(_Columns(kind, present, [prefix + label for label in present]))
+        if format_of(path) in (JSON_LINES, PARQUET):
+            for kind in _OBJECTS:
+                if kind in names:
+                    present = list(labels or _object(next(read_rows(path)), kind))
+                    found.append(_Columns(kind, present, []))
+    if not found and not labels and SCORE in names:
+        return _Columns(SCORE, [], [SCORE])
+    if len(found) != 1:
+        what = " and ".join(f"{columns.kind}" for columns in found) or "no scores"
+        way_out = "leave all but one out" if found else _EXPECTED
+        raise UserError(
+            f"{path}: there are {what} among the columns {', '.join(names) or '(none)'}; {way_out}."
+        )
+    if len(found[0].labels) < 2:
+        raise UserError(
+            f"{path}: {found[0].kind} of the label {', '.join(found[0].labels) or '(none)'} alone; "
+            f"expected at least 2 labels, or for a regression a column called {SCORE}."
+        )
+    return found[0]
+
+
+def _object(row: Row, kind: str) -> Mapping[str, object]:
+    value = row.cells.get(kind)
+    if not isinstance(value, dict):
+        raise UserError(
+            f'{row.place}: "{kind}" is {value!r:.40}, expected an object with a number for each '
+            'label, such as {"good": 0.9, "bad": 0.1}.'
+        )
+    return value
+
+
+def _number(row: Row, column: str, name: str) -> float:
+    text = row.text(column)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not abs(number) <= _LARGEST:
+        raise UserError(
+            f'{row.place}: {name} is "{text:.40}", expected a finite number; correct the row, or '
+            "leave it out."
+        )
+    return number
+
+
+def _check_not_negative(row: Row, numbers: Sequence[float], kind: str) -> None:
+    if min(numbers) < 0:
+        raise UserError(
+            f"{row.place}: found {min(numbers):.6g} among the {kind}, which are not below 0; logits "
+            "stand in columns logit_<label>, or in JSON Lines under logits."
+        )
+
+
+def _of_probabilities(row: Row, numbers: Sequence[float]) -> tuple[float, ...]:
+    _check_not_negative(row, numbers, PROBABILITIES)
+    total = math.fsum(numbers)
+    if round(abs(total - 1), 9) > SUM_TOLERANCE:
+        raise UserError(
+            f"{row.place}: the probabilities sum to {total:.6g}, expected 1 (within "
+            f"{SUM_TOLERANCE}); pass --labels if some columns are no labels, and call numbers that "
+            "are no probabilities logits or votes."
+        )
+    return tuple(math.log(max(number, FLOOR)) for number in numbers)
+
+
+def _of_votes(row: Row, numbers: Sequence[float]) -> tuple[float, ...]:
+    _check_not_negative(row, numbers, VOTES)
+    if not (total := math.fsum(numbers)) > 0:
+        raise UserError(
+            f"{row.place}: all votes are 0, expected one at least; leave the row out if nothing is "
+            "known of it."
+        )
+    return tuple(math.log(max(number / total, FLOOR)) for number in numbers)
+
+
+def _as_they_are(row: Row, numbers: Sequence[float]) -> tuple[float, ...]:
+    del row
+    return tuple(numbers)
+
+
+# Kind of the numbers of a row -> its logits, or its score.
+_LOGITS_OF: Mapping[str, Callable[[Row, Sequence[float]], tuple[float, ...]]] = {
+    PROBABILITIES: _of_probabilities,
+    VOTES: _of_votes,
+    LOGITS: _as_they_are,
+    SCORE: _as_they_are,
+}
