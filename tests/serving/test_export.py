@@ -65,22 +65,20 @@ def test_what_loses_too_much_is_not_kept(
 ) -> None:
     def damaged(path: str) -> Program:
         program = open_program(path)
-        return (lambda *rows: program(*rows)[:, ::-1]) if "int8" in path else program
+        return (lambda *rows: program(*rows)[:, ::-1]) if "quantized" in path else program
 
     monkeypatch.setattr("serving.export.open_program", damaged)
     texts = tmp_path / "texts.txt"
     rng = np.random.default_rng(0)
     texts.write_text("".join(" ".join(rng.choice(WORDS, 8)) + "\n" for _ in range(60)))
-    both = {"quantization": "none,dynamic_int8", "eval_file": texts}
-    with pytest.raises(UserError, match=r"model_dynamic_int8.tflite: it decides .* the others are"):
+    both = {"formats": "onnx", "quantization": "none,dynamic_int8", "eval_file": texts}
+    with pytest.raises(UserError, match=r"model_quantized.onnx: it decides .* the others are"):
         export(student, tmp_path / "out", **both)
-    assert (tmp_path / "out" / "model_float32.tflite").exists()
-    assert not (tmp_path / "out" / "model_dynamic_int8.tflite").exists()
+    assert (tmp_path / "out" / "onnx" / "model.onnx").exists()
+    assert not (tmp_path / "out" / "onnx" / "model_quantized.onnx").exists()
     report = json.loads((tmp_path / "out" / "export_report.json").read_text())
     assert [entry["objection"] is None for entry in report["files"]] == [True, False]
-    assert json.loads((tmp_path / "out" / "model.json").read_text())["file"] == (
-        "model_float32.tflite"
-    )
+    assert json.loads((tmp_path / "out" / "model.json").read_text())["file"] == ("onnx/model.onnx")
     with pytest.raises(UserError, match="none was not written"):
         export(student, tmp_path / "none", **{**both, "quantization": "dynamic_int8"})
     assert not (tmp_path / "none").exists()
