@@ -133,7 +133,7 @@ class ClassReport:
         return number, confidence, (self.predictions == self.label_ids).astype(np.float64)
 
     def warnings(self) -> list[str]:
-        """What a single figure would hide, in words."""
+        """Warnings about what a single figure hides, in words."""
         total = len(self.label_ids)
         found = [
             f'label "{c.label}" is never predicted, though {c.rows} of {total} rows have it'

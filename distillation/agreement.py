@@ -1,4 +1,4 @@
-"""Where a student and its teacher say different labels: label by label, and text by text."""
+"""Disagreement of a student with its teacher: label by label, and text by text."""
 
 from __future__ import annotations
 

@@ -176,6 +176,7 @@ def test_your_own_data_in_six_commands(
 ) -> None:
     folder = tmp_path / "readme"
     shutil.copytree(inputs, folder)
+    shutil.rmtree(folder / "student")  # The commands make it.
     monkeypatch.chdir(folder)
     assert run("README.md") == 6 + 2  # Two: a student pre-trained on one's own text.
     # How good such a student is says nothing: its start is random, and the task is learnt in a dozen
