@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
     Attributes:
       metrics: Name -> value.
       score: Figure by which models are compared; higher is better.
-      measured: What else there is, for whoever writes the results.
+      measured: More about it, for whoever writes the results.
     """
 
     metrics: dict[str, float]
