@@ -25,7 +25,7 @@ MOST_TEXTS = 100
 
 
 class LabelAgreement(NamedTuple):
-    """How often a student says a label that its teacher says.
+    """Agreement of a student with its teacher on the rows of one label.
 
     Attributes:
       label: The label.
