@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import csv
 import functools
+import itertools
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -30,8 +31,8 @@ from common.files import (
 
 _STDIN = "/dev/stdin"
 _PARQUET_MAGIC = b"PAR1"
-# Words between commas without spaces: a line of text has a space behind a comma.
-_CSV_HEADER = re.compile(r'"?[\w.-]+"?(,"?[\w.-]+"?)+')
+# Lines of a text that are read to tell its format.
+_FIRST_LINES = 200
 
 
 def expand_globs(
@@ -93,7 +94,7 @@ def readable_again(path: str) -> str:
     A pipe, `/dev/stdin` or `<(...)` can be read once only: it is copied to a temporary file, which is
     removed when the process ends. A name without an ending gets the one of what it begins with:
     `.parquet` for the bytes of such a file, `.jsonl` for a JSON object, `.tsv` for a tab in the first
-    line, `.csv` for single words between commas, else `.txt`.
+    line, `.csv` for names between commas and rows as long, else `.txt`.
 
     Raises:
       UserError: It cannot be read, or the disk is full.
@@ -146,7 +147,15 @@ def _ending_of_text(path: str) -> str:
         return ".jsonl"
     if "\t" in line:
         return ".tsv"
-    return ".csv" if _CSV_HEADER.fullmatch(line) else ".txt"
+    return ".csv" if _is_csv(path) else ".txt"
+
+
+def _is_csv(path: str) -> bool:
+    """Whether a text begins like a CSV: names without spaces behind the commas, and rows as long."""
+    lines = (text for _, text in itertools.islice(read_lines(path), _FIRST_LINES))
+    header, *rows = [*itertools.islice(csv.reader(lines), 3)] or [[]]
+    are_names = len(set(header)) == len(header) and all(n and n == n.strip() for n in header)
+    return len(header) > 1 and are_names and all(len(row) in (0, len(header)) for row in rows)
 
 
 def _matches(pattern: str, flag: str) -> list[str]:

@@ -29,7 +29,13 @@ from data.classifier_records import feature_spec
 def test_learns_the_task(trained: pathlib.Path) -> None:
     evaluation = results(trained)
     # The keys of the original, sorted as it writes them.
-    assert list(evaluation) == ["eval_accuracy", "eval_loss", "eval_macro_f1", "global_step", "loss"]
+    assert list(evaluation) == [
+        "eval_accuracy",
+        "eval_loss",
+        "eval_macro_f1",
+        "global_step",
+        "loss",
+    ]
     assert evaluation["eval_accuracy"] > 0.9
     assert evaluation["loss"] == evaluation["eval_loss"] < 0.4
     assert evaluation["global_step"] == 62  # int(200 / 16 * 5)
