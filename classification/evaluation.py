@@ -186,13 +186,15 @@ def output_names(stem: str, files: Sequence[TaskFile]) -> list[str]:
 
 def predict_outputs(predictor: Predictor, task_set: TaskSet, batch_size: int) -> np.ndarray:
     """The model's float32 outputs [num_examples, num_outputs] in the order of the set."""
-    batches = evaluation_batches(
-        task_set.records,
-        task_set.spec,
-        batch_size=batch_size,
-        group_by_length=predictor.lengths_may_vary,
-    )
-    return predictor(batches, task_set.records.num_examples)
+    key = (task_set.records.files, batch_size)
+    if key not in predictor.data_sets:
+        predictor.data_sets[key] = evaluation_batches(
+            task_set.records,
+            task_set.spec,
+            batch_size=batch_size,
+            group_by_length=predictor.lengths_may_vary,
+        )
+    return predictor(predictor.data_sets[key], task_set.records.num_examples)
 
 
 def evaluate_task(

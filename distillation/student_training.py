@@ -131,17 +131,19 @@ def run(options: DistillationOptions) -> None:
 
     predictor = Predictor(student, session.strategy)
 
+    if eval_records:
+        held_out = evaluation_batches(
+            eval_records, spec, options.eval_batch_size, lengths_may_vary(session.strategy)
+        )
+
     def evaluate(dev_set: TaskSet | None) -> Evaluation:
         """Evaluates on a labelled set, and on held-out soft labels where there are any."""
         metrics: dict[str, float] = {}
         if eval_records:
-            batches = evaluation_batches(
-                eval_records, spec, options.eval_batch_size, lengths_may_vary(session.strategy)
-            )
             with explain_damaged_record(eval_records):
                 metrics = objective.agreement(
                     read_feature(eval_records, spec, "teacher_logits"),
-                    predictor(batches, eval_records.num_examples),
+                    predictor(held_out, eval_records.num_examples),
                 )
         if task is None or dev_set is None:
             return Evaluation(metrics, score=-metrics[objective.distance])

@@ -319,6 +319,8 @@ class Predictor:
     Attributes:
       lengths_may_vary: Whether its batches may be grouped by length.
       is_chief: Whether this process writes what is predicted; every worker has all of it.
+      data_sets: Batches that are asked for again and again while training, by what they are of:
+        making a data set takes longer than reading a small one.
 
     Args:
       model: Maps a batch to logits [batch_size, num_labels].
@@ -329,6 +331,7 @@ class Predictor:
         self._model, self._strategy = model, strategy
         self.lengths_may_vary = lengths_may_vary(strategy)
         self.is_chief = is_chief(strategy)
+        self.data_sets: dict[Any, tf.data.Dataset] = {}
         self._traced: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, batches: tf.data.Dataset, num_examples: int) -> np.ndarray:
