@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from scripts import ROOT
 
+# The folder of an exported model, whose programs are those of serving/runtime.
+EXPORTED = "shipped/"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(
     r"(?:^<!-- Flags are tested, the run is not: (?P<reason>[^>]+) -->\n+)?"
@@ -39,7 +41,7 @@ class Command(NamedTuple):
     def script(self) -> str | None:
         """Path of the script without `.py`, or None if the command is another program."""
         program, *arguments = self.words
-        if not program.endswith("python") or not arguments:
+        if not program.endswith("python") or arguments[0].startswith(EXPORTED):
             return None
         if arguments[0] == "-m":
             return arguments[1].replace(".", "/")
@@ -68,6 +70,7 @@ def commands(*pages: pathlib.Path) -> Iterator[Command]:
     for page in pages:
         for block in _BLOCK.finditer(page.read_text()):
             for line in re.split(r"\n(?!  )", block["text"].replace("\\\n", " ")):
-                words = tuple(shlex.split(line, comments=True))
-                if words:
-                    yield Command(str(page.relative_to(ROOT)), words, block["reason"] is None)
+                for part in line.split(" | "):
+                    words = tuple(shlex.split(re.sub(r" [<>] \S+", "", part), comments=True))
+                    if words:
+                        yield Command(str(page.relative_to(ROOT)), words, block["reason"] is None)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from absl import flags
 from models import random_weights
-from pages import PAGES, Command, commands, flag_values
+from pages import EXPORTED, PAGES, Command, commands, flag_values
 from runs import results
 from scripts import ROOT, load_script, run_script
 from tiny_data import column, is_positive
@@ -40,7 +40,8 @@ SHORT = {
     "measure_similarity": {"num_words": "10"},
 }
 # Programs that are not ours; files that they name must be there.
-OTHER_PROGRAMS = ("pip", "beam/bin/pip", "python3", "python3.11", "bash", "export", "GPU=1")
+OTHER_PROGRAMS = {"pip", "beam/bin/pip", "python3", "python3.11", "bash", "export", "GPU=1"}
+OTHER_PROGRAMS |= {"python", "echo", "curl"}
 
 
 def check(script: str, values: dict[str, str]) -> None:
@@ -66,6 +67,10 @@ def test_flags(command: Command) -> None:
             check(command.values["script"].removesuffix(".py"), flag_values(rest))
         return
     assert command.words[0] in OTHER_PROGRAMS
+    if EXPORTED in str(command):
+        names = re.findall(rf"{EXPORTED}(\w+\.py)", str(command))
+        assert all((ROOT / "serving" / "runtime" / name).exists() for name in names)
+        return
     for name in re.findall(r"[\w./-]+\.(?:sh|lock|txt)\b", " ".join(command.words)):
         if not name.startswith("--") and "=" not in name and command.words[0] != "export":
             assert (ROOT / name).exists() or command.words[1].startswith("recipes/"), name
@@ -166,6 +171,8 @@ def run(page: str) -> int:
     for command in wanted:
         assert command.script
         smaller = {name: value for name, value in SMALLER.items() if name in command.values}
+        if command.values.get("input_file") == "-":  # A pipe.
+            smaller["input_file"] = "texts.txt"
         short = SHORT.get(command.script, {}) if page != "README.md" else {}
         run_script(command.script, **command.values | smaller | short)
     return len(wanted)
