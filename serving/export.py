@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +18,7 @@ import numpy as np
 from checkpoints.model_sources import check_labels
 from checkpoints.verification import random_batch
 from classification.tasks import get_task
-from common.atomic import new_folder, write_json, write_text
+from common.atomic import new_folder, remove_any, write_json, write_text
 from common.errors import UserError
 from common.files import make_folder
 from common.input_files import expand_globs
@@ -123,8 +122,13 @@ def _export(
             entries.append(_entry(form, path, found, objection, options.measure, model))
             if objection:
                 refused.append(f"{form.path}: {objection}")
-                shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+                remove_any(path)
+                parent = os.path.dirname(path)
+                if parent != folder and not os.listdir(parent):
+                    os.rmdir(parent)
         report = export_report.markdown(model, rows, entries, note)
+        if refused:
+            logging.info("%s", report)  # What is returned is lost with an error.
         if len(refused) == len(forms):
             raise UserError(_refusal(refused, f"{options.output_dir} was not written"))
         written = [entry.path for entry in entries if entry.objection is None]

@@ -61,8 +61,13 @@ def test_gate(
 
 
 def test_what_loses_too_much_is_not_kept(
-    tmp_path: pathlib.Path, student: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path,
+    student: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
+
     def damaged(path: str) -> Program:
         program = open_program(path)
         return (lambda *rows: program(*rows)[:, ::-1]) if "quantized" in path else program
@@ -76,6 +81,7 @@ def test_what_loses_too_much_is_not_kept(
         export(student, tmp_path / "out", **both)
     assert (tmp_path / "out" / "onnx" / "model.onnx").exists()
     assert not (tmp_path / "out" / "onnx" / "model_quantized.onnx").exists()
+    assert "Not kept: onnx/model_quantized.onnx: it decides" in caplog.text
     report = json.loads((tmp_path / "out" / "export_report.json").read_text())
     assert [entry["objection"] is None for entry in report["files"]] == [True, False]
     assert json.loads((tmp_path / "out" / "model.json").read_text())["file"] == ("onnx/model.onnx")
