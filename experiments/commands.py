@@ -44,12 +44,13 @@ class CommandGraph:
 
     Args:
       output_dir: Each stage has a folder of its own in it.
-      vocab_file: WordPiece vocabulary of all models.
+      vocab_file: WordPiece vocabulary of the students, and of the teacher unless it has another.
       precision: float32 or bfloat16.
     """
 
     def __init__(self, output_dir: str, vocab_file: str, precision: str):
         self._output_dir = output_dir
+        self.vocab_file = vocab_file
         self._vocab = f"--vocab_file={vocab_file}"
         self._precision = f"--precision={precision}"
         self._stages: dict[str, Stage] = {}
@@ -155,26 +156,33 @@ class CommandGraph:
             self._precision,
         )
 
-    def fine_tuning(self, name: str, start: Start, schedule: Schedule, *arguments: str) -> str:
-        """A model trained on labels; `arguments` are those of the task, seed, length, batch."""
-        return self._training("run_classifier.py", name, start, schedule, *arguments)
+    def fine_tuning(
+        self, name: str, start: Start, schedule: Schedule, *arguments: str, vocab_file: str = ""
+    ) -> str:
+        """A model trained on labels; `arguments` are those of the task, seed, length, batch.
+
+        `vocab_file` is the model's, where it is not that of the students.
+        """
+        vocab = f"--vocab_file={vocab_file}" if vocab_file else self._vocab
+        return self._training("run_classifier.py", name, start, vocab, schedule, *arguments)
 
     def distillation(
         self, name: str, start: Start, soft_labels: str, schedule: Schedule, *arguments: str
     ) -> str:
         """A model trained on soft labels: files of records, separated by commas."""
+        files = f"--input_file={soft_labels}"
         return self._training(
-            "run_distill.py", name, start, schedule, f"--input_file={soft_labels}", *arguments
+            "run_distill.py", name, start, self._vocab, schedule, files, *arguments
         )
 
     def _training(
-        self, program: str, name: str, start: Start, schedule: Schedule, *arguments: str
+        self, program: str, name: str, start: Start, vocab: str, schedule: Schedule, *arguments: str
     ) -> str:
         return self.add(
             name,
             program,
             *start,
-            self._vocab,
+            vocab,
             *arguments,
             f"--output_dir={self.folder(name)}",
             "--do_train",

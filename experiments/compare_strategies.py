@@ -61,7 +61,13 @@ flags.DEFINE_integer(
 )
 
 group("The models")
-flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of teacher and student.")
+flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary of the student.")
+flags.DEFINE_string(
+    "teacher_vocab_file",
+    None,
+    "WordPiece vocabulary of --teacher_checkpoint, if it is not that of the student. Each reads the "
+    "texts in its own.",
+)
 flags.DEFINE_string(
     "student",
     "tiny",

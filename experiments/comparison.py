@@ -44,6 +44,7 @@ class ComparisonOptions(TaskOptions):
     student: str = "tiny"
     student_checkpoint: str | None = None
     teacher_checkpoint: str | None = None
+    teacher_vocab_file: str | None = None
     teacher_config: str | None = None
     lm_file: str | None = None
     lm_sentence_split: bool = False
@@ -157,8 +158,9 @@ def check_models(options: ComparisonOptions) -> None:
             continue
         stored = find_weights(checkpoint, flag)
         folder = read_model_folder(stored)
+        file = (name == "teacher" and options.teacher_vocab_file) or options.vocab_file
         if folder and folder.vocabulary:
-            folder.vocabulary.check(vocabulary, options.vocab_file)
+            folder.vocabulary.check(read_vocabulary(file), file)
         if name in configs:
             check_whole(open_weights(stored), configs[name])
 
@@ -236,6 +238,7 @@ def _settings(options: ComparisonOptions) -> TaskSettings:
         Schedule(options.distill_learning_rate, options.distill_epochs),
         Schedule(options.final_learning_rate, options.final_epochs),
         predict=not options.transfer_sizes,
+        teacher_vocab_file=options.teacher_vocab_file or "",
     )
 
 

@@ -49,6 +49,7 @@ class TaskSettings:
       distillation: KD and PD.
       final: Fine-tuning after distillation, PD-F.
       predict: Whether trained models predict the test set.
+      teacher_vocab_file: Vocabulary of the teacher, where it is not that of the students.
     """
 
     task: tuple[str, ...]
@@ -59,6 +60,7 @@ class TaskSettings:
     distillation: Schedule
     final: Schedule
     predict: bool = False
+    teacher_vocab_file: str = ""
 
 
 class TaskModels:
@@ -86,17 +88,15 @@ class TaskModels:
             self._settings.teacher,
             *self._shape,
             f"--random_seed={seed}",
+            vocab_file=self._settings.teacher_vocab_file,
         )
 
     def soft_labels(self, teacher: str, files: str, *arguments: str, name: str = "") -> str:
         """The folder of the teacher's labels for texts, and for the training set with its flags."""
-        return self._graph.soft_labels(
-            f"{self._prefix}soft_labels{name}",
-            teacher,
-            files,
-            self._settings.max_seq_length,
-            *arguments,
-        )
+        if self._settings.teacher_vocab_file:
+            arguments = (*arguments, f"--vocab_file={self._graph.vocab_file}")
+        name, length = f"{self._prefix}soft_labels{name}", self._settings.max_seq_length
+        return self._graph.soft_labels(name, teacher, files, length, *arguments)
 
     def student(
         self,

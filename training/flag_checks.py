@@ -228,6 +228,7 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         ),
         Condition("lm_student_steps lm_learning_rate", "!student_checkpoint", refused=True),
         Condition("lm_teacher_steps lm_teacher_learning_rate", "teacher_config", refused=True),
+        Condition("teacher_vocab_file", "teacher_checkpoint", refused=True),
         Condition("distill_examples", "transfer_sizes", refused=True),
         Condition(
             "transfer_labelled_set distill_epochs final_learning_rate final_epochs",

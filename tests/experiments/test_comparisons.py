@@ -109,6 +109,15 @@ def test_a_pretrained_student_needs_no_text(fake: dict[str, Any], tmp_path: path
     assert "task_name" not in options(fake["stages"]["soft_labels"])
 
 
+def test_teacher_of_another_vocabulary(fake: dict[str, Any], vocab_file: str) -> None:
+    """It reads its own; records and students have the student's."""
+    flags = {**fake["flags"], "task_name": "SST-2", "student_checkpoint": "small"}
+    run_script("experiments/compare_strategies", **flags, teacher_vocab_file=vocab_file)
+    found = {name: options(stage)["vocab_file"] for name, stage in fake["stages"].items()}
+    assert found.pop("teacher") == vocab_file
+    assert set(found.values()) == {str(flags["vocab_file"])}
+
+
 def test_nested_transfer_sets(
     fake: dict[str, Any], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
