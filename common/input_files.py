@@ -153,7 +153,10 @@ def _ending_of_text(path: str) -> str:
 def _is_csv(path: str) -> bool:
     """Whether a text begins like a CSV: names without spaces behind the commas, and rows as long."""
     lines = (text for _, text in itertools.islice(read_lines(path), _FIRST_LINES))
-    header, *rows = [*itertools.islice(csv.reader(lines), 3)] or [[]]
+    try:
+        header, *rows = [*itertools.islice(csv.reader(lines), 3)] or [[]]
+    except csv.Error:
+        return False
     are_names = len(set(header)) == len(header) and all(n and n == n.strip() for n in header)
     return len(header) > 1 and are_names and all(len(row) in (0, len(header)) for row in rows)
 

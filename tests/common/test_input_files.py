@@ -93,6 +93,7 @@ def test_expand_globs_refuses_what_matches_no_file(tmp_path, pattern):
         ("fifo", b'id,the text\n1,"two\nlines"\n2,x\n', "pipe-.*[.]csv"),
         ("fifo", b"Yes, no\n", "pipe-.*[.]txt"),
         ("fifo", b"Yes,no\nOne, two, three.\n", "pipe-.*[.]txt"),
+        ("fifo", b"a,b" * 100_000 + b"\n", "pipe-.*[.]txt"),
         ("fifo", b"PAR1\xff", "pipe-.*[.]parquet"),
         ("fifo", gzip.compress(b"a\tb\n", mtime=0), "pipe-.*[.]tsv"),
         ("fifo", b"\xff\x00records" * 300_000, "pipe-[0-9]*"),
