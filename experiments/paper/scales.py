@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from experiments.commands import Schedule
-from experiments.paper.artifacts import PD, PF, PaperTask, Pretraining, Scale, artifacts
+from experiments.paper.artifacts import PaperTask, Pretraining, Scale
+from experiments.paper.catalogue import PD, PF, artifacts
 
 _NLI = ("--task_name=tsv", "--text_a=premise", "--text_b=hypothesis", "--label=label")
 _WIDTHS = {128: 3e-4, 256: 3e-4, 512: 1e-4, 768: 5e-5}

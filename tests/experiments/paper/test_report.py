@@ -12,7 +12,8 @@ from scipy import stats
 from scripts import run_script
 
 from common.errors import UserError
-from experiments.paper.artifacts import KD, PD, PF, Artifact, Claim, Panel, Student
+from experiments.paper.artifacts import Artifact, Claim, Panel, Student
+from experiments.paper.catalogue import KD, PD, PF
 from experiments.paper.report import ArtifactReport, paired_difference
 from experiments.paper.scales import SCALES
 
