@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-from checkpoints.model_sources import DEFAULT_LENGTH, check_labels
-from checkpoints.tokenizer_files import open_tokenizer_of_file
-from classification.own_tables import check_label_flags
-from classification.task import Task
-from classification.tasks import get_task
 from common.chunks import chunks
 from common.errors import UserError
-from common.input_files import expand_globs
-from common.outputs import check_folder_apart, checkpoint_file, lock_folder
-from data.texts import is_source_name, read_transfer_texts
-from distillation.score_files import ScoreFiles
+from common.outputs import lock_folder
+from distillation.labelling_jobs import Job, LabellingOptions, job_of_file, job_of_teachers
 from distillation.soft_labels import (
-    ScoredExample,
-    TransferDigest,
-    TransferExample,
     check_earlier_shards,
-    check_pairs,
     examples_digest,
     is_finished,
     remove_manifest,
@@ -36,89 +22,13 @@ from distillation.soft_labels import (
     write_manifest,
     write_shard,
 )
-from distillation.teachers import (
-    PROBABILITIES,
-    Features,
-    Reading,
-    StudentText,
-    Teacher,
-    Teachers,
-    load_teacher,
-    reading_of_records,
-    teacher_paths,
-)
-from serving.predictor import Predictor
-from training.devices import describe_devices
-from training.options import TASK_FLAGS, DeviceOptions, ModelOptions, TaskOptions
+from training.options import TASK_FLAGS
 from training.reporting import log_summary
-from training.strategy import (
-    check_batch_size,
-    chief_value,
-    create_strategy,
-    is_chief,
-)
+from training.strategy import chief_value, is_chief
 from training.trained_models import software_versions
 
 # Where the texts come from and how they are cut into files, for the record.
 _RECORDED = ("input_file", "from_file", *TASK_FLAGS, "examples_per_shard", "precision")
-
-
-@dataclasses.dataclass(frozen=True)
-class LabellingOptions(ModelOptions, TaskOptions, DeviceOptions):
-    """The flags of `create_soft_labels.py`."""
-
-    ensemble: str = PROBABILITIES
-    teacher_weights: Sequence[str] | None = None
-    input_file: str | None = None
-    from_file: str | None = None
-    output_dir: str = ""
-    examples_per_shard: int = 10000
-    start_over: bool = False
-    hidden_state_layers: Sequence[str] | None = None
-    predict_batch_size: int = 32
-    num_shards: int = 1
-    shard_index: int | None = None
-
-
-class TransferSet(NamedTuple):
-    """Texts or pairs of texts to label.
-
-    Attributes:
-      examples: Yields all of it, any number of times.
-      num_examples: Texts or pairs.
-      num_labelled: Number of them with a true label.
-      are_pairs: Whether they are pairs.
-      sha256: Digest of texts and labels.
-      outputs_sha256: Digest of soft labels that come with the texts.
-    """
-
-    examples: Callable[[], Iterator[TransferExample]]
-    num_examples: int
-    num_labelled: int
-    are_pairs: bool
-    sha256: str
-    outputs_sha256: str
-
-
-class Job(NamedTuple):
-    """A labelling whose options and inputs were checked, before it begins.
-
-    Attributes:
-      transfer_set: The texts.
-      records: The reading of the student.
-      outputs: Texts, and their features in that reading -> logits or score, and behind them any
-        hidden states, float32 [N, num_outputs + ...].
-      description: What decides them, beside the texts; `labels` and `hidden_state_layers` first.
-      strategy: The devices.
-      summary: Lines of the start summary.
-    """
-
-    transfer_set: TransferSet
-    records: Reading
-    outputs: Callable[[Sequence[TransferExample], Features], np.ndarray]
-    description: dict[str, Any]
-    strategy: tf.distribute.Strategy
-    summary: dict[str, str]
 
 
 def run(options: LabellingOptions) -> None:
@@ -128,7 +38,7 @@ def run(options: LabellingOptions) -> None:
       UserError: Options, files or devices that the user has to change.
     """
     shard_index = parse_shard_index(options.shard_index, options.num_shards)
-    job = _job_of_file(options) if options.from_file else _job_of_teachers(options)
+    job = job_of_file(options) if options.from_file else job_of_teachers(options)
     transfer_set = job.transfer_set
     log_summary(
         "Labelling",
@@ -151,6 +61,7 @@ def run(options: LabellingOptions) -> None:
         "examples_per_shard": options.examples_per_shard,
     }
     check_earlier_shards(options.output_dir, description, options.start_over)
+    on_dev_set = job.assess()
     counts, digests = _label(options, shard_index, job, description)
 
     # Others may have begun after this process looked for shards made in another way.
@@ -171,7 +82,7 @@ def run(options: LabellingOptions) -> None:
             counts,
             transfer_set.num_labelled,
             transfer_set.are_pairs,
-            {**description, "flags": options.values(_RECORDED)},
+            {**description, **on_dev_set, "flags": options.values(_RECORDED)},
             software_versions(),
         )
     logging.info(
@@ -179,183 +90,6 @@ def run(options: LabellingOptions) -> None:
         transfer_set.num_examples,
         len(counts),
         options.output_dir,
-    )
-
-
-def _job_of_teachers(options: LabellingOptions) -> Job:
-    """Labelling by models."""
-    strategy = create_strategy(options)
-    check_batch_size("predict_batch_size", options.predict_batch_size, strategy)
-    text = StudentText(options.vocab_file, options.do_lower_case, options.max_seq_length)
-    is_regression = check_label_flags(options.labels, options.regression)
-    given: Sequence[str] | None = [] if is_regression else options.labels
-    paths = teacher_paths(options.init_checkpoint or "")
-    if len(paths) > 1 and options.bert_config_file:
-        raise UserError(
-            f"--bert_config_file={options.bert_config_file} is for one teacher, but there are "
-            f"{len(paths)}; write those without a configuration as model folders "
-            "(convert_checkpoint.py)."
-        )
-    loaded = [
-        load_teacher(
-            path,
-            options.bert_config_file,
-            text,
-            # Tasks have their own labels, and the other teachers those of the first in any order.
-            given if index == 0 and not options.task_name else None,
-            options.precision,
-            options.predict_batch_size,
-            strategy,
-        )
-        for index, path in enumerate(paths)
-    ]
-    task = _open_task(options, loaded[0].predictor)
-    labels = _teacher_labels(loaded[0], task)
-    teachers = Teachers(
-        loaded, labels, options.ensemble, options.teacher_weights, options.hidden_state_layers
-    )
-    records = reading_of_records(text, loaded[0].reading)
-    inputs = {"init_checkpoint": [checkpoint_file(path) for path in paths]}
-    return Job(
-        _open_transfer_set(options, task, inputs),
-        records,
-        lambda examples, features: teachers.outputs(examples, records, features),
-        {
-            "labels": teachers.labels,
-            "hidden_state_layers": teachers.layers,
-            **teachers.facts(records),
-            "precision": options.precision,
-        },
-        strategy,
-        {
-            "Device": describe_devices(strategy),
-            "Precision": options.precision,
-            **teachers.summary(),
-        },
-    )
-
-
-def _job_of_file(options: LabellingOptions) -> Job:
-    """Labelling by what is in files."""
-    if not options.vocab_file:
-        raise UserError(
-            "--from_file needs --vocab_file, the vocabulary of the student that is to learn from it."
-        )
-    is_regression = check_label_flags(options.labels, options.regression)
-    scores = ScoreFiles(
-        options.from_file or "",
-        options.text_a,
-        options.text_b,
-        [] if is_regression else options.labels,
-    )
-    if options.regression is False and not scores.labels:
-        raise UserError(f"--noregression, but --from_file={options.from_file} has scores.")
-    length = options.max_seq_length or DEFAULT_LENGTH
-    records = Reading(open_tokenizer_of_file(options.vocab_file, options.do_lower_case), length)
-    check_folder_apart("output_dir", options.output_dir, {"from_file": scores.paths})
-    transfer_set = _checked_set(scores.read, options.from_file or "", "from_file")
-    if scores.num_empty:
-        logging.warning(
-            "%d rows without text are left out; the first: %s.",
-            scores.num_empty,
-            scores.first_empty,
-        )
-    return Job(
-        transfer_set,
-        records,
-        lambda examples, _: np.array(
-            [e.outputs for e in examples if isinstance(e, ScoredExample)], np.float32
-        ),
-        {
-            "labels": scores.labels,
-            "hidden_state_layers": [],
-            "scores": scores.kind,
-            "teacher_weights_sha256": transfer_set.outputs_sha256,
-        },
-        tf.distribute.get_strategy(),
-        {
-            "Soft labels": f"{scores.kind} from {options.from_file}",
-            "Labels": ", ".join(scores.labels) or "none, a regression",
-            "Text": f"{length} tokens of {options.vocab_file}",
-        },
-    )
-
-
-def _open_task(options: LabellingOptions, teacher: Predictor) -> Task | None:
-    """The task whose training set is labelled, which must be the teacher's."""
-    if not options.task_name:
-        return None
-    task = get_task(known_labels=teacher.labels, **options.values(TASK_FLAGS))
-    if not task.train:
-        raise UserError(
-            f"--task_name={options.task_name}: the task has no training set to label; pass its "
-            "texts with --input_file alone."
-        )
-    check_labels(teacher.labels, task.labels, f"--init_checkpoint={options.init_checkpoint}")
-    return task
-
-
-def _teacher_labels(teacher: Teacher, task: Task | None) -> Sequence[str]:
-    """The labels of a teacher's outputs, none of a regression: recorded, given, or the task's."""
-    if teacher.predictor.labels is not None:
-        return teacher.predictor.labels
-    if task is not None:
-        return task.labels
-    raise UserError(
-        f"--init_checkpoint={teacher.path} does not say which labels it predicts; pass --labels in "
-        "the order of its outputs, or --regression."
-    )
-
-
-def _open_transfer_set(
-    options: LabellingOptions, task: Task | None, inputs: Mapping[str, Sequence[str]]
-) -> TransferSet:
-    """The texts of a task and of files, to be labelled by the models of `inputs`."""
-    paths = []
-    if options.input_file:
-        paths = expand_globs(options.input_file, "input_file", is_source_name)
-    inputs = {"input_file": paths, **inputs, **options.task_inputs()}
-    check_folder_apart("output_dir", options.output_dir, inputs)
-    # Column flags belong to the task when there is one.
-    columns = (None, None) if task else (options.text_a, options.text_b)
-
-    def examples() -> Iterator[TransferExample]:
-        for file in task.train if task else ():
-            assert task
-            for example in task.read_examples(file, options.data_dir or ""):
-                label_id = task.label_value(example.label or "")
-                yield TransferExample(example.example_id, example.text_a, example.text_b, label_id)
-        for example_id, text_a, text_b in read_transfer_texts(paths, *columns):
-            yield TransferExample(example_id, text_a, text_b)
-
-    return _checked_set(examples, options.input_file or "", "input_file")
-
-
-def _checked_set(
-    examples: Callable[[], Iterator[TransferExample]], patterns: str, flag: str
-) -> TransferSet:
-    """A first pass over the texts finds every error in them before any labelling."""
-    num_examples = num_labelled = 0
-    are_pairs = False
-    digest = TransferDigest()
-    for example in examples():
-        is_pair = example.text_b is not None
-        if num_examples:
-            # Files alone are of one kind, or `read_transfer_texts` refuses them.
-            check_pairs(is_pair, are_pairs, f"--{flag}, {example.example_id}", "the task")
-        are_pairs = is_pair
-        num_examples += 1
-        num_labelled += example.label_id is not None
-        digest.add(example)
-    if not num_examples:
-        raise UserError(f"--{flag}={patterns}: no text in these files.")
-    return TransferSet(
-        examples,
-        num_examples,
-        num_labelled,
-        are_pairs,
-        digest.hexdigest(),
-        digest.outputs_hexdigest(),
     )
 
 

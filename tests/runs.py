@@ -132,9 +132,11 @@ def kill_after(folder: pathlib.Path, step: int) -> None:
         path.unlink()
 
 
-def read_set(folder: pathlib.Path, labels: Sequence[str] = ("0", "1")) -> dict[str, np.ndarray]:
-    """The soft-label records of all shards in order, of length 16, as TensorFlow parses them."""
+def read_set(
+    folder: pathlib.Path, labels: Sequence[str] = ("0", "1"), length: int = 16
+) -> dict[str, np.ndarray]:
+    """The soft-label records of all shards in order, as TensorFlow parses them."""
     paths = sorted(map(str, folder.glob("*.tfrecord")))
-    spec = {**feature_spec(16, labels), "example_id": tf.io.FixedLenFeature([], tf.string)}
+    spec = {**feature_spec(length, labels), "example_id": tf.io.FixedLenFeature([], tf.string)}
     serialized = list(tf.data.TFRecordDataset(paths).as_numpy_iterator())
     return {k: v.numpy() for k, v in tf.io.parse_example(serialized, spec).items()}
