@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from common.errors import UserError
 from data.batches import LENGTH_MULTIPLE
@@ -21,6 +22,8 @@ INPUTS = ("input_ids", "input_mask", "segment_ids")
 
 # Rows that are in memory at a time where there are more; the wider it is, the less is padding.
 WINDOW_ROWS = 10_000
+# Seconds after which the progress within a window is shown.
+PROGRESS_DELAY = 10.0
 
 
 class BatchOutputs(NamedTuple):
@@ -86,10 +89,15 @@ class Engine:
         """
         num_rows = len(features["input_ids"])
         result = None
-        for rows, values in self.batches(features):
-            if result is None:
-                result = np.empty([num_rows, *values.shape[1:]], np.float32)
-            result[rows] = values
+        # Shown where it takes long, so that a large model does not look as if it hung.
+        with tqdm(
+            total=num_rows, desc="Of these rows", unit=" rows", leave=False, delay=PROGRESS_DELAY
+        ) as progress:
+            for rows, values in self.batches(features):
+                if result is None:
+                    result = np.empty([num_rows, *values.shape[1:]], np.float32)
+                result[rows] = values
+                progress.update(len(rows))
         assert result is not None
         if np.isnan(result).any():
             row = int(np.nonzero(np.isnan(result).reshape(num_rows, -1).any(axis=1))[0][0])
