@@ -20,8 +20,8 @@ from common.errors import UserError
 
 # What the object graph of a run checkpoint (`training.run_state`) puts around a variable's name.
 RUN_WEIGHTS_PREFIX, RUN_SLOTS_PREFIX = "weights/", "slots/"
-_OBJECT_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-RUN_STEP_KEY = "step" + _OBJECT_SUFFIX
+OBJECT_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+RUN_STEP_KEY = "step" + OBJECT_SUFFIX
 # Moments and counter of an original training checkpoint; never part of a model.
 _SLOT_SUFFIXES = ("/adam_m", "/adam_v")
 GLOBAL_STEP = "global_step"
@@ -151,10 +151,10 @@ class CheckpointReader:
 
 def _name_in_run(key: str, prefix: str) -> str | None:
     """The variable behind a key of an object-based run checkpoint; None for other objects."""
-    if not (key.startswith(prefix) and key.endswith(_OBJECT_SUFFIX)):
+    if not (key.startswith(prefix) and key.endswith(OBJECT_SUFFIX)):
         return None
     # TensorFlow writes "/" inside a name as ".S" and "." as "..".
-    return key[len(prefix) : -len(_OBJECT_SUFFIX)].replace(".S", "/").replace("..", ".")
+    return key[len(prefix) : -len(OBJECT_SUFFIX)].replace(".S", "/").replace("..", ".")
 
 
 def variable_name(variable: tf.Variable) -> str:

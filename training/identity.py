@@ -46,6 +46,10 @@ _FILES_OF_A_RUN = re.compile(
     r"|\.?(train|eval|predict)(_\w+)?\.tf_record(\.json)?"
 )
 _FOLDERS_OF_A_RUN = (BEST_FOLDER, "eval")
+# Those of them that are there before the training begins.
+_FILES_BEFORE_TRAINING = re.compile(
+    r"(run_config|bert_config)\.json|vocab\.txt|\.?(train|eval|predict)(_\w+)?\.tf_record(\.json)?"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,10 +204,17 @@ def _has_model(output_dir: str) -> bool:
     return any(exists(os.path.join(folder, f"{MODEL_CHECKPOINT}.index")) for folder in folders)
 
 
-def discard_run(output_dir: str) -> None:
-    """Removes what a run has written into its folder, and nothing else."""
+def discard_run(output_dir: str, keep_inputs: bool = False) -> None:
+    """Removes what a run has written into its folder, and nothing else.
+
+    Args:
+      output_dir: The folder.
+      keep_inputs: Leave the records of the run and its identity there.
+    """
     for name in list_folder(output_dir):
         path = os.path.join(output_dir, name)
+        if keep_inputs and _FILES_BEFORE_TRAINING.fullmatch(name):
+            continue
         if name in _FOLDERS_OF_A_RUN and is_folder(path):
             remove_folder(path)
         elif _FILES_OF_A_RUN.fullmatch(name) and not is_folder(path):

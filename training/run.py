@@ -23,12 +23,12 @@ from data.batches import training_batches
 from data.record_sets import FeatureSpec, RecordSet, explain_damaged_record
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.devices import describe_devices
-from training.identity import BEST_FOLDER
+from training.identity import BEST_FOLDER, discard_run
 from training.loop import LoopOptions, Objective, train
 from training.options import TrainingOptions
 from training.reporting import Reporter, describe_model, describe_rows, log_summary
-from training.run_state import RunState
-from training.strategy import check_batch_size, is_chief, lengths_may_vary
+from training.run_state import RunState, planned_steps
+from training.strategy import check_batch_size, chief_first, is_chief, lengths_may_vary
 from training.termination import sigterm_noted
 
 
@@ -128,6 +128,8 @@ def run_training(
             f"{options.train_batch_size} are less than one update; lower it, or raise "
             "--num_train_epochs."
         )
+    if options.start_over:
+        _discard_longer_run(options.output_dir, loop.num_train_steps, strategy)
     chief = is_chief(strategy)
     variables = objective.model.trainable_variables
     with strategy.scope():
@@ -193,6 +195,17 @@ def run_training(
     if state.step not in evaluations:  # Nothing was left to train.
         evaluate_and_keep_best()
     return Trained(state.step, evaluations.get(state.step))
+
+
+def _discard_longer_run(output_dir: str, num_steps: int, strategy: tf.distribute.Strategy) -> None:
+    """With --start_over: a run of more updates is another run, its learning rate was another."""
+    with chief_first(strategy) as chief:
+        planned = planned_steps(output_dir) if chief else 0
+        if planned > num_steps:
+            logging.warning(
+                "--output_dir=%s held a run of %d updates; it is discarded.", output_dir, planned
+            )
+            discard_run(output_dir, keep_inputs=True)
 
 
 def _facts(

@@ -9,6 +9,7 @@ comes last.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -16,12 +17,21 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from checkpoints.weights import variable_name
+from checkpoints.weights import OBJECT_SUFFIX, variable_name
 from common.atomic import atomic_files, write_text
 from common.errors import UserError
 from common.files import is_folder, list_folder, remove
 from modeling.optimization import AdamWeightDecay
 from training.strategy import chief_first, chief_value, is_chief
+
+
+def planned_steps(output_dir: str) -> int:
+    """Updates of the whole run in a folder, by its newest saved state; 0 where none tells."""
+    for step in reversed(saved_steps(output_dir)):
+        with contextlib.suppress(tf.errors.OpError, ValueError):
+            reader = tf.train.load_checkpoint(os.path.join(output_dir, f"model.ckpt-{step}"))
+            return int(reader.get_tensor(f"num_train_steps{OBJECT_SUFFIX}"))
+    return 0
 
 
 class RunState:
@@ -167,7 +177,8 @@ class RunState:
             raise UserError(
                 f"--output_dir={self._output_dir} holds a run of num_train_steps={steps}, this "
                 f"command has num_train_steps={num_train_steps} in all; a run can be made longer, "
-                "not shorter, so use another folder."
+                "not shorter, so use another folder, or --start_over to discard the run that is "
+                "there."
             )
         if 0 < steps < num_train_steps:
             logging.warning(

@@ -126,6 +126,24 @@ def test_a_run_may_become_longer_but_not_another(
     assert "num_train_steps=10 and goes on to 20" in caplog.text
 
 
+def test_a_shorter_run_is_another_run(
+    pretraining_flags: dict[str, Any], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is refused, or takes the place of the longer one; what others left there stays."""
+    flags = {**pretraining_flags, "num_warmup_steps": 1, "do_eval": False, "output_dir": tmp_path}
+    run_script("run_pretraining", **flags, num_train_steps=4)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="num_train_steps=4, .*num_train_steps=2 .*--start_over"):
+        run_script("run_pretraining", **flags, num_train_steps=2)
+    run_script("run_pretraining", **flags, num_train_steps=2, start_over=True)
+    assert "held a run of 4 updates; it is discarded" in caplog.text
+    assert saved_steps(str(tmp_path)) == [2]
+    assert (tmp_path / "notes.txt").exists() and (tmp_path / "run_config.json").exists()
+    # Not once more: it is the same run now.
+    run_script("run_pretraining", **flags, num_train_steps=2, start_over=True)
+    assert caplog.text.count("it is discarded") == 1
+
+
 def test_a_run_goes_on_from_the_state_before(
     pretraining_flags: dict[str, Any],
     tmp_path: pathlib.Path,
