@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def new_figure(width: float = 7, height: float = 4, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of some axes side by side; sizes in inches. No display is needed."""
+def new_figure(
+    width: float = 7, height: float = 4, columns: int = 1, rows: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its axes, row by row; sizes in inches. No display is needed."""
     from matplotlib.figure import Figure as NewFigure
 
     figure = NewFigure(figsize=(width, height), layout="tight")
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def save_figure(figure: Figure, path: str) -> None:

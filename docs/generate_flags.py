@@ -31,6 +31,7 @@ SCRIPTS = [
     "create_soft_labels.py",
     "run_distill.py",
     "run_grid_search.py",
+    "plot_runs.py",
     "reproduce_paper.py",
     "predict.py",
     "extract_features.py",

@@ -37,6 +37,7 @@ OPTIONS = {
     "create_pretraining_data": _options("pretraining.data_creation", "DataCreationOptions"),
     "create_transfer_set": _options("distillation.transfer_creation", "TransferOptions"),
     "measure_similarity": _options("distillation.similarity_report", "SimilarityOptions"),
+    "plot_runs": _options("training.curves", "CurveOptions"),
     "predict": _options("serving.prediction", "PredictionOptions"),
     "extract_features": _options("serving.features", "FeatureOptions"),
     "convert_checkpoint": _options("serving.conversion", "ConversionOptions"),
@@ -220,6 +221,7 @@ MODES = {
         "--corpus_a={texts} --corpus_b={corpus} --num_words=5 --bootstrap_samples=0",
     ],
     "run_grid_search": ["--script=run_distill.py"],
+    "plot_runs": ["--runs={lm},{teacher} --output_file={lm}.png"],
     "benchmark_models": [
         "--models=tiny",
         "--models=tiny --measure=False",

@@ -41,7 +41,7 @@ SHORT = {
 }
 # Programs that are not ours; files that they name must be there.
 OTHER_PROGRAMS = {"pip", "beam/bin/pip", "python3", "python3.11", "bash", "export", "GPU=1"}
-OTHER_PROGRAMS |= {"python", "echo", "curl"}
+OTHER_PROGRAMS |= {"python", "echo", "curl", "tensorboard"}
 
 
 def check(script: str, values: dict[str, str]) -> None:

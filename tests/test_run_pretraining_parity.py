@@ -21,6 +21,7 @@ from scripts import run_script
 from checkpoints.weights import CheckpointReader, write_checkpoint
 from data.batches import training_batches
 from data.record_sets import open_records
+from modeling.optimization import MAX_GRADIENT_NORM
 from pretraining.objective import feature_spec
 
 STEPS, WARMUP, PEAK, BATCH_SIZE, SEED = 100, 10, 4e-3, 16, 7
@@ -125,6 +126,13 @@ def test_every_loss_and_rate_follows_the_reference(parity: Parity) -> None:
         rtol=0,
         atol=1e-6 * PEAK,
     )
+
+
+def test_norm_of_every_gradient_follows_the_reference(parity: Parity) -> None:
+    """Before it is clipped."""
+    found = [line["gradient_norm"] for line in parity.lines]
+    np.testing.assert_allclose(found, parity.norms, rtol=1e-3)
+    assert parity.norms.max() > MAX_GRADIENT_NORM
 
 
 def test_every_final_weight_follows_the_reference(parity: Parity) -> None:

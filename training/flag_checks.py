@@ -205,6 +205,7 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         Condition("random_seed", "bootstrap_samples"),
     ),
     "run_grid_search": (),
+    "plot_runs": (),
     "benchmark_models": (
         Condition("batch_size seq_length repetitions precision use_tpu", "measure", refused=True),
         Condition("batch_size repetitions measure precision use_tpu", "!formats", refused=True),

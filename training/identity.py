@@ -39,7 +39,7 @@ BEST_FOLDER = "best"
 
 # What a run writes into its folder. Whatever else is there stays when a run is discarded.
 _FILES_OF_A_RUN = re.compile(
-    r"(run_config|model_info|bert_config)\.json|vocab\.txt|checkpoint|metrics\.jsonl|labels\.txt"
+    r"(run_config|model_info|bert_config)\.json|vocab\.txt|checkpoint|(metrics|speed)\.jsonl|labels\.txt"
     r"|model\.ckpt-\d+\..+|bert_model\.ckpt\..+|events\.out\.tfevents\..+"
     r"|(eval_results|test_results)(_\w+)?\.(txt|tsv|json)"
     r"|(confusion|reliability)(_\w+)?\.png|disagreements\.csv|agreement\.json"

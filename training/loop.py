@@ -106,14 +106,14 @@ def train(
       batches_from: Step -> the batches from that step on.
       options: See `LoopOptions`.
       state: Saved on the way and at the end.
-      reporter: Receives the mean losses and the learning rate.
+      reporter: Receives the mean losses, the learning rate, the norm of the gradient, and the time.
       evaluate: Called every `evaluate_steps` updates and after the last one, before the state of that
         step is saved; it tells the state the result.
       is_terminated: Asked after every call of the compiled function and the evaluation that may
         follow it; if it is true on any worker, the state is saved and all end with status 143.
 
     Raises:
-      UserError: The loss is not finite. Nothing is saved after the last finite step.
+      UserError: The loss or its gradient is not finite. Nothing is saved after the last finite step.
     """
     if state.step >= options.num_train_steps or stops_early(state, options):
         logging.info("Training has already ended at step %d.", state.step)
@@ -139,17 +139,20 @@ def train(
         )
         start = time.monotonic()
         with explain_lost_worker(strategy):
-            losses, bad_step = train_steps(iterator, tf.constant(until - step))
+            losses, gradient_norm, bad_step = train_steps(iterator, tf.constant(until - step))
             bad_step = int(bad_step)
+        seconds = time.monotonic() - start
         if options.steps_per_call is None and is_single_worker(strategy):
-            steps_per_call = steps_within_a_call((time.monotonic() - start) / (until - step))
+            steps_per_call = steps_within_a_call(seconds / (until - step))
         if bad_step >= 0:
             raise UserError(
-                f"the loss is not finite at step {bad_step + 1}; nothing was saved since. "
-                "Lower --learning_rate, raise the warm-up, or look at the records of that step."
+                f"the loss, or its gradient, is not finite at step {bad_step + 1}; nothing was "
+                "saved since. Lower --learning_rate, raise the warm-up, or look at the records of "
+                "that step."
             )
         state.add_losses({name: float(value) for name, value in losses.items()})
         reporter.progress(until, float(losses["loss"]) / (until - step))
+        reporter.add_time(until - step, seconds)
         step = until
         ended = step == options.num_train_steps
         if ended or (options.evaluate_steps and step % options.evaluate_steps == 0):
@@ -157,9 +160,11 @@ def train(
             ended = ended or stops_early(state, options)
         if ended or step % options.log_steps == 0:
             means = state.take_mean_losses()
-            # The rate of the update just done, which is the one that follows `step - 1` updates.
+            # Rate and norm of the update just done, which is the one that follows `step - 1` updates.
             means["learning_rate"] = float(optimizer.schedule(tf.constant(step - 1)))
+            means["gradient_norm"] = float(gradient_norm)
             reporter.scalars(step, means)
+            reporter.speed(step)
         terminated = is_any(is_terminated())
         if ended or terminated or step % options.save_checkpoints_steps == 0:
             state.save()
@@ -193,26 +198,28 @@ def compiled_steps(
     optimizer: AdamWeightDecay,
     strategy: tf.distribute.Strategy,
     options: LoopOptions,
-) -> Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]:
+) -> Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]]:
     """A function (iterator, count) that trains `count` steps in one call.
 
-    It returns the sums of the losses over these steps, in float64, and the first step whose loss was
-    not finite (-1 for none).
+    It returns the sums of the losses over these steps, in float64; the norm of the last step's
+    gradient before it was clipped; and the first step whose loss or norm was not finite, -1 for none.
     """
     step_of_replica = replica_step(objective, optimizer, options)
 
     @tf.function
     def train_steps(iterator: tf.data.Iterator, count: tf.Tensor) -> tuple:
         totals = {k: tf.constant(0.0, tf.float64) for k in ("loss", *objective.loss_weights)}
+        norm = tf.constant(0.0)
         bad_step = tf.constant(-1, tf.int64)
         for _ in tf.range(count):
             step = tf.identity(optimizer.iterations)
             per_replica = strategy.run(step_of_replica, args=(next(iterator),))
-            losses = {k: strategy.experimental_local_results(v)[0] for k, v in per_replica.items()}
-            totals = {k: total + tf.cast(losses[k], tf.float64) for k, total in totals.items()}
-            is_first = tf.logical_and(bad_step < 0, ~tf.math.is_finite(losses["loss"]))
-            bad_step = tf.where(is_first, step, bad_step)
-        return totals, bad_step
+            found = {k: strategy.experimental_local_results(v)[0] for k, v in per_replica.items()}
+            totals = {k: total + tf.cast(found[k], tf.float64) for k, total in totals.items()}
+            norm = found["gradient_norm"]
+            is_finite = tf.math.is_finite(found["loss"]) & tf.math.is_finite(norm)
+            bad_step = tf.where((bad_step < 0) & ~is_finite, step, bad_step)
+        return totals, norm, bad_step
 
     return train_steps
 
@@ -222,6 +229,7 @@ def replica_step(
 ) -> Callable[[Batch], dict[str, tf.Tensor]]:
     """One update as each replica computes it: its part of the batch -> the losses of the whole batch.
 
+    Beside the losses it returns `gradient_norm`, that of the whole gradient before it is clipped.
     On a TPU this is what the compiler sees; it must have static shapes and run on the device alone.
     """
     variables = objective.model.trainable_variables
@@ -264,8 +272,10 @@ def replica_step(
                 losses = {k: total + part_losses[k] for k, total in losses.items()}
         grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
         losses = context.all_reduce(tf.distribute.ReduceOp.SUM, losses)
+        # The optimizer clips by the same expression, which TensorFlow computes once.
+        norm = tf.linalg.global_norm(grads)
         apply_gradients(zip(grads, variables, strict=True), skip_gradients_aggregation=True)
-        return losses
+        return {**losses, "gradient_norm": norm}
 
     return step
 

@@ -14,17 +14,24 @@ from common.errors import UserError
 from common.files import parse_json, read_lines
 
 METRICS_FILE = "metrics.jsonl"
+# Lines of the same form about time, which alone is another when a run is repeated.
+SPEED_FILE = "speed.jsonl"
+SPEED = "examples_per_second"
 KINDS = ("train", "eval")
 
 
-def read_metrics(output_dir: str) -> list[dict[str, Any]]:
+def read_metrics(output_dir: str, file: str = METRICS_FILE) -> list[dict[str, Any]]:
     """The lines of a run's log, without one that a killed run was writing.
+
+    Args:
+      output_dir: Folder of the run.
+      file: Name of the log.
 
     Raises:
       UserError: There is no log.
     """
     records = []
-    for _, line in read_lines(os.path.join(output_dir, METRICS_FILE)):
+    for _, line in read_lines(os.path.join(output_dir, file)):
         try:
             record = parse_json(line)
         except ValueError:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorboard.plugins.hparams import api as hparams
 
 from common.atomic import write_text
 from common.files import exists, is_folder, is_remote, list_folder, open_binary
 from common.progress import ProgressLine, clock
 from data.tfrecords import RecordWriter
-from training.metrics_log import METRICS_FILE, read_metrics
+from training.metrics_log import METRICS_FILE, SPEED, SPEED_FILE, read_metrics
 
 
 def log_summary(title: str, facts: Mapping[str, str]) -> None:
@@ -51,11 +52,12 @@ class Reporter:
     """Writes the measurements of one run into its folder.
 
     Args:
-      output_dir: Folder of `metrics.jsonl` and of the TensorBoard events (`eval/` for evaluations).
+      output_dir: Folder of `metrics.jsonl`, of `speed.jsonl`, which alone differs when a run is
+        repeated, and of the TensorBoard events (`eval/` for evaluations).
       num_steps: Updates of the whole run, for the percentage and the remaining time.
       batch_size: Examples per update.
-      start_step: Updates done before; later lines of an existing `metrics.jsonl` belong to a part of
-        an interrupted run that is about to be repeated, so they are dropped.
+      start_step: Updates done before; later lines of existing files belong to a part of an
+        interrupted run that is about to be repeated, so they are dropped.
       writes: Whether there are to be any files; workers beside the chief only show progress.
     """
 
@@ -70,14 +72,16 @@ class Reporter:
         self.num_steps, self.batch_size = num_steps, batch_size
         self._start_step = start_step
         self._line = ProgressLine()
+        self._updates, self._seconds = 0, 0.0
         self._writes = writes
         if not writes:
             return
-        self._path = os.path.join(output_dir, METRICS_FILE)
-        before = read_metrics(output_dir) if exists(self._path) else []
-        kept = [record for record in before if record["step"] <= start_step]
-        write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
-        self._recorded = {(record["step"], record["kind"]) for record in kept}
+        self._output_dir = output_dir
+        self._recorded = {
+            (file, record["step"], record["kind"])
+            for file in (METRICS_FILE, SPEED_FILE)
+            for record in _drop_lines_after(output_dir, file, start_step)
+        }
         folders = {"train": output_dir, "eval": os.path.join(output_dir, "eval")}
         for folder in folders.values():
             _drop_events_after(folder, start_step)
@@ -96,7 +100,40 @@ class Reporter:
             stays=step >= self.num_steps,
         )
 
-    def scalars(self, step: int, values: Mapping[str, float], kind: str = "train") -> None:
+    def configuration(self, values: Mapping[str, Any]) -> None:
+        """Puts the configuration of a new run into TensorBoard, as text and as hyperparameters.
+
+        Args:
+          values: Name -> value, in the order of the text; those of `None` are left out.
+        """
+        if not self._writes or self._start_step:
+            return
+        given = {name: value for name, value in values.items() if value is not None}
+        rows = "".join(f"| {k} | {str(v).replace('|', '&#124;')} |\n" for k, v in given.items())
+        simple = {k: v if isinstance(v, (int, float)) else str(v) for k, v in given.items()}
+        with self._writers["train"].as_default():
+            tf.summary.text("configuration", f"| name | value |\n|---|---|\n{rows}", step=0)
+            hparams.hparams(simple)
+        self._writers["train"].flush()
+
+    def add_time(self, updates: int, seconds: float) -> None:
+        """Counts updates just done, and the time they took, towards `speed`."""
+        self._updates += updates
+        self._seconds += seconds
+
+    def speed(self, step: int) -> None:
+        """Puts on record the examples per second since the last call, as `scalars` does."""
+        per_second = self._updates * self.batch_size / max(self._seconds, 1e-9)
+        self._updates, self._seconds = 0, 0.0
+        self.scalars(step, {SPEED: per_second}, file=SPEED_FILE)
+
+    def scalars(
+        self,
+        step: int,
+        values: Mapping[str, float],
+        kind: str = "train",
+        file: str = METRICS_FILE,
+    ) -> None:
         """Appends a line to `metrics.jsonl` and scalars to TensorBoard.
 
         What an interrupted or finished run has on record is not written again.
@@ -105,11 +142,12 @@ class Reporter:
           step: Updates done.
           values: Name -> value.
           kind: "train" or "eval".
+          file: Name of the file that the line goes to.
         """
-        if not self._writes or (step, kind) in self._recorded:
+        if not self._writes or (file, step, kind) in self._recorded:
             return
         record = {"step": step, "kind": kind, **{k: float(v) for k, v in values.items()}}
-        with open_binary(self._path, "ab") as f:
+        with open_binary(os.path.join(self._output_dir, file), "ab") as f:
             f.write((json.dumps(record) + "\n").encode())
         with self._writers[kind].as_default():
             for name, value in values.items():
@@ -117,8 +155,20 @@ class Reporter:
         self._writers[kind].flush()
 
 
+def _drop_lines_after(output_dir: str, file: str, last_step: int) -> list[dict[str, Any]]:
+    """Takes from a log the lines of steps that are about to be repeated; returns the others."""
+    path = os.path.join(output_dir, file)
+    before = read_metrics(output_dir, file) if exists(path) else []
+    kept = [record for record in before if record["step"] <= last_step]
+    write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    return kept
+
+
 def _drop_events_after(folder: str, last_step: int) -> None:
-    """Takes from TensorBoard files the scalars of steps that are about to be repeated."""
+    """Takes from TensorBoard files the events of steps that are about to be repeated.
+
+    A run that begins anew puts its configuration there again, as step 0.
+    """
     for name in list_folder(folder) if is_folder(folder) else []:
         # Those of TensorFlow 1 have another ending, and are not ours.
         if not re.fullmatch(r"events\.out\.tfevents\..*\.v2", name):
@@ -128,7 +178,7 @@ def _drop_events_after(folder: str, last_step: int) -> None:
             # The event a killed run was writing is cut off; it is the last one.
             for record in tf.data.TFRecordDataset(path):
                 event = tf.compat.v1.Event.FromString(record.numpy())
-                if event.step <= last_step:
+                if event.step <= last_step and (last_step or event.file_version):
                     writer.write(record.numpy())
 
 

@@ -23,7 +23,7 @@ from data.batches import training_batches
 from data.record_sets import FeatureSpec, RecordSet, explain_damaged_record
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.devices import describe_devices
-from training.identity import BEST_FOLDER, discard_run
+from training.identity import BEST_FOLDER, Identity, discard_run
 from training.loop import LoopOptions, Objective, train
 from training.options import TrainingOptions
 from training.reporting import Reporter, describe_model, describe_rows, log_summary
@@ -80,6 +80,7 @@ def run_training(
     options: TrainingOptions,
     schedule: Schedule,
     initial_weights: WeightReader | None,
+    identity: Identity,
     write_model: Callable[[str, int], None],
     evaluate: Callable[[], Evaluation] | None = None,
     group_by_length: bool = True,
@@ -98,6 +99,7 @@ def run_training(
       schedule: Length of the run.
       initial_weights: Initial weights, None for random ones; not used where a saved state is
         restored.
+      identity: Of the run; TensorBoard shows it.
       write_model: Writes a model folder, given its path and the number of updates; called on the
         chief alone.
       evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
@@ -154,6 +156,14 @@ def run_training(
     )
     reporter = Reporter(
         options.output_dir, loop.num_train_steps, options.train_batch_size, state.step, chief
+    )
+    reporter.configuration(
+        {
+            "num_train_steps": schedule.num_steps,
+            "num_warmup_steps": schedule.num_warmup_steps,
+            **identity.training.values,
+            **{name: content.source for name, content in identity.training.contents.items()},
+        }
     )
 
     evaluations: dict[int, Evaluation] = {}

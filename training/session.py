@@ -257,12 +257,12 @@ class Session:
                 options.early_stopping_patience,
             )
 
+        identity = self._identity
+        assert identity
+
         def write_model(folder: str, step: int) -> None:
-            assert self._identity
             values = self._values(recorded)
-            write_trained_model(
-                folder, objective.model, sources, step, values, self._identity, info
-            )
+            write_trained_model(folder, objective.model, sources, step, values, identity, info)
 
         return run_training(
             objective,
@@ -272,6 +272,7 @@ class Session:
             options,
             schedule,
             weights,
+            identity,
             write_model,
             evaluate,
             group_by_length,

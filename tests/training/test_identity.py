@@ -147,6 +147,7 @@ def test_only_what_a_run_has_written_is_discarded(tmp_path: pathlib.Path) -> Non
     written += [
         "checkpoint",
         "metrics.jsonl",
+        "speed.jsonl",
         "eval_results.txt",
         "eval_results_dev_mismatched.txt",
     ]
