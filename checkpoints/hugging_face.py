@@ -213,6 +213,7 @@ def write_huggingface(
     do_lower_case: bool | None,
     labels: Sequence[str] | None,
     settings: TokenizerSettings = ORIGINAL_SETTINGS,
+    max_seq_length: int | None = None,
 ) -> None:
     """Writes a model as the library's class for its heads; what has no place there is logged.
 
@@ -229,6 +230,7 @@ def write_huggingface(
       labels: Labels of the classifier in the order of its outputs. Without them its outputs are
         numbered, and a single output is a regression.
       settings: Of the tokenizer; words of more than 100 characters are [UNK] in any case.
+      max_seq_length: Length to which the tokenizer cuts texts; by default the model's longest.
 
     Raises:
       UserError: The folder has something in it or cannot be written, or the number of labels is
@@ -254,7 +256,9 @@ def write_huggingface(
     with new_folder(folder) as staging:
         with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
             file.write(save(tensors, metadata={"format": "pt"}))
-        write_configuration(staging, weights, config, vocab_file, do_lower_case, labels, settings)
+        write_configuration(
+            *(staging, weights, config, vocab_file, do_lower_case, labels, settings, max_seq_length)
+        )
 
 
 def write_configuration(
@@ -265,6 +269,7 @@ def write_configuration(
     do_lower_case: bool | None,
     labels: Sequence[str] | None,
     settings: TokenizerSettings = ORIGINAL_SETTINGS,
+    max_seq_length: int | None = None,
 ) -> None:
     """Writes the library's files of a model but for its weights; arguments as `write_huggingface`."""
     architecture = _architecture(weights)
@@ -276,13 +281,13 @@ def write_configuration(
         "hidden_act": next(word for word, theirs in ACTIVATIONS.items() if theirs == function),
         "layer_norm_eps": config.layer_norm_eps,
         "classifier_dropout": config.classifier_dropout,
-        "pad_token_id": _pad_id(vocab_file, settings),
+        "pad_token_id": FullTokenizer(vocab_file, settings=settings).pad_id if vocab_file else 0,
     }
     if architecture == CLASSIFIER:
         config_values.update(classifier_values(len(weights["output_bias"]), labels))
     tokenizer_values: dict[str, Any] = {
         "tokenizer_class": "BertTokenizer",
-        "model_max_length": config.max_position_embeddings,
+        "model_max_length": max_seq_length or config.max_position_embeddings,
         **library_settings(settings),
     }
     if do_lower_case is not None:
@@ -295,10 +300,6 @@ def write_configuration(
     write_json(os.path.join(folder, _TOKENIZER_CONFIG), tokenizer_values)
     # Last: where a folder is not renamed as a whole (gs://), this makes it a model.
     write_json(os.path.join(folder, CONFIG), config_values)
-
-
-def _pad_id(vocab_file: str | None, settings: TokenizerSettings) -> int:
-    return FullTokenizer(vocab_file, settings=settings).pad_id if vocab_file else 0
 
 
 class _StoredTensor(NamedTuple):

@@ -39,7 +39,8 @@ class ModelSources:
         known.
       other_head: As in `ModelFolder`.
       model_max_length: As in `checkpoints.tokenizer_files.TokenizerFiles`.
-      recorded_length: The `max_seq_length` of `ModelFolder`.
+      recorded_length: The `max_seq_length` of `ModelFolder`, else a `model_max_length` below the
+        number of positions.
     """
 
     config: BertConfig
@@ -171,6 +172,11 @@ def resolve_model(
             f"{vocab_file} has {vocab_size} entries, but the model's vocab_size is "
             f"{config.vocab_size}; use the vocabulary the model was made for."
         )
+    recorded_length = folder.max_seq_length if folder else None
+    model_max_length = folder.tokenizer_files.model_max_length if folder else None
+    if recorded_length is None and model_max_length:
+        is_shorter = model_max_length < config.max_position_embeddings
+        recorded_length = model_max_length if is_shorter else None
     recorded_digest = folder.vocabulary.sha256 if folder and folder.vocabulary else None
     return ModelSources(
         config=config,
@@ -179,8 +185,8 @@ def resolve_model(
         labels=folder.labels if folder else None,
         vocab_sha256=tokenizer.sha256 if tokenizer else recorded_digest,
         other_head=folder.other_head if folder else None,
-        model_max_length=folder.tokenizer_files.model_max_length if folder else None,
-        recorded_length=folder.max_seq_length if folder else None,
+        model_max_length=model_max_length,
+        recorded_length=recorded_length,
     )
 
 

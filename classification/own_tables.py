@@ -14,7 +14,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 
-from classification.task import THE_MODEL, Task, is_number, some_of
+from classification.task import Task, is_number, some_of
 from classification.task_files import TableFile, TaskFile
 from common.errors import UserError
 from common.input_files import expand_globs
@@ -135,6 +135,7 @@ def own_task(
     labels: Sequence[str] | None,
     regression: bool | None,
     known_labels: Sequence[str] | None,
+    known_from: str,
 ) -> Task:
     """The task of tables of one's own; arguments and errors as of `classification.tasks.get_task`."""
     kind = tables.kind
@@ -150,7 +151,7 @@ def own_task(
     is_regression = check_label_flags(labels, regression)
     labels_from = "--labels"
     if labels is None and regression is None and known_labels is not None:
-        labels, is_regression, labels_from = known_labels, not known_labels, THE_MODEL
+        labels, is_regression, labels_from = known_labels, not known_labels, known_from
     if not labels and not is_regression:
         labels = _labels_in(whole, tables.data_dir or "", kind, doubts=regression is None)
         labels_from = ", ".join(whole.paths or whole.file_names)

@@ -15,8 +15,8 @@ from data.classifier_records import Example, num_outputs
 LOSS = "loss"
 CLASS_METRICS = ("accuracy", "macro_f1", "f1", "matthews_correlation", LOSS)
 REGRESSION_METRICS = ("pearson", "spearman", LOSS)
-# Who says the labels of a task where a trained model does.
-THE_MODEL = "the model"
+# Source of the labels of a task where they are those of a trained model.
+THE_MODEL, THE_TEACHER = "the model", "the teacher"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Task:
         elif label not in self.labels:
             way_out = (
                 "; if it is a label, pass --labels with all of them in the order of the outputs"
-                if self.labels_from and self.labels_from != THE_MODEL
+                if self.labels_from not in ("", THE_MODEL, THE_TEACHER)
                 else ""
             )
             raise UserError(

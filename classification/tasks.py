@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from classification.own_tables import OWN_TABLES, OwnTables, own_task
-from classification.task import Task
+from classification.task import THE_MODEL, Task
 from classification.task_files import TableFile, TaskFile
 from classification.tfds_source import DATASETS, TfdsSplit
 from common.errors import UserError
@@ -151,6 +151,7 @@ def get_task(
     dev_share: float = 0.0,
     dev_seed: int = 12345,
     known_labels: Sequence[str] | None = None,
+    known_from: str = THE_MODEL,
 ) -> Task:
     """The task that flags ask for: `get_task(**options.values(TASK_FLAGS))`.
 
@@ -174,6 +175,7 @@ def get_task(
       dev_seed: Decides which ones.
       known_labels: Labels of a trained model in use, none of a regression; with them, the training
         set is not read for its labels.
+      known_from: Their owner in messages: `THE_MODEL` or `THE_TEACHER`.
 
     Raises:
       UserError: An unknown task, a flag that the task does not use or lacks, a task that
@@ -185,7 +187,7 @@ def get_task(
             *(kind, data_dir, text_a, text_b, label),
             *(train_file, dev_file, test_file, dev_share, dev_seed),
         )
-        return own_task(tables, labels, regression, known_labels)
+        return own_task(tables, labels, regression, known_labels, known_from)
     own_flags = (text_a, text_b, label, train_file, dev_file, test_file, dev_share or None)
     if any(value is not None for value in (*own_flags, labels, regression)):
         raise UserError(

@@ -42,7 +42,7 @@ class _Columns(NamedTuple):
     """Columns that hold the numbers of a row.
 
     Attributes:
-      kind: What the numbers are.
+      kind: Meaning of the numbers.
       labels: In the order of the logits; none of a regression.
       columns: A column for each label, or the one of a score; none if they stand in an object.
     """

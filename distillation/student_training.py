@@ -18,8 +18,9 @@ from classification.evaluation import (
     write_task_sets,
     write_test_results,
 )
-from classification.task import Task
+from classification.task import THE_TEACHER, Task
 from classification.tasks import get_task
+from common.atomic import write_json
 from common.errors import UserError
 from data.batches import evaluation_batches, read_feature
 from data.classifier_records import num_outputs
@@ -40,7 +41,7 @@ from serving.engine import Engine
 from training.identity import Part
 from training.loop import Predictor
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
-from training.reporting import write_results
+from training.reporting import path_beside, write_results
 from training.run import Evaluation
 from training.session import Session
 from training.strategy import chief_first, lengths_may_vary
@@ -176,7 +177,10 @@ def run(options: DistillationOptions) -> None:
         )
     if final and task is None and session.is_chief:
         path = os.path.join(options.output_dir, "eval_results.txt")
-        write_results(path, {"global_step": step, **final.metrics}, session.evaluated_model)
+        results = {"global_step": step, **final.metrics}
+        write_results(path, results, session.evaluated_model)
+        results["checkpoint"] = path_beside(session.evaluated_model, path)
+        write_json(os.path.join(options.output_dir, "eval_results.json"), results)
     if task is not None:
         evaluations = [final, *map(evaluate, sets.dev[1:])] if final else []
         if session.is_chief:
@@ -225,7 +229,9 @@ def _open_task(options: DistillationOptions, manifest: dict[str, Any]) -> Task |
     """The task, which must be the one of the soft labels."""
     if not options.task_name:
         return None
-    task = get_task(known_labels=manifest["labels"], **options.values(TASK_FLAGS))
+    task = get_task(
+        known_labels=manifest["labels"], known_from=THE_TEACHER, **options.values(TASK_FLAGS)
+    )
     task = task.with_best_metric(options.best_metric)
     soft_labels = f"--input_file={options.input_file}"
     check_labels(manifest["labels"], task.labels, soft_labels)

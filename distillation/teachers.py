@@ -51,7 +51,7 @@ class Reading(NamedTuple):
         return encode_rows(self.tokenizer, rows, self.max_seq_length)
 
     def facts(self) -> dict[str, Any]:
-        """What decides the ids, for the record."""
+        """Settings that decide the ids, for the record."""
         return {
             "max_seq_length": self.max_seq_length,
             "do_lower_case": self.tokenizer.do_lower_case,
@@ -66,7 +66,7 @@ class Reading(NamedTuple):
 
 
 class StudentText(NamedTuple):
-    """What flags say of the text of records; all None stands for that of the teacher."""
+    """Flags about the text of records; all None stands for the text of the teacher."""
 
     vocab_file: str | None
     do_lower_case: bool | None
@@ -233,7 +233,7 @@ class Teachers:
         return combine(np.stack(found), self._weights, self._ensemble, bool(self.labels))
 
     def facts(self, records: Reading) -> dict[str, Any]:
-        """What decides the outputs beside the texts; with the teacher's reading where it differs."""
+        """Facts that decide the outputs beside the texts; the teacher's reading where it differs."""
         each = []
         for teacher in self._teachers:
             classifier = teacher.predictor.classifier()

@@ -207,7 +207,7 @@ def make_plan(
     texts = graph.transfer_set(
         "transfer_set",
         options.transfer_file,
-        *_exclusion(options),
+        *task_exclusion(options),
         "--drop_leaks",
         f"--sizes={','.join(map(str, sizes))}",
     )
@@ -268,15 +268,18 @@ def _starts(graph: CommandGraph, options: ComparisonOptions) -> tuple[dict[str, 
     return starts, trained_start(teacher or "")
 
 
-def _exclusion(options: ComparisonOptions) -> list[str]:
-    """The flags of `create_transfer_set.py` for the development and test sets of the task."""
+def task_exclusion(options: ComparisonOptions) -> list[str]:
+    """Flags of `create_transfer_set.py` that keep the development and test sets of the task apart."""
     kind, folder = (options.task_name or "").lower(), options.data_dir or ""
     if kind not in OWN_TABLES:
         return [f"--exclude_task={options.task_name}:{folder}"]
-    paths = [find_file(folder, (f"dev.{kind}",), kind)]
+    # The rows that --dev_share holds out stand in the training set.
+    dev = "train" if options.dev_share else "dev"
+    given = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
+    paths = [given[dev] or find_file(folder, (f"{dev}.{kind}",), kind)]
     # The test set is of no use to this comparison, but models that have seen it are of none later.
     with contextlib.suppress(MissingFileError):
-        paths.append(find_file(folder, (f"test.{kind}",), kind))
+        paths.append(given["test"] or find_file(folder, (f"test.{kind}",), kind))
     columns = {"text_a": options.text_a, "text_b": options.text_b}
     return [
         f"--exclude_file={','.join(paths)}",

@@ -15,7 +15,10 @@ from common.files import exists, file_size, is_folder, is_remote, list_folder, s
 from common.input_files import expand_globs
 
 # Flags of the scripts whose values are files (comma-separated globs).
-_GLOB_FLAGS = ("input_file", "eval_file", "exclude_file")
+_GLOB_FLAGS = (
+    *("input_file", "eval_file", "exclude_file", "from_file"),
+    *("train_file", "dev_file", "test_file"),
+)
 # Those whose values are folders of data, or lists of TASK:FOLDER.
 _FOLDER_FLAGS = ("data_dir", "input_task", "exclude_task")
 # Those whose values are single files, or names of sizes, after which folders may be called.

@@ -18,11 +18,12 @@ from checkpoints.conversion import (
 )
 from checkpoints.formats import StoredWeights, find_weights
 from checkpoints.hugging_face import write_huggingface
+from checkpoints.model_card import CARD, model_card
 from checkpoints.model_folder import write_model_folder
 from checkpoints.model_garden import write_model_garden
 from checkpoints.model_sources import ModelSources, resolve_model
 from checkpoints.verification import check_outputs, check_written
-from common.atomic import new_folder
+from common.atomic import new_folder, write_text
 from common.errors import UserError
 from common.outputs import check_folder_apart, checkpoint_file
 from modeling.heads import CLASSIFIER_WEIGHTS
@@ -76,7 +77,9 @@ def convert(options: ConversionOptions) -> None:
             _write_program(options, folder, sources, weights, labels)
         else:
             name = os.path.basename(os.path.normpath(stored.path))
-            _write_weights(options, folder, sources, weights, training_state, labels, name)
+            _write_weights(
+                *(options, folder, sources, weights, training_state, labels, stored.folder, name)
+            )
         if options.verify:
             for finding in check_written(folder, sources.config, weights):
                 logging.info("Verified: %s.", finding)
@@ -128,14 +131,19 @@ def _write_weights(
     weights: Mapping[str, np.ndarray],
     training_state: Mapping[str, np.ndarray],
     labels: Sequence[str] | None,
+    source_folder: str,
     converted_from: str,
 ) -> None:
     config, vocab_file = sources.config, sources.vocab_file
     if options.output_format == "hf":
         settings = sources.tokenizer.settings if sources.tokenizer else ORIGINAL_SETTINGS
+        length = sources.recorded_length
         write_huggingface(
-            folder, weights, config, vocab_file, sources.do_lower_case, labels, settings
+            folder, weights, config, vocab_file, sources.do_lower_case, labels, settings, length
         )
+        facts = {"max_seq_length": length, "do_lower_case": sources.do_lower_case}
+        card = model_card(source_folder, weights, config, labels, facts)
+        write_text(os.path.join(folder, CARD), card)
         return
     info: dict[str, Any] = {
         **sources.tokenizer_info(),

@@ -370,3 +370,53 @@ def test_a_multi_label_classifier_is_not_converted(
     (folder / "config.json").write_text(json.dumps(values))
     with pytest.raises(UserError, match='is for problem_type "multi_label_classification", which'):
         run_script("convert_checkpoint", input_path=folder, output_dir=tmp_path / "tf1")
+
+
+def test_card_and_length_of_a_hugging_face_folder(tmp_path: pathlib.Path, vocab_file: str) -> None:
+    """Labels, figures and lineage without a path; the length comes back."""
+    folder, target, back = (tmp_path / name for name in ("student", "hf", "back"))
+    config = dataclasses.replace(
+        ONE_LAYER, vocab_size=len(pathlib.Path(vocab_file).read_text().split())
+    )
+    labels = ["not | good", "good"]
+    contents_ = {"soft labels": {"sha256": "5" * 64, "source": f"{tmp_path}/labels"}}
+    info = {
+        "labels": labels,
+        "do_lower_case": True,
+        "flags": {"max_seq_length": 16, "learning_rate": 3e-4, "input_file": f"{tmp_path}/x"},
+        "teacher_weights_sha256": "7" * 64,
+        "made_from": contents_,
+    }
+    weights = random_weights(ClassifierModel(config, 2))
+    write_model_folder(str(folder), weights, config, vocab_file, info)
+    results = {"eval_accuracy": 0.875, "eval_macro_f1": 0.75, "rows": 40, "checkpoint": "."}
+    (folder / "eval_results.json").write_text(json.dumps(results))
+    run_script("convert_checkpoint", input_path=folder, output_format="hf", output_dir=target)
+    card = (target / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification\n")
+    for line in (
+        "license_name: to-be-chosen",
+        "| 0 | not \\| good |",
+        "On the development set of 40 rows:",
+        "| accuracy | 0.8750 |",
+        f"| teacher (SHA-256 of its weights) | {'7' * 64} |",
+        f"| soft labels (SHA-256) | {'5' * 64} |",
+        "| learning_rate | 0.0003 |",
+        "| max_seq_length | 16 |",
+    ):
+        assert line in card.splitlines(), line
+    assert str(tmp_path) not in card
+    assert (target / "tokenizer.json").exists()
+    run_script("convert_checkpoint", input_path=target, output_dir=back)
+    assert json.loads((back / "model_info.json").read_text())["max_seq_length"] == 16
+
+
+def test_card_of_a_model_of_which_nothing_is_recorded(
+    tmp_path: pathlib.Path, odd_vocab_file: str
+) -> None:
+    folder, target = tmp_path / "model", tmp_path / "hf"
+    write_model_folder(str(folder), classifier_weights(ONE_LAYER), ONE_LAYER, odd_vocab_file, {})
+    (folder / "model_info.json").unlink()
+    run_script("convert_checkpoint", input_path=folder, output_format="hf", output_dir=target)
+    card = (target / "README.md").read_text()
+    assert card.count("Not recorded.") == 2 and "## Labels" not in card

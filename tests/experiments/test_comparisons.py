@@ -14,7 +14,7 @@ from scripts import run_script
 from checkpoints.model_folder import write_model_folder
 from checkpoints.weights import variable_values
 from common.errors import UserError
-from experiments.comparison import ComparisonOptions, check_models
+from experiments.comparison import ComparisonOptions, check_models, task_exclusion
 from experiments.stages import Stage
 from modeling.config import load_config
 from modeling.heads import ClassifierModel
@@ -228,6 +228,25 @@ def test_own_tables_are_excluded_by_their_files(
     found = options(fake["stages"]["transfer_set"])
     assert (found["exclude_file"], found["text_a"]) == (f"{tmp_path}/dev.tsv", "text")
     assert "exclude_task" not in found
+
+
+@pytest.mark.parametrize(
+    ("flags", "excluded"),
+    [
+        ({"dev_file": "my_dev.tsv", "test_file": "my_*.tsv"}, "my_dev.tsv,my_*.tsv"),
+        ({"dev_file": "my_dev.tsv"}, "my_dev.tsv,{folder}/test.tsv"),
+        ({"dev_share": 0.1}, "{folder}/train.tsv,{folder}/test.tsv"),
+        ({"dev_share": 0.1, "train_file": "all.tsv"}, "all.tsv,{folder}/test.tsv"),
+    ],
+)
+def test_excluded_files_are_those_of_the_task(
+    tmp_path: pathlib.Path, flags: dict[str, Any], excluded: str
+) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.tsv").write_text("text\ttopic\na\tyes\nb\tno\n")
+    options = ComparisonOptions(task_name="tsv", data_dir=str(tmp_path), text_a="text", **flags)
+    expected = f"--exclude_file={excluded.format(folder=tmp_path)}"
+    assert task_exclusion(options) == [expected, "--text_a=text"]
 
 
 @pytest.mark.parametrize(

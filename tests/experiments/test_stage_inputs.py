@@ -38,16 +38,18 @@ COMMAND = [
     "--vocab_file",
     "vocab.txt",
     "--eval_file=none*",
+    "--dev_file=a.txt",
 ]
 TRAIN, DEV = "--data_dir=data: data/train.tsv", "--data_dir=data: data/dev.tsv"
 EXCLUDED = "--exclude_task=sst-2:data,mrpc:none: data/dev.tsv"
 TEXTS, MODEL, VOCAB = "--input_file=*.txt", "--init_checkpoint=model", "--vocab_file=vocab.txt"
+DEV_FILE = "--dev_file=a.txt"
 
 
 def test_flags_that_name_files(here: pathlib.Path) -> None:
     """The name of a size and what does not exist are no files."""
     also_excluded = EXCLUDED.replace("dev.tsv", "train.tsv")
-    read = {TRAIN, DEV, TEXTS, MODEL, EXCLUDED, also_excluded, VOCAB}
+    read = {TRAIN, DEV, TEXTS, MODEL, EXCLUDED, also_excluded, VOCAB, DEV_FILE}
     assert set(command_inputs(COMMAND)) == read
 
 
@@ -56,6 +58,7 @@ def test_flags_that_name_files(here: pathlib.Path) -> None:
     [
         ("data/dev.tsv", {DEV, EXCLUDED}),
         ("data/test.tsv", set()),
+        ("a.txt", {TEXTS, DEV_FILE}),
         ("b.txt", {TEXTS}),
         ("c.txt", {TEXTS}),
         ("vocab.txt", {TEXTS, VOCAB}),

@@ -82,7 +82,7 @@ OPINIONS = {
         ({"input_file": "{folder}/unfinished/*.tfrecord"}, "no soft_labels.json .*unfinished"),
         ({"input_file": "{folder}/foreign/*.tfrecord"}, "00002.tfrecord is not part of the set"),
         ({"input_file": "{folder}/none*"}, '--input_file: no file matches ".*none'),
-        (OPINIONS, 'unknown label "no"; the labels of the model are 0, 1'),
+        (OPINIONS, 'unknown label "no"; the labels of the teacher are 0, 1'),
         (
             {"init_checkpoint": "{folder}/relabelled", "init_head": "keep"},
             "is for the labels 1, 0, this run for the labels 0, 1",

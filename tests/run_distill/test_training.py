@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from models import random_weights
-from runs import info, metrics, predictions, results
+from runs import evaluated_model, info, metrics, predictions, results
 from scripts import run_script
 
 from checkpoints.model_folder import write_model_folder
@@ -155,6 +155,9 @@ def test_early_stopping(
     assert [record["step"] for record in evaluations] == [5, 10]
     assert [record["score"] for record in evaluations] == [-evaluations[0]["teacher_kl"]] * 2
     assert results(tmp_path)["global_step"] == 10
+    numbers = json.loads((tmp_path / "eval_results.json").read_text())
+    assert numbers.pop("checkpoint") == evaluated_model(tmp_path)
+    assert numbers == pytest.approx(results(tmp_path))
     assert info(tmp_path / "best")["global_step"] == 5
 
 
