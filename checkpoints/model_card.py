@@ -82,7 +82,7 @@ def model_card(
 
 
 def _recorded(path: str) -> dict[str, Any]:
-    """What a file holds; nothing where there is none, or it is no JSON object."""
+    """Content of a file; nothing where there is none, or it is no JSON object."""
     try:
         found = read_json(path) if exists(path) else {}
     except UserError:

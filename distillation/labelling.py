@@ -31,67 +31,6 @@ from training.trained_models import software_versions
 _RECORDED = ("input_file", "from_file", *TASK_FLAGS, "examples_per_shard", "precision")
 
 
-<<<<<<< ours
-=======
-@dataclasses.dataclass(frozen=True)
-class LabellingOptions(ModelOptions, TaskOptions, DeviceOptions):
-    """The flags of `create_soft_labels.py`."""
-
-    ensemble: str = PROBABILITIES
-    teacher_weights: Sequence[str] | None = None
-    input_file: str | None = None
-    from_file: str | None = None
-    output_dir: str = ""
-    examples_per_shard: int = 10000
-    start_over: bool = False
-    hidden_state_layers: Sequence[str] | None = None
-    predict_batch_size: int = 32
-    num_shards: int = 1
-    shard_index: int | None = None
-
-
-class TransferSet(NamedTuple):
-    """Texts or pairs of texts to label.
-
-    Attributes:
-      examples: Yields all of it, any number of times.
-      num_examples: Texts or pairs.
-      num_labelled: Number of them with a true label.
-      are_pairs: Whether they are pairs.
-      sha256: Digest of texts and labels.
-      outputs_sha256: Digest of soft labels that come with the texts.
-    """
-
-    examples: Callable[[], Iterator[TransferExample]]
-    num_examples: int
-    num_labelled: int
-    are_pairs: bool
-    sha256: str
-    outputs_sha256: str
-
-
-class Job(NamedTuple):
-    """A labelling whose options and inputs were checked, before it begins.
-
-    Attributes:
-      transfer_set: The texts.
-      records: The reading of the student.
-      outputs: Texts, and their features in that reading -> logits or score, and behind them any
-        hidden states, float32 [N, num_outputs + ...].
-      description: Facts that decide them, beside the texts; `labels` and `hidden_state_layers` first.
-      strategy: The devices.
-      summary: Lines of the start summary.
-    """
-
-    transfer_set: TransferSet
-    records: Reading
-    outputs: Callable[[Sequence[TransferExample], Features], np.ndarray]
-    description: dict[str, Any]
-    strategy: tf.distribute.Strategy
-    summary: dict[str, str]
-
-
->>>>>>> theirs
 def run(options: LabellingOptions) -> None:
     """Labels what is not labelled yet, and completes the set if this process ends last.
 

@@ -89,7 +89,7 @@ class Job(NamedTuple):
       records: The reading of the student.
       outputs: Texts, and their features in that reading -> logits or score, and behind them any
         hidden states, float32 [N, num_outputs + ...].
-      description: What decides them, beside the texts; `labels` and `hidden_state_layers` first.
+      description: Facts that decide them, beside the texts; `labels` and `hidden_state_layers` first.
       strategy: The devices.
       summary: Lines of the start summary.
       assess: Says how good the teacher is; entries of the manifest about it.

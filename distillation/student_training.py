@@ -179,8 +179,8 @@ def run(options: DistillationOptions) -> None:
         path = os.path.join(options.output_dir, "eval_results.txt")
         results = {"global_step": step, **final.metrics}
         write_results(path, results, session.evaluated_model)
-        results["checkpoint"] = path_beside(session.evaluated_model, path)
-        write_json(os.path.join(options.output_dir, "eval_results.json"), results)
+        checkpoint = {"checkpoint": path_beside(session.evaluated_model, path)}
+        write_json(os.path.join(options.output_dir, "eval_results.json"), {**results, **checkpoint})
     if task is not None:
         evaluations = [final, *map(evaluate, sets.dev[1:])] if final else []
         if session.is_chief:

@@ -79,7 +79,7 @@ class Teacher(NamedTuple):
     Attributes:
       path: Its path, for messages.
       predictor: The model.
-      reading: How it reads texts.
+      reading: Its reading of texts.
     """
 
     path: str

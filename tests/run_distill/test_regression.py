@@ -45,7 +45,8 @@ def test_regression_teacher(
         log_steps=20,
     )
     train = metrics(tmp_path, "train")
-    assert set(train[0]) == {"step", "kind", "loss", "soft_loss", "hard_loss", "learning_rate"}
+    losses = {"loss", "soft_loss", "hard_loss"}
+    assert set(train[0]) == {"step", "kind", "learning_rate", "gradient_norm", *losses}
     for line in train:
         mixed = 0.75 * line["soft_loss"] + 0.25 * line["hard_loss"]
         assert line["loss"] == pytest.approx(mixed, rel=1e-4)

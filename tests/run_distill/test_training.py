@@ -30,6 +30,7 @@ def test_student_learns_from_the_teacher_alone(student: pathlib.Path) -> None:
         "teacher_agreement",
         "teacher_kl",
         "learning_rate",
+        "gradient_norm",
     }
     # Cross-entropy does not fall below the teacher's entropy; the divergence can.
     assert train[-1]["soft_loss"] < train[0]["soft_loss"]
