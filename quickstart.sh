@@ -34,11 +34,15 @@ fi
   --lm_dupe_factor=5 --lm_batch_size=32 --batch_size=64 \
   --lm_student_steps=3500 --lm_learning_rate=1e-3 \
   --label_learning_rate=3e-4 --label_epochs=10 \
-  --distill_learning_rate=5e-4 --distill_epochs=2 \
-  --final_learning_rate=1e-4 --final_epochs=3
+  --distill_learning_rate=5e-4 --distill_epochs=1 \
+  --final_learning_rate=3e-5 --final_epochs=2
 
 # The student in use.
 printf '%s\n' "Draws a line plot of the values against the index of the data frame." \
   "Computes the gradient of the loss with respect to the trainable variables." \
   "Sends the request and returns the response of the server." |
   "$PYTHON" predict.py --init_checkpoint="$OUTPUT/pd-f_seed1" --input_file=- --output_file=-
+
+# Sizes and milliseconds of the teacher and of the student, as files for a server or a phone.
+"$PYTHON" benchmark_models.py --output_dir="$OUTPUT/sizes" --formats=litert --seq_length=64 \
+  --models="$OUTPUT/teacher,$OUTPUT/pd-f_seed1"
