@@ -298,16 +298,21 @@ def _check_template(processor: Any, path: str) -> None:
         return  # BertProcessing does nothing else; without one, the library's class adds its own.
     expected = {"single": "s0 A0 s0", "pair": "s0 A0 s0 B1 s1"}
     for key, wanted in expected.items():
-        found = []
-        for piece in processor.get(key) or ():
-            kind, value = next(iter(piece.items()))
-            name = value["id"] if kind == "Sequence" else "s"
-            found.append(f"{name}{value['type_id']}")
+        pieces = processor.get(key)
+        found = [_piece_of_template(piece) for piece in pieces] if isinstance(pieces, list) else []
         if " ".join(found) != wanted:
             raise UserError(
                 f"{path}: post_processor.{key} does not make [CLS] a [SEP] (b [SEP]) with segments 0 "
                 "(and 1), as BERT's input is; such a model cannot be used here."
             )
+
+
+def _piece_of_template(piece: Any) -> str:
+    """A text or special token with its segment: A0, s1; "?" for anything else."""
+    ((kind, value),) = piece.items() if isinstance(piece, dict) and len(piece) == 1 else [("", {})]
+    if not isinstance(value, dict):
+        return "?"
+    return f"{value.get('id') if kind == 'Sequence' else 's'}{value.get('type_id')}"
 
 
 def _check_fixed(

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from common.atomic import atomic_output
+from common.files import open_binary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,5 +25,5 @@ def new_figure(
 
 def save_figure(figure: Figure, path: str) -> None:
     """Writes a figure; the ending of the path, .png or .svg, says how."""
-    with atomic_output(path) as temporary:
-        figure.savefig(temporary, format=os.path.splitext(path)[1][1:], dpi=150)
+    with atomic_output(path) as temporary, open_binary(temporary, "wb") as file:
+        figure.savefig(file, format=os.path.splitext(path)[1][1:], dpi=150)

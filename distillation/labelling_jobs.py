@@ -118,6 +118,8 @@ def job_of_teachers(options: LabellingOptions) -> Job:
             f"{len(paths)}; write those without a configuration as model folders "
             "(convert_checkpoint.py)."
         )
+    inputs = {"init_checkpoint": [checkpoint_file(path) for path in paths]}
+    check_folder_apart("output_dir", options.output_dir, inputs)
     loaded = [
         load_teacher(
             path,
@@ -150,7 +152,6 @@ def job_of_teachers(options: LabellingOptions) -> Job:
             options.data_dir or "",
         )
 
-    inputs = {"init_checkpoint": [checkpoint_file(path) for path in paths]}
     return Job(
         _open_transfer_set(options, task, inputs),
         records,

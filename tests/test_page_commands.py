@@ -126,7 +126,11 @@ def inputs(
     shutil.copy(transfer_file, folder / "texts.txt")
     shutil.copy(vocab_file, folder / "vocab.txt")
     table(folder / "new_rows" / "test.tsv", "text", *column(folder / "my_task" / "test.tsv", 0))
-    shutil.copy(folder / "my_task" / "test.csv", folder / "new.csv")
+    texts = column(folder / "my_task" / "test.tsv", 0)
+    with open(folder / "new.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("text", "review text"), *zip(texts, texts, strict=True)])
+    stars = (folder / "my_task" / "train.csv").read_text()
+    (folder / "reviews.csv").write_text(stars.replace("text,label", "review text,stars", 1))
     packed = lzma.compress(pathlib.Path(transfer_file).read_bytes())
     (folder / "reviews.txt.xz").write_bytes(packed)
     (folder / "text").mkdir()
@@ -209,7 +213,7 @@ def test_your_own_data_in_six_commands(
             ["answers.csv", "features.jsonl", "vectors.npy", "served/saved_model.pb"],
         ),
         ("recipes", ["tiny/vocab.txt", "tiny_pd/best", "tiny_pdf/test_results.tsv", "minilm"]),
-        ("tasks_and_data", ["teacher/labels.txt", "transfer-100.txt", "nli.tfrecord"]),
+        ("tasks_and_data", ["answers/labels.txt", "transfer-100.txt", "nli.tfrecord"]),
     ],
 )
 def test_commands_of_a_page(
