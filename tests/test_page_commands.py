@@ -133,6 +133,11 @@ def inputs(
     (folder / "reviews.csv").write_text(stars.replace("text,label", "review text,stars", 1))
     packed = lzma.compress(pathlib.Path(transfer_file).read_bytes())
     (folder / "reviews.txt.xz").write_bytes(packed)
+    words = pathlib.Path(vocab_file).read_text().split()
+    table(folder / "student_vocab.txt", *words[:5], *reversed(words[5:]))
+    texts = pathlib.Path(transfer_file).read_text().splitlines()
+    votes = [{"text": text, "votes": {"1": 4 * is_positive(text), "0": 1}} for text in texts]
+    table(folder / "votes.jsonl", *map(json.dumps, votes))
     (folder / "text").mkdir()
     shutil.copy(corpus_file, folder / "text" / "a.txt")
     packed = lzma.compress(pathlib.Path(corpus_file).read_bytes())
@@ -156,6 +161,9 @@ def inputs(
     info = {"labels": labels, "do_lower_case": True}
     for name in ("tiny_pdf", "student"):
         write_model_folder(str(folder / name), student, config, vocab_file, info)
+    write_model_folder(
+        str(folder / "other_teacher"), student, config, vocab_file, {"labels": ["0", "1"]}
+    )
     nli = random_weights(ClassifierModel(config, 3))
     labels = ["entailment", "neutral", "contradiction"]
     for name, values, names in (
@@ -212,7 +220,10 @@ def test_your_own_data_in_six_commands(
             "deployment",
             ["answers.csv", "features.jsonl", "vectors.npy", "served/saved_model.pb"],
         ),
-        ("recipes", ["tiny/vocab.txt", "tiny_pd/best", "tiny_pdf/test_results.tsv", "minilm"]),
+        (
+            "recipes",
+            ["tiny/vocab.txt", "tiny_pd/best", "tiny_pdf/labels.txt", "minilm", "voted"],
+        ),
         ("tasks_and_data", ["answers/labels.txt", "transfer-100.txt", "nli.tfrecord"]),
     ],
 )
