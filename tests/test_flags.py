@@ -395,7 +395,8 @@ def test_a_task_has_one_maker() -> None:
         if not {"tests", ".venv"} & set(path.parts) and path.name != "tasks.py"
     }
     calls = {name: found for name, found in calls.items() if found}
-    assert calls.pop("distillation/transfer_creation.py") == ["name, folder"]  # Not from the task flags.
+    # Not from the task flags.
+    assert calls.pop("distillation/transfer_creation.py") == ["name, folder"]
     assert len(calls) == 6
     for name, found in calls.items():
         assert all(call.strip().endswith(".values(TASK_FLAGS)") for call in found), name
