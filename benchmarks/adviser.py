@@ -234,23 +234,34 @@ def _note(options: AdviserOptions) -> str:
     )
 
 
+def short_name(model: str) -> str:
+    """The name of a size (4/128), or the last part of a model's path."""
+    return model if named_config(model) else os.path.basename(model.rstrip("/"))
+
+
 def _plot(rows: Sequence[Row], options: AdviserOptions, path: str) -> None:
     """Milliseconds against megabytes, with the limits drawn in."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure, (axes,) = new_figure(height=5)
     axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        # Plain numbers: 0.5 rather than 5 × 10⁻¹.
+        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     first = [row for row in rows if _key(row) == _key(rows[0])]
     for file in dict.fromkeys(row.file for row in first):
-        of_file = [row for row in first if row.file == file]
+        of_file = sorted((row for row in first if row.file == file), key=lambda r: r.megabytes)
         axes.plot([r.megabytes for r in of_file], [r.median_ms for r in of_file], "o-", label=file)
         for row in of_file:
             point = (row.megabytes, row.median_ms)
-            axes.annotate(
-                os.path.basename(row.model), point, xytext=(4, 4), textcoords="offset points"
-            )
+            name = short_name(row.model)
+            axes.annotate(name, point, xytext=(4, 4), textcoords="offset points")
     if options.max_ms:
-        axes.axhline(options.max_ms, color="gray", linestyle="--")
+        axes.axhline(options.max_ms, color="gray", linestyle="--", label=f"{options.max_ms:g} ms")
     if options.max_mb:
-        axes.axvline(options.max_mb, color="gray", linestyle="--")
+        axes.axvline(options.max_mb, color="gray", linestyle=":", label=f"{options.max_mb:g} MB")
     axes.set_xlabel("MB of the file")
     axes.set_ylabel(f"ms of a row of {options.seq_length} tokens")
     axes.legend()

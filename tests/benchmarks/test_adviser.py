@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scripts import run_script
 
-from benchmarks.adviser import AdviserOptions, Row, verdict
+from benchmarks.adviser import AdviserOptions, Row, short_name, verdict
 from common.errors import UserError
 
 
@@ -37,6 +37,11 @@ ROWS = [
 )
 def test_verdict(limits: dict[str, Any], answer: str) -> None:
     assert verdict(ROWS, AdviserOptions(**limits)).startswith(answer)
+
+
+def test_names_in_the_plot() -> None:
+    names = [short_name(model) for model in ("tiny", "4/128", "runs/student", "runs/student/")]
+    assert names == ["tiny", "4/128", "student", "student"]
 
 
 def test_measured(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
