@@ -229,9 +229,8 @@ def _open_task(options: DistillationOptions, manifest: dict[str, Any]) -> Task |
     """The task, which must be the one of the soft labels."""
     if not options.task_name:
         return None
-    task = get_task(
-        known_labels=manifest["labels"], known_from=THE_TEACHER, **options.values(TASK_FLAGS)
-    )
+    labels = manifest["labels"]
+    task = get_task(known_labels=labels, known_from=THE_TEACHER, **options.values(TASK_FLAGS))
     task = task.with_best_metric(options.best_metric)
     soft_labels = f"--input_file={options.input_file}"
     check_labels(manifest["labels"], task.labels, soft_labels)
