@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from absl import flags
 
@@ -87,12 +87,24 @@ class CommandGraph:
 
     def _needs(self, arguments: Sequence[str]) -> tuple[str, ...]:
         paths = [path for argument in arguments for path in argument.split("=", 1)[-1].split(",")]
-        folders = {name: self.folder(name) for name in self._stages}
-        return tuple(
-            name
-            for name, folder in folders.items()
-            if any(path == folder or path.startswith(folder + os.sep) for path in paths)
-        )
+        return tuple(dict.fromkeys(name for path in paths if (name := self._stage_of(path))))
+
+    def _stage_of(self, path: str) -> str | None:
+        """Name of the stage in whose folder a path is, or whose folder it is."""
+        parent = os.path.join(self._output_dir, "")
+        name = path.removeprefix(parent).partition(os.sep)[0]
+        return name if path.startswith(parent) and name in self._stages else None
+
+    def needed_for(self, folders: Iterable[str]) -> list[Stage]:
+        """The stages of these outputs and all that they need, in the order of `stages`."""
+        wanted: set[str] = set()
+        waiting = [name for folder in folders if (name := self._stage_of(folder))]
+        while waiting:
+            name = waiting.pop()
+            if name not in wanted:
+                wanted.add(name)
+                waiting += self._stages[name].needs
+        return [stage for stage in self.stages if stage.name in wanted]
 
     def transfer_set(self, name: str, files: str, *arguments: str) -> str:
         """Texts without duplicates, in `texts.tsv`, or `texts-SIZE.tsv` with --sizes."""

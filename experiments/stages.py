@@ -161,7 +161,8 @@ def _finished(stages: Sequence[Stage], folder: str, start_over: bool) -> dict[st
         marker = _marker(folder, stage)
         if not exists(marker):
             continue
-        difference = _difference(stage, read_json(marker))
+        done = read_json(marker)
+        difference = _difference(stage, done)
         if changed.intersection(stage.needs):
             difference = "is from before a stage that it needs was changed"
         if difference and not start_over:
@@ -174,7 +175,7 @@ def _finished(stages: Sequence[Stage], folder: str, start_over: bool) -> dict[st
             changed.add(stage.name)
             remove(marker)
         else:
-            seconds[stage.name] = read_json(marker)["seconds"]
+            seconds[stage.name] = done["seconds"]
     return seconds
 
 

@@ -64,24 +64,25 @@ class PaperPlan:
         self, scale: Scale, paths: Paths, output_dir: str, precision: str, machine: Machine
     ):
         self.scale, self._paths, self._machine = scale, paths, machine
-        self._output_dir, self._precision = output_dir, precision
         self.graph = CommandGraph(output_dir, paths.vocab_file, precision)
 
-    def anew(self) -> PaperPlan:
-        """A plan of the same settings without commands."""
-        return PaperPlan(self.scale, self._paths, self._output_dir, self._precision, self._machine)
+    def add(self, name: str, artifact: Artifact) -> list[str]:
+        """Adds all commands of an artifact, seed by seed, so that a part of them is a result.
 
-    def add(self, name: str, artifact: Artifact) -> None:
-        """Adds all commands of an artifact, seed by seed, so that a part of them is a result."""
+        Returns:
+          The folders that the artifact is made from.
+        """
+        folders = []
         if name == "table1":
             output = f"--output_dir={self.graph.folder(name)}"
             speed = self.graph.add(name, "benchmark_models.py", output, anew=())
-            self.graph.estimate(speed, 600)
+            folders.append(self.graph.estimate(speed, 600))
         students = list(dict.fromkeys(students_of(artifact)))
         for seed in range(1, max((self.scale.num_seeds(s.size) for s in students), default=0) + 1):
             for student in students:
                 if seed <= self.scale.num_seeds(student.size):
-                    self.student(student, str(seed))
+                    folders.append(self.student(student, str(seed)))
+        return folders
 
     def facts(self) -> dict[str, str]:
         """Facts about the making of the models, for the report."""

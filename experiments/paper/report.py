@@ -15,7 +15,7 @@ from common.files import exists
 from common.machine import describe_machine
 from common.markdown import table
 from experiments.figures import plot_panels
-from experiments.paper.artifacts import LABELLED_SET, Artifact, Claim, Line, Panel, Scale, Student
+from experiments.paper.artifacts import LABELLED_SET, Artifact, Claim, Panel, Scale, Student
 from experiments.scores import Score
 from training.metrics_log import METRICS_FILE, best_evaluation
 
@@ -82,7 +82,14 @@ class ArtifactReport:
         teacher: Callable[[str, str], str],
     ):
         self._name, self._artifact, self._scale = name, artifact, scale
-        self._models, self._teacher = models, teacher
+        # Panel, line, point -> scores; and panel -> score of its teacher.
+        self._scores = {
+            (panel, line, point): _finished_scores(models(panel.student(line, point)))
+            for panel in artifact.panels
+            for line in panel.lines
+            for point in panel.points
+        }
+        self._teachers = {panel: _teacher_score(panel, teacher) for panel in artifact.panels}
 
     def write(self, folder: str, facts: Mapping[str, Any]) -> str:
         """Writes NAME.md, NAME.json and, if there are panels, NAME.png and NAME.svg.
@@ -99,31 +106,17 @@ class ArtifactReport:
         write_text(os.path.join(folder, f"{self._name}.md"), text)
         write_json(os.path.join(folder, f"{self._name}.json"), self._content(claims, facts))
         if any(self._points(panel) for panel in self._artifact.panels):
+            figure = self._figure()
             for ending in ("png", "svg"):
-                save_figure(self._figure(), os.path.join(folder, f"{self._name}.{ending}"))
+                save_figure(figure, os.path.join(folder, f"{self._name}.{ending}"))
         return text
-
-    def _scores(self, panel: Panel, line: Line, point: str | int) -> dict[int, float]:
-        folders = self._models(panel.student(line, point))
-        return {
-            seed: 100 * best_evaluation(folder)["score"]
-            for seed, folder in enumerate(folders, start=1)
-            if is_finished(folder)
-        }
-
-    def _teacher_score(self, panel: Panel) -> float | None:
-        """Of the panel's teacher, where all of its students have the same."""
-        if panel.axis == "task":
-            return None
-        folder = self._teacher(panel.fixed.task, panel.fixed.teacher)
-        return 100 * best_evaluation(folder)["score"] if is_finished(folder) else None
 
     def _points(self, panel: Panel) -> dict[str, dict[str | int, Score]]:
         """Line -> point -> the scores that are there."""
         found: dict[str, dict[str | int, Score]] = {}
         for line in panel.lines:
             for point in panel.points:
-                if scores := self._scores(panel, line, point):
+                if scores := self._scores[panel, line, point]:
                     found.setdefault(line.label, {})[point] = Score(tuple(scores.values()))
         return found
 
@@ -141,7 +134,7 @@ class ArtifactReport:
         scores = []
         for panel in panels:
             line = next(line for line in panel.lines if line.label == label)
-            scores += [self._scores(panel, line, point) for point in points or panel.points]
+            scores += [self._scores[panel, line, point] for point in points or panel.points]
         seeds = set.intersection(*(set(s) for s in scores))
         return {seed: statistics.fmean(s[seed] for s in scores) for seed in sorted(seeds)}
 
@@ -181,7 +174,7 @@ class ArtifactReport:
             ]
             if any(published):
                 rows.append([f"{line.label}, the paper", *published])
-        teacher = self._teacher_score(panel)
+        teacher = self._teachers[panel]
         if teacher is not None:
             rows.append(["Teacher", *(f"{teacher:.1f}" for _ in panel.points)])
         return table(["", *(point_name(point, self._scale) for point in panel.points)], rows)
@@ -195,12 +188,12 @@ class ArtifactReport:
                 {
                     "title": panel.title,
                     "axis": panel.axis,
-                    "teacher": self._teacher_score(panel),
+                    "teacher": self._teachers[panel],
                     "lines": {
                         line.label: {
                             str(point): {str(s): v for s, v in scores.items()}
                             for point in panel.points
-                            if (scores := self._scores(panel, line, point))
+                            if (scores := self._scores[panel, line, point])
                         }
                         for line in panel.lines
                     },
@@ -228,7 +221,7 @@ class ArtifactReport:
                     label: {panel.points.index(point): score for point, score in scores.items()}
                     for label, scores in self._points(panel).items()
                 },
-                self._teacher_score(panel),
+                self._teachers[panel],
             )
             for panel in self._artifact.panels
         ]
@@ -238,6 +231,25 @@ class ArtifactReport:
 def verdict(difference: Difference | None) -> str:
     """In the words of a claim's line."""
     return difference.verdict if difference else "not measured"
+
+
+def _finished_scores(folders: Sequence[str]) -> dict[int, float]:
+    """Seed -> score in percent, of the runs that have ended."""
+    return {
+        seed: _score(folder) for seed, folder in enumerate(folders, start=1) if is_finished(folder)
+    }
+
+
+def _teacher_score(panel: Panel, teacher: Callable[[str, str], str]) -> float | None:
+    """Of the panel's teacher, where all of its students have the same."""
+    if panel.axis == "task":
+        return None
+    folder = teacher(panel.fixed.task, panel.fixed.teacher)
+    return _score(folder) if is_finished(folder) else None
+
+
+def _score(folder: str) -> float:
+    return 100 * best_evaluation(folder)["score"]
 
 
 def is_finished(folder: str) -> bool:

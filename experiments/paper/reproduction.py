@@ -58,7 +58,8 @@ def run(options: ReproductionOptions) -> str:
     artifacts = chosen_artifacts(options.artifact, scale)
     machine = MACHINES["2-cores"]
     plan = PaperPlan(scale, paths, options.output_dir or "", options.precision, machine)
-    stages = {name: _stages_of(plan, name, artifact) for name, artifact in artifacts.items()}
+    folders = {name: plan.add(name, artifact) for name, artifact in artifacts.items()}
+    stages = {name: plan.graph.needed_for(made_from) for name, made_from in folders.items()}
     text = plan_text(options, stages, plan.graph.stages)
     if options.dry_run:
         return text
@@ -113,14 +114,6 @@ def chosen_artifacts(names: Sequence[str], scale: Scale) -> dict[str, Artifact]:
         if name not in scale.artifacts:
             raise UserError(f"--artifact={name} is not there at this --scale.")
     return {name: scale.artifacts[name] for name in ORDER if name in wanted}
-
-
-def _stages_of(plan: PaperPlan, name: str, artifact: Artifact) -> list[Stage]:
-    """All stages that an artifact needs; those that are new go into the plan."""
-    alone = plan.anew()
-    for which in (plan, alone):
-        which.add(name, artifact)
-    return alone.graph.stages
 
 
 def plan_text(
