@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
-from training.flags import define_casing_flag, define_device_flags
+from training.flags import define_device_flags, define_trained_model_flags
 from training.help import group
 from training.options import from_flags
 
@@ -30,13 +30,7 @@ flags.DEFINE_string(
     "Model whose layers are read, in any form that convert_checkpoint.py reads: model folder, prefix "
     "of a checkpoint, output folder of a run, Hugging Face or Model Garden checkpoint.",
 )
-flags.DEFINE_string(
-    "bert_config_file", None, "Architecture of the model, where none is beside the checkpoint."
-)
-flags.DEFINE_string(
-    "vocab_file", None, "WordPiece vocabulary of the model, where none is beside the checkpoint."
-)
-define_casing_flag()
+define_trained_model_flags()
 
 group("Input and output")
 flags.DEFINE_string(
@@ -62,13 +56,6 @@ flags.DEFINE_enum(
     ["cls", "mean"],
     "Write one vector of each layer for a line: cls, what stands at [CLS]; mean, the mean over all "
     "tokens, [CLS] and [SEP] included. Default: the vectors of every token.",
-)
-flags.DEFINE_integer(
-    "max_seq_length",
-    None,
-    "Length of the model's input in WordPieces, [CLS] and [SEP] included. Longer texts are cut. "
-    "Default: that of the model's training, or 128 where it is not recorded.",
-    lower_bound=4,
 )
 flags.DEFINE_integer("batch_size", 32, "Lines of full length per batch.", lower_bound=1)
 

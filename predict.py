@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
-from training.flags import define_casing_flag, define_device_flags
+from training.flags import define_device_flags, define_trained_model_flags
 from training.help import group
 from training.options import from_flags
 
@@ -52,20 +52,7 @@ flags.DEFINE_string(
 flags.DEFINE_list(
     "labels", None, "Labels in the order of the model's outputs, where it does not record them."
 )
-flags.DEFINE_string(
-    "bert_config_file", None, "Architecture of the model, where none is beside the checkpoint."
-)
-flags.DEFINE_string(
-    "vocab_file", None, "WordPiece vocabulary of the model, where none is beside the checkpoint."
-)
-define_casing_flag()
-flags.DEFINE_integer(
-    "max_seq_length",
-    None,
-    "Length of the model's input in WordPieces, [CLS] and [SEP] included. Longer texts are cut. "
-    "Default: that of the model's training, or 128 where it is not recorded.",
-    lower_bound=4,
-)
+define_trained_model_flags()
 
 group("Devices")
 flags.DEFINE_integer(

@@ -18,6 +18,7 @@ from common.files import make_folder, read_lines
 from data.batches import LENGTH_MULTIPLE, training_batches
 from data.classifier_records import encode_rows
 from data.record_sets import open_records
+from modeling.bert import INPUTS
 from modeling.tokenization import FullTokenizer
 from pretraining.objective import feature_spec
 from training.options import Options
@@ -133,7 +134,7 @@ def length_quantiles(rows: dict[str, np.ndarray], batch_size: int, count: int) -
         batch = {k: v[order[i * batch_size : (i + 1) * batch_size]] for k, v in rows.items()}
         longest = int(batch["input_mask"].sum(axis=1).max())
         longest += -longest % LENGTH_MULTIPLE
-        for name in ("input_ids", "input_mask", "segment_ids"):
+        for name in INPUTS:
             batch[name] = batch[name][:, :longest]
         batches.append(batch)
     return tf.data.Dataset.from_generator(

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from checkpoints.weights import variable_name
-from modeling.bert import BertEncoder
+from modeling.bert import INPUTS, BertEncoder
 from modeling.config import BertConfig
 from modeling.heads import PretrainingModel
 from modeling.layers import Build
@@ -111,8 +111,7 @@ def inference_program(config: BertConfig, precision: str, batch_size: int, seq_l
     """The encoder: ids to pooled output, as `benchmark_models.py` times it."""
     encoder = BertEncoder(config, Build(config.initializer_range, precision))
     ids = tf.TensorSpec([batch_size, seq_length], tf.int32)
-    names = ("input_ids", "input_mask", "segment_ids")
-    return stablehlo(lambda batch: encoder(**batch).pooled_output, dict.fromkeys(names, ids))
+    return stablehlo(lambda batch: encoder(**batch).pooled_output, dict.fromkeys(INPUTS, ids))
 
 
 def pretraining_program(

@@ -257,7 +257,14 @@ def write_huggingface(
         with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
             file.write(save(tensors, metadata={"format": "pt"}))
         write_configuration(
-            *(staging, weights, config, vocab_file, do_lower_case, labels, settings, max_seq_length)
+            staging,
+            weights,
+            config,
+            vocab_file,
+            do_lower_case,
+            labels,
+            settings,
+            max_seq_length,
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from checkpoints.tokenizer_files import INFO_FILE
 from common.errors import UserError
 from common.files import exists, read_json
+from common.markdown import table
 from modeling.config import BertConfig
 from modeling.heads import CLASSIFIER_WEIGHTS
 
@@ -111,8 +112,7 @@ def _lineage(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(rows: Mapping[Any, Any], head: tuple[str, str] = ("", "")) -> str:
-    lines = [head, ("---", "---"), *rows.items()]
-    return "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in lines)
+    return "\n".join(table(head, [[_cell(name), _cell(value)] for name, value in rows.items()]))
 
 
 def _cell(value: object) -> str:

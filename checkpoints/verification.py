@@ -18,6 +18,7 @@ from checkpoints.model_garden import build_model_garden_encoder
 from checkpoints.weights import variable_name
 from common.errors import UserError
 from common.files import exists, read_json
+from modeling.bert import INPUTS
 from modeling.config import BertConfig
 from modeling.heads import CLASSIFIER_WEIGHTS, ClassifierModel, PretrainingModel
 
@@ -173,8 +174,7 @@ def huggingface_outputs(folder: str, batch: Mapping[str, np.ndarray]) -> Outputs
     )
     model = getattr(transformers, architecture).from_pretrained(folder).eval()
     input_ids, input_mask, segment_ids = (
-        torch.tensor(batch[name].astype(np.int64))
-        for name in ("input_ids", "input_mask", "segment_ids")
+        torch.tensor(batch[name].astype(np.int64)) for name in INPUTS
     )
     with torch.no_grad():
         result = model(

@@ -84,6 +84,14 @@ def mean_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return lambda drawn: values[drawn].mean(axis=1)
 
 
+def correlations_of(
+    labels: np.ndarray, predictions: np.ndarray
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """The figures of a regression by their names in `classification.metrics.METRICS`."""
+    pair = labels.astype(np.float64), predictions.astype(np.float64)
+    return {"pearson": pearson_of(*pair), "spearman": spearman_of(*pair)}
+
+
 def pearson_of(first: np.ndarray, second: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """The correlation of two values of each row, float [N]; 0 where it is not defined."""
     return lambda drawn: _correlations(first[drawn], second[drawn])

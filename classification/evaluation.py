@@ -18,10 +18,9 @@ from classification.bootstrap import (
     SEED,
     Interval,
     class_intervals,
+    correlations_of,
     mean_of,
-    pearson_of,
     row_intervals,
-    spearman_of,
 )
 from classification.metrics import compute_metrics, primary_metric
 from classification.predictions import write_predictions
@@ -81,8 +80,7 @@ class Measured(NamedTuple):
             found = class_intervals(self.labels.astype(np.int64), self.predictions, size)
             figures["calibration_error"] = self.report.calibration_errors
         else:
-            pair = (self.labels.astype(np.float64), self.predictions)
-            figures |= {"pearson": pearson_of(*pair), "spearman": spearman_of(*pair)}
+            figures |= correlations_of(self.labels, self.predictions)
         found |= row_intervals(figures, len(self.labels))
         return {f"eval_{name}": interval for name, interval in found.items()}
 

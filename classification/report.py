@@ -94,6 +94,10 @@ class ClassReport:
             for label, n, predicted, p, r, f in zip(self.labels, *columns, strict=True)
         ]
 
+    @functools.cached_property
+    def accuracy(self) -> float:
+        return float(np.mean(self.predictions == self.label_ids))
+
     @property
     def majority(self) -> tuple[str, float]:
         """The most frequent label, and the accuracy of whoever always says it."""
@@ -103,7 +107,7 @@ class ClassReport:
     @functools.cached_property
     def bins(self) -> list[Bin]:
         """Rows by confidence in bins of equal width; empty bins are left out."""
-        number, confidence, is_right = self._calibration()
+        number, confidence, is_right = self._calibration
         found = []
         for i in np.unique(number).tolist():
             rows = number == i
@@ -119,13 +123,14 @@ class ClassReport:
 
     def calibration_errors(self, drawn: np.ndarray) -> np.ndarray:
         """`calibration_error` of resamples: positions of rows, int [resamples, N]."""
-        number, confidence, is_right = self._calibration()
+        number, confidence, is_right = self._calibration
         keys = number[drawn] + NUM_BINS * np.arange(len(drawn))[:, None]
         gaps = np.bincount(
             keys.ravel(), (confidence - is_right)[drawn].ravel(), len(drawn) * NUM_BINS
         )
         return np.abs(gaps).reshape(len(drawn), NUM_BINS).sum(axis=1) / drawn.shape[1]
 
+    @functools.cached_property
     def _calibration(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Number of the bin, confidence, and whether the prediction is right, of each row."""
         confidence = softmax(self.logits, axis=1).max(axis=1)
@@ -141,10 +146,9 @@ class ClassReport:
             if c.rows and not c.predicted
         ]
         label, share = self.majority
-        accuracy = float(np.mean(self.predictions == self.label_ids))
-        if accuracy <= share:
+        if self.accuracy <= share:
             found.append(
-                f"the accuracy of {accuracy:.3f} is not above {share:.3f}, which is what always "
+                f"the accuracy of {self.accuracy:.3f} is not above {share:.3f}, which is what always "
                 f'saying "{label}" has'
             )
         return found
@@ -170,9 +174,8 @@ class ClassReport:
         if len(shown) < len(self.classes):
             lines.append(f"and {len(self.classes) - len(shown)} labels with a higher F1")
         label, share = self.majority
-        accuracy = float(np.mean(self.predictions == self.label_ids))
         lines.append(
-            f"accuracy {accuracy:.3f}; always {_short(label)}: {share:.3f}; macro F1 "
+            f"accuracy {self.accuracy:.3f}; always {_short(label)}: {share:.3f}; macro F1 "
             f"{self.macro_f1:.3f}; calibration error {self.calibration_error:.3f}"
         )
         return "\n".join(lines)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from data.datasets import PARALLEL_CALLS, as_written, dataset_options, interleaved
 from data.record_sets import FeatureSpec, RecordSet
+from modeling.bert import INPUTS
 
 # Records held for shuffling: a share of memory that does not grow with the data.
 SHUFFLE_BYTES = 64 << 20
@@ -213,7 +214,4 @@ def _cut_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     longest = tf.reduce_max(_lengths(batch))
     rounded = (longest + LENGTH_MULTIPLE - 1) // LENGTH_MULTIPLE * LENGTH_MULTIPLE
     length = tf.minimum(rounded, full)
-    sequences = ("input_ids", "input_mask", "segment_ids")
-    return {
-        name: value[:, :length] if name in sequences else value for name, value in batch.items()
-    }
+    return {name: value[:, :length] if name in INPUTS else value for name, value in batch.items()}

@@ -81,6 +81,16 @@ class Row(NamedTuple):
             )
         return value
 
+    def texts(self, columns: Sequence[str]) -> tuple[str, str | None]:
+        """The text of one column, or the pair of two; errors as of `text`."""
+        first, *others = (self.text(column) for column in columns)
+        return first, others[0] if others else None
+
+
+def is_blank(text_a: str, text_b: str | None) -> bool:
+    """Whether neither text of a row says anything."""
+    return not text_a.strip() and not (text_b or "").strip()
+
 
 def has_ending(path: str, *endings: str) -> bool:
     """Whether a file is of one of these formats by its name, compressed or not."""

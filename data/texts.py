@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from common.errors import UserError
 from common.files import COMPRESSED, read_lines
-from data.rows import FORMATS, TSV, has_ending, read_rows
+from data.rows import FORMATS, TSV, has_ending, is_blank, read_rows
 
 LINES, DOCUMENTS = "lines", "documents"
 TEXT = "txt"
@@ -95,8 +95,7 @@ def text_columns(
     Raises:
       UserError: None is given and there are none of the usual names, or the second is given alone.
     """
-    if text_b is not None and text_a is None:
-        raise UserError(f"--text_b={text_b} needs --text_a, the column of the first text.")
+    _check_pair(text_a, text_b)
     if text_a is not None:
         return [text_a] if text_b is None else [text_a, text_b]
     if TEXT_COLUMN in names:
@@ -145,7 +144,7 @@ def _all_alike(sources: Sequence[TextSource]) -> Iterator[Text]:
     first: tuple[str, bool] | None = None
     for source in sources:
         for place, text, second in source.read():
-            if not text.strip() and not (second or "").strip():
+            if is_blank(text, second):
                 continue
             is_pair = second is not None
             here = f"{source.name}, line {place.rpartition(':')[2]}"
@@ -165,8 +164,7 @@ def _reader(
 ) -> Callable[[], Iterator[Text]]:
     if not is_source_name(path):
         raise _unknown_format(path, *FORMATS)
-    if text_b is not None and text_a is None:
-        raise UserError(f"--text_b={text_b} needs --text_a, the column of the first text.")
+    _check_pair(text_a, text_b)
     is_text = has_ending(path, TEXT)
     if split == DOCUMENTS and not is_text:
         raise UserError(
@@ -184,6 +182,11 @@ def _reader(
     raise UserError(f"{path}: pass --text_a, the column (key, in JSON Lines) of the text.")
 
 
+def _check_pair(text_a: str | None, text_b: str | None) -> None:
+    if text_b is not None and text_a is None:
+        raise UserError(f"--text_b={text_b} needs --text_a, the column of the first text.")
+
+
 def _read_text_lines(path: str) -> Iterator[Text]:
     for line, text in read_lines(path):
         if text.strip():
@@ -192,15 +195,16 @@ def _read_text_lines(path: str) -> Iterator[Text]:
 
 def _read_documents(path: str) -> Iterator[Text]:
     """Joins the lines between blank lines by spaces."""
-    for is_blank, group in itertools.groupby(read_lines(path), lambda line: not line[1].strip()):
-        if not is_blank:
+    for is_gap, group in itertools.groupby(read_lines(path), lambda line: not line[1].strip()):
+        if not is_gap:
             numbers, lines = zip(*group, strict=True)
             yield place_of(path, numbers[0]), " ".join(map(str.strip, lines)), None
 
 
 def _read_columns(path: str, text_a: str, text_b: str | None) -> Iterator[Text]:
-    for row in read_rows(path, [column for column in (text_a, text_b) if column]):
-        yield place_of(path, row.line), row.text(text_a), row.text(text_b) if text_b else None
+    columns = [text_a, text_b] if text_b else [text_a]
+    for row in read_rows(path, columns):
+        yield place_of(path, row.line), *row.texts(columns)
 
 
 def _read_headless_table(path: str) -> Iterator[Text]:

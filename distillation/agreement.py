@@ -15,8 +15,9 @@ from scipy.special import softmax
 from common.atomic import write_json, write_text
 from data.batches import read_feature
 from data.record_sets import FeatureSpec, RecordSet
+from modeling.bert import INPUTS
 from modeling.tokenization import FullTokenizer
-from serving.engine import INPUTS, Engine
+from serving.engine import Engine
 
 AGREEMENT_FILE, DISAGREEMENTS_FILE = "agreement.json", "disagreements.csv"
 # Soft labels that are looked at, the first of a set, and texts that are written.
@@ -144,14 +145,9 @@ def disagreements(
 
 def _texts(tokenizer: FullTokenizer, row: Mapping[str, Any], pairs: bool) -> list[str]:
     """The one text or two of a record: WordPieces put together, without [CLS] and [SEP]."""
-    length = int(row["input_mask"].sum())
-    tokens = tokenizer.convert_ids_to_tokens(row["input_ids"][:length].tolist())
-    texts = []
-    for segment in (0, 1)[: 1 + pairs]:
-        inside = [
-            token
-            for token, number in zip(tokens, row["segment_ids"], strict=False)
-            if number == segment and token not in ("[CLS]", "[SEP]")
-        ]
-        texts.append(" ".join(inside).replace(" ##", ""))
-    return texts
+    ids, segments = row["input_ids"], row["segment_ids"]
+    is_text = (row["input_mask"] > 0) & ~np.isin(ids, (tokenizer.cls_id, tokenizer.sep_id))
+    return [
+        " ".join(tokenizer.convert_ids_to_tokens(ids[is_text & (segments == i)])).replace(" ##", "")
+        for i in range(1 + pairs)
+    ]

@@ -19,7 +19,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.input_files import expand_globs
-from data.rows import JSON_LINES, PARQUET, Row, column_names, format_of, read_rows
+from data.rows import JSON_LINES, PARQUET, Row, column_names, format_of, is_blank, read_rows
 from data.texts import place_of, text_columns
 from distillation.soft_labels import ScoredExample
 
@@ -105,9 +105,8 @@ class ScoreFiles:
         self.num_empty, self.first_empty = 0, ""
         for path in self.paths:
             for row in self._rows(path):
-                text_a, *others = (row.text(column) for column in self._texts)
-                text_b = others[0] if others else None
-                if not text_a.strip() and not (text_b or "").strip():
+                text_a, text_b = row.texts(self._texts)
+                if is_blank(text_a, text_b):
                     self.num_empty += 1
                     self.first_empty = self.first_empty or row.place
                     continue

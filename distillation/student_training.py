@@ -217,9 +217,7 @@ def _open_soft_labels(
     expected = {
         "labels": labels,
         "max_seq_length": spec["input_ids"].shape[0],
-        "do_lower_case": sources.tokenizer.do_lower_case,
-        "tokenizer_settings": sources.tokenizer.settings.of_common_text(),
-        "vocab_sha256": sources.tokenizer.sha256,
+        **sources.tokenizer.record_facts(),
     }
     limits = value_limits(sources.config, len(labels))
     return open_records(files, flag, spec, expected, limits)

@@ -34,7 +34,6 @@ from serving.predictor import Predictor
 from training.reporting import describe_model
 
 PROBABILITIES, LOGITS = "probabilities", "logits"
-ENSEMBLES = (PROBABILITIES, LOGITS)
 
 Features = Mapping[str, np.ndarray]
 
@@ -52,12 +51,7 @@ class Reading(NamedTuple):
 
     def facts(self) -> dict[str, Any]:
         """Settings that decide the ids, for the record."""
-        return {
-            "max_seq_length": self.max_seq_length,
-            "do_lower_case": self.tokenizer.do_lower_case,
-            "tokenizer_settings": self.tokenizer.settings.of_common_text(),
-            "vocab_sha256": self.tokenizer.sha256,
-        }
+        return {"max_seq_length": self.max_seq_length, **self.tokenizer.record_facts()}
 
     def is_like(self, other: Reading) -> bool:
         """Whether all texts become the same ids."""
@@ -182,7 +176,7 @@ class Teachers:
         Args:
           teachers: One or more.
           labels: Of the first.
-          ensemble: One of `ENSEMBLES`, of which the mean is taken.
+          ensemble: `PROBABILITIES` or `LOGITS`, of which the mean is taken.
           weights: Values of --teacher_weights.
           layers: Values of --hidden_state_layers.
 

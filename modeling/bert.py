@@ -22,6 +22,9 @@ from modeling.layers import (
     training_activation,
 )
 
+# The encoder's inputs, int32 [batch_size, seq_length], as records and programs call them.
+INPUTS = ("input_ids", "input_mask", "segment_ids")
+
 # Added to the attention scores of padding, as in the original; softmax makes it a zero.
 MASKED_SCORE = -10000.0
 

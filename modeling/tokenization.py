@@ -80,6 +80,14 @@ class FullTokenizer(WordPieceTokenizer):
         self.vocab_file = vocab_file
         self.sha256 = vocabulary_digest(tokens)
 
+    def record_facts(self) -> dict[str, Any]:
+        """Entries of a record file's description about the tokenizer that made its ids."""
+        return {
+            "do_lower_case": self.do_lower_case,
+            "tokenizer_settings": self.settings.of_common_text(),
+            "vocab_sha256": self.sha256,
+        }
+
 
 def open_tokenizer(
     vocab_file: str,

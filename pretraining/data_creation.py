@@ -56,12 +56,10 @@ def run(options: DataCreationOptions) -> None:
     made_from = {
         "gzip_compress": options.gzip_compress,
         **options.values(field.name for field in dataclasses.fields(InstanceOptions)),
-        "do_lower_case": tokenizer.do_lower_case,
-        "tokenizer_settings": tokenizer.settings.of_common_text(),
+        **tokenizer.record_facts(),
         "input_format": options.input_format,
         "do_sentence_split": options.do_sentence_split,
         "vocab_size": tokenizer.vocab_size,
-        "vocab_sha256": tokenizer.sha256,
         "input_sha256": list(map(sha256_file, input_files)),
         "num_output_files": len(output_files),
     }

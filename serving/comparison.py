@@ -16,19 +16,19 @@ import tensorflow as tf
 from classification.bootstrap import (
     Interval,
     class_intervals,
-    pearson_of,
+    correlations_of,
     row_intervals,
-    spearman_of,
 )
 from classification.metrics import compute_metrics, primary_metric
 from classification.task import Task
 from common.errors import UserError
 from common.files import list_folder
+from modeling.bert import INPUTS
 from modeling.wordpiece import input_row
 from serving.engine import Engine
 from serving.export_files import RUNTIME_FOLDER
 from serving.runtime.programs import Program
-from serving.trained_model import INPUTS, TrainedModel, network_outputs
+from serving.trained_model import TrainedModel, network_outputs
 
 _BATCH_SIZE = 32
 _PROBE_SECONDS = 600
@@ -64,8 +64,7 @@ class EvaluationSet:
         if self.labels is None or self.task is None:
             return None
         if self.task.is_regression:
-            pair = self.labels, outputs[:, 0].astype(np.float64)
-            kinds = {"pearson": pearson_of(*pair), "spearman": spearman_of(*pair)}
+            kinds = correlations_of(self.labels, outputs[:, 0])
             figures = [kinds[name] for name in self.task.metrics]
             found = row_intervals(
                 {"mean": lambda drawn: np.mean([f(drawn) for f in figures], axis=0)}, len(outputs)

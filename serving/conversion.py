@@ -78,7 +78,14 @@ def convert(options: ConversionOptions) -> None:
         else:
             name = os.path.basename(os.path.normpath(stored.path))
             _write_weights(
-                *(options, folder, sources, weights, training_state, labels, stored.folder, name)
+                options,
+                folder,
+                sources,
+                weights,
+                training_state,
+                labels,
+                stored.folder,
+                name,
             )
         if options.verify:
             for finding in check_written(folder, sources.config, weights):

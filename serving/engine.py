@@ -15,10 +15,8 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from data.batches import LENGTH_MULTIPLE
+from modeling.bert import INPUTS
 from training.strategy import explain_lost_worker, is_chief, lengths_may_vary
-
-# What a model reads of a row.
-INPUTS = ("input_ids", "input_mask", "segment_ids")
 
 # Rows that are in memory at a time where there are more; the wider it is, the less is padding.
 WINDOW_ROWS = 10_000
@@ -89,9 +87,14 @@ class Engine:
         """
         num_rows = len(features["input_ids"])
         result = None
-        # Shown where it takes long, so that a large model does not look as if it hung.
+        # On a terminal, where it takes long, so that a large model does not look as if it hung.
         with tqdm(
-            total=num_rows, desc="Of these rows", unit=" rows", leave=False, delay=PROGRESS_DELAY
+            total=num_rows,
+            desc="Of these rows",
+            unit=" rows",
+            leave=False,
+            delay=PROGRESS_DELAY,
+            disable=None,
         ) as progress:
             for rows, values in self.batches(features):
                 if result is None:

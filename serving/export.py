@@ -24,6 +24,7 @@ from common.files import make_folder
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file
 from data.texts import is_transfer_name, read_transfer_texts
+from modeling.bert import INPUTS
 from modeling.vocabulary import VOCAB_FILE
 from serving import export_report, litert
 from serving.comparison import (
@@ -46,7 +47,7 @@ from serving.export_files import (
     write_companions,
 )
 from serving.runtime.programs import open_program
-from serving.trained_model import INPUTS, TrainedModel, read_trained_model
+from serving.trained_model import TrainedModel, read_trained_model
 from serving.vocabulary_pruning import changed_tokens, pruned_model
 from training.options import TASK_FLAGS, TaskOptions
 

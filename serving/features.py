@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from checkpoints.weights import variable_values, weights_digest
 from common.chunks import chunks
 from common.errors import UserError
 from common.files import read_lines
@@ -26,7 +25,7 @@ from common.outputs import check_files_apart, checkpoint_file, lock_files
 from serving.engine import WINDOW_ROWS
 from serving.parts import write_in_parts
 from serving.predictor import Predictor, layer_vectors
-from training.options import DeviceOptions
+from training.options import DeviceOptions, ModelOptions
 from training.strategy import create_strategy, is_chief
 
 NUMPY = ".npy"
@@ -42,18 +41,13 @@ Line = tuple[int, tuple[str, str | None]]
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureOptions(DeviceOptions):
+class FeatureOptions(ModelOptions, DeviceOptions):
     """The flags of `extract_features.py`."""
 
-    init_checkpoint: str = ""
     input_file: str = ""
     output_file: str = ""
     layers: Sequence[str] | None = None
     pooling: str | None = None
-    bert_config_file: str | None = None
-    vocab_file: str | None = None
-    do_lower_case: bool | None = None
-    max_seq_length: int | None = None
     batch_size: int = 32
 
 
@@ -72,10 +66,10 @@ def run(options: FeatureOptions) -> int:
             "--pooling; the vectors of every token are written as JSON Lines."
         )
     paths = expand_globs(options.input_file, "input_file")
-    model_file = checkpoint_file(options.init_checkpoint)
-    check_files_apart("output_file", [options.output_file], [*paths, model_file])
+    model = options.init_checkpoint or ""
+    check_files_apart("output_file", [options.output_file], [*paths, checkpoint_file(model)])
     predictor = Predictor.load(
-        options.init_checkpoint,
+        model,
         max_seq_length=options.max_seq_length,
         batch_size=options.batch_size,
         precision=options.precision,
@@ -146,14 +140,8 @@ class _Extractor:
         row_bytes = 4 * predictor.max_seq_length * len(self._layers) * self._width
         fitting = max(options.batch_size, _WINDOW_BYTES // row_bytes)
         self.window_rows = WINDOW_ROWS if options.pooling else min(WINDOW_ROWS, fitting)
-        weights = weights_digest(variable_values(predictor.encoder.trainable_variables))
-        tokenizer = predictor.sources.tokenizer
         self._settings = (
-            weights,
-            predictor.sources.tokenizer_info(),
-            tokenizer and tokenizer.do_lower_case,
-            predictor.max_seq_length,
-            config.to_json(),
+            *predictor.identity(predictor.encoder),
             self._layers,
             options.pooling,
             options.precision,

@@ -18,7 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from serving.trained_model import INPUTS, TrainedModel, network_outputs
+from modeling.bert import INPUTS
+from serving.trained_model import TrainedModel, network_outputs
 
 NONE, FLOAT16, DYNAMIC_INT8, FULL_INT8 = "none", "float16", "dynamic_int8", "full_int8"
 QUANTIZATIONS = (NONE, FLOAT16, DYNAMIC_INT8, FULL_INT8)

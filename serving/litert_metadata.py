@@ -15,8 +15,9 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
+from modeling.bert import INPUTS
 from modeling.wordpiece import SPECIAL_TOKENS
-from serving.trained_model import INPUTS, TrainedModel
+from serving.trained_model import TrainedModel
 
 VOCABULARY_NAME, LABELS_NAME = "vocab.txt", "labels.txt"
 _ENTRY, _IDENTIFIER, _MIN_PARSER_VERSION = "TFLITE_METADATA", b"M001", "1.1.0"

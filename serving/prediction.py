@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from tqdm import tqdm
 
-from checkpoints.weights import variable_values, weights_digest
 from common.chunks import chunks
 from common.errors import UserError
 from common.files import COMPRESSED, read_lines
@@ -32,13 +31,14 @@ from data.rows import (
     column_names,
     format_of,
     has_ending,
+    is_blank,
     read_rows,
 )
 from data.texts import TEXT, TEXT_COLUMN, is_source_name, text_columns
 from serving.engine import WINDOW_ROWS
 from serving.parts import write_in_parts, write_to_standard_output
 from serving.predictor import Predictor, probabilities, set_threads
-from training.options import DeviceOptions
+from training.options import DeviceOptions, ModelOptions
 from training.strategy import create_strategy, is_chief
 
 STANDARD = "-"
@@ -52,19 +52,14 @@ TextRow: TypeAlias = tuple[Row, tuple[str, str | None]]
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictionOptions(DeviceOptions):
+class PredictionOptions(ModelOptions, DeviceOptions):
     """The flags of `predict.py`."""
 
-    init_checkpoint: str = ""
     input_file: str = ""
     output_file: str | None = None
     text_a: str | None = None
     text_b: str | None = None
-    bert_config_file: str | None = None
-    vocab_file: str | None = None
-    do_lower_case: bool | None = None
     labels: Sequence[str] | None = None
-    max_seq_length: int | None = None
     batch_size: int | None = None
     num_threads: int = 0
 
@@ -78,16 +73,17 @@ def run(options: PredictionOptions) -> int:
     Raises:
       UserError: Options, files or devices that the user has to change.
     """
+    path = options.init_checkpoint or ""
     table = _InputTable(options)
     output = None if options.output_file in (None, STANDARD) else options.output_file
     file_format = _output_format(output, table)
     if output:
-        model_file = checkpoint_file(options.init_checkpoint)
+        model_file = checkpoint_file(path)
         check_files_apart("output_file", [output], [*table.paths, model_file])
     if options.num_threads:
         set_threads(options.num_threads)
     predictor = Predictor.load(
-        options.init_checkpoint,
+        path,
         max_seq_length=options.max_seq_length,
         batch_size=options.batch_size,
         precision=options.precision,
@@ -149,12 +145,11 @@ class _InputTable:
         row = None
         for path in self.paths:
             for row in _rows_of(path):
-                text_a, *others = (row.text(column) for column in self._columns)
-                text_b = others[0] if others else None
-                if not text_a.strip() and not (text_b or "").strip():
+                texts = row.texts(self._columns)
+                if is_blank(*texts):
                     self.first_empty = self.first_empty or row.place
                     self.num_empty += 1
-                yield row, (text_a, text_b)
+                yield row, texts
         if row is None:
             raise UserError(f"--input_file: there is no row in {', '.join(self.paths)}.")
 
@@ -211,13 +206,8 @@ class _Writer:
         if self._labels:
             self._ours = ["label", "probability", *(f"p_{label}" for label in self._labels)]
         self._renamed = self._renamed_columns()
-        tokenizer = predictor.sources.tokenizer
         self._settings = (
-            weights_digest(variable_values(predictor.classifier().trainable_variables)),
-            predictor.encoder.config.to_json(),
-            predictor.sources.tokenizer_info(),
-            tokenizer and tokenizer.do_lower_case,
-            predictor.max_seq_length,
+            *predictor.identity(predictor.classifier()),
             precision,
             self._labels,
             table.names,

@@ -14,17 +14,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from scipy.special import softmax
 
 from checkpoints.formats import find_weights, open_weights
 from checkpoints.model_sources import ModelSources, check_labels, resolve_model
+from checkpoints.weights import variable_values, weights_digest
 from common.chunks import chunks
 from common.errors import UserError
 from data.classifier_records import encode_rows
-from modeling.bert import BertEncoder
+from modeling.bert import INPUTS, BertEncoder
 from modeling.config import BertConfig
 from modeling.heads import CLASSIFIER_BIAS, ClassifierModel
-from serving.engine import INPUTS, WINDOW_ROWS, Engine
+from serving.engine import WINDOW_ROWS, Engine
 from training.options import DeviceOptions
 from training.strategy import check_batch_size, create_strategy
 from training.trained_models import load_trained_encoder, load_trained_weights
@@ -203,6 +205,17 @@ class Predictor:
                 "its outputs."
             )
         return self.labels
+
+    def identity(self, model: tf_keras.Model) -> tuple[Any, ...]:
+        """Everything that decides what `model` (this one or its encoder) says of a text."""
+        tokenizer = self.sources.tokenizer
+        return (
+            weights_digest(variable_values(model.trainable_variables)),
+            self.encoder.config.to_json(),
+            self.sources.tokenizer_info(),
+            tokenizer and tokenizer.do_lower_case,
+            self.max_seq_length,
+        )
 
     def features(self, rows: Sequence[tuple[str, str | None]]) -> dict[str, np.ndarray]:
         """Texts as the model reads them: int32 `INPUTS` [N, max_seq_length].

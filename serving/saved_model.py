@@ -28,14 +28,14 @@ from checkpoints.tokenizer_files import INFO_FILE
 from checkpoints.weights import variable_name
 from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
-from modeling.bert import BertEncoder
+from modeling.bert import INPUTS, BertEncoder
 from modeling.config import CONFIG_FILE, BertConfig
 from modeling.heads import CLASSIFIER_BIAS, CLASSIFIER_WEIGHTS, ClassifierModel
 from modeling.layers import Build
 from modeling.tokenization import FullTokenizer
 from modeling.vocabulary import VOCAB_FILE, copy_vocabulary
 from serving.graph_tokenization import GraphTokenizer
-from serving.trained_model import INPUTS, TrainedModel
+from serving.trained_model import TrainedModel
 from serving.warm_up import WARM_UP_FILE, write_warm_up
 
 EXTRA_FOLDER = "assets.extra"

@@ -13,12 +13,11 @@ from checkpoints.formats import find_weights
 from checkpoints.model_sources import resolve_model
 from checkpoints.weights import variable_name
 from common.errors import UserError
+from modeling.bert import INPUTS
 from modeling.config import BertConfig
 from modeling.heads import CLASSIFIER_WEIGHTS, ClassifierModel
 from modeling.tokenization import FullTokenizer
 
-# Inputs of every program, int32 or int64 [batch_size, seq_length].
-INPUTS = ("input_ids", "input_mask", "segment_ids")
 PROBABILITIES, SCORE, POOLED, SEQUENCE = (
     "probabilities",
     "score",

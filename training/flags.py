@@ -236,6 +236,26 @@ def define_casing_flag() -> None:
     )
 
 
+def define_trained_model_flags() -> None:
+    """Defines the flags for what a trained model in use may not say of itself."""
+    flags.DEFINE_string(
+        "bert_config_file", None, "Architecture of the model, where none is beside the checkpoint."
+    )
+    flags.DEFINE_string(
+        "vocab_file",
+        None,
+        "WordPiece vocabulary of the model, where none is beside the checkpoint.",
+    )
+    define_casing_flag()
+    flags.DEFINE_integer(
+        "max_seq_length",
+        None,
+        "Length of the model's input in WordPieces, [CLS] and [SEP] included. Longer texts are cut. "
+        "Default: that of the model's training, or 128 where it is not recorded.",
+        lower_bound=4,
+    )
+
+
 def define_text_flags(
     vocabulary: str = "WordPiece vocabulary of the model, one entry per line. Default: that of "
     "--init_checkpoint.",

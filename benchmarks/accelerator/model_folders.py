@@ -59,10 +59,8 @@ def write_held_out(trained: str, path: str, point: dict, tokenizer: FullTokenize
     info = {
         "num_examples": len(rows),
         **shape,
-        "do_lower_case": tokenizer.do_lower_case,
-        "tokenizer_settings": tokenizer.settings.of_common_text(),
+        **tokenizer.record_facts(),
         "vocab_size": tokenizer.vocab_size,
-        "vocab_sha256": tokenizer.sha256,
     }
     write_sidecar(path, info)
 

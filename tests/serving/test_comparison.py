@@ -7,8 +7,8 @@ import pytest
 from models import random_model
 
 from classification.tasks import get_task
+from modeling.bert import INPUTS
 from serving.comparison import EvaluationSet, compare, encoded_rows, model_outputs
-from serving.trained_model import INPUTS
 
 
 def test_classifier(odd_vocab_file: str) -> None:

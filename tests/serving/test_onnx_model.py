@@ -13,8 +13,8 @@ import tensorflow as tf
 from models import random_model
 
 from common.errors import UserError
+from modeling.bert import INPUTS
 from serving.onnx_model import INPUT_NAMES, write_onnx, write_quantized_onnx
-from serving.trained_model import INPUTS
 
 
 def outputs(path: pathlib.Path, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
