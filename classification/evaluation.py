@@ -37,7 +37,7 @@ from data.record_sets import FeatureSpec, Limit, RecordSet, open_records
 from modeling.tokenization import FullTokenizer
 from training.identity import Part
 from training.loop import Predictor
-from training.reporting import path_beside, write_results
+from training.reporting import write_results
 from training.run import Evaluation
 
 
@@ -249,9 +249,8 @@ def write_eval_results(
     for evaluation, (_, name) in zip(evaluations, _named(dev_sets, "eval_results"), strict=True):
         results = {"global_step": step, **evaluation.metrics}
         path = os.path.join(output_dir, f"{name}.txt")
-        write_results(path, results, checkpoint)
+        written = write_results(path, results, checkpoint)
         if isinstance(evaluation.measured, Measured):
-            written = {**results, "checkpoint": path_beside(checkpoint, path)}
             _write_details(evaluation.measured, written, output_dir, name)
 
 

@@ -184,8 +184,16 @@ def get_task(
     kind = _spelling(task_name)
     if data_source == FILES and kind in OWN_TABLES:
         tables = OwnTables(
-            *(kind, data_dir, text_a, text_b, label),
-            *(train_file, dev_file, test_file, dev_share, dev_seed),
+            kind,
+            data_dir,
+            text_a,
+            text_b,
+            label,
+            train_file,
+            dev_file,
+            test_file,
+            dev_share,
+            dev_seed,
         )
         return own_task(tables, labels, regression, known_labels, known_from)
     own_flags = (text_a, text_b, label, train_file, dev_file, test_file, dev_share or None)

@@ -41,7 +41,7 @@ from serving.engine import Engine
 from training.identity import Part
 from training.loop import Predictor
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
-from training.reporting import path_beside, write_results
+from training.reporting import write_results
 from training.run import Evaluation
 from training.session import Session
 from training.strategy import chief_first, lengths_may_vary
@@ -178,9 +178,8 @@ def run(options: DistillationOptions) -> None:
     if final and task is None and session.is_chief:
         path = os.path.join(options.output_dir, "eval_results.txt")
         results = {"global_step": step, **final.metrics}
-        write_results(path, results, session.evaluated_model)
-        checkpoint = {"checkpoint": path_beside(session.evaluated_model, path)}
-        write_json(os.path.join(options.output_dir, "eval_results.json"), {**results, **checkpoint})
+        written = write_results(path, results, session.evaluated_model)
+        write_json(os.path.join(options.output_dir, "eval_results.json"), written)
     if task is not None:
         evaluations = [final, *map(evaluate, sets.dev[1:])] if final else []
         if session.is_chief:

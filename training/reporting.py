@@ -182,7 +182,9 @@ def _drop_events_after(folder: str, last_step: int) -> None:
                     writer.write(record.numpy())
 
 
-def write_results(path: str, values: Mapping[str, float | int], checkpoint: str) -> None:
+def write_results(
+    path: str, values: Mapping[str, float | int], checkpoint: str
+) -> dict[str, float | int | str]:
     """Writes `eval_results.txt` as the original does: sorted lines `key = value`.
 
     Args:
@@ -190,14 +192,18 @@ def write_results(path: str, values: Mapping[str, float | int], checkpoint: str)
       values: The numbers.
       checkpoint: The model they are of; written as `checkpoint`, which the original does not have,
         relative to the folder of the file if it is in there.
+
+    Returns:
+      What was written.
     """
-    written = {**values, "checkpoint": path_beside(checkpoint, path)}
+    written = {**values, "checkpoint": _path_beside(checkpoint, path)}
     text = "".join(f"{key} = {written[key]}\n" for key in sorted(written))
     write_text(path, text)
     logging.info("***** %s *****\n%s", path, text.rstrip())
+    return written
 
 
-def path_beside(checkpoint: str, path: str) -> str:
+def _path_beside(checkpoint: str, path: str) -> str:
     """The path of a model as a file says it: relative to its folder if the model is in there."""
     folder = os.path.abspath(os.path.dirname(path))
     if is_remote(checkpoint):
