@@ -51,6 +51,12 @@ flags.DEFINE_string(
     "JSON file that names the data and the models, as paths.json in the description of the script.",
 )
 flags.DEFINE_bool("dry_run", False, "Print the plan and its hours, and what data is missing.")
+flags.DEFINE_enum(
+    "machine",
+    "2-cores",
+    ["2-cores", "tpu-v3-8", "h200"],
+    "The machine that the hours of the plan are estimated for.",
+)
 flags.DEFINE_bool("report_only", False, "Run nothing; write the reports of what is done so far.")
 
 define_run_flags()

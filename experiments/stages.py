@@ -22,6 +22,7 @@ from common.errors import UserError
 from common.files import exists, read_json, remove
 from common.outputs import lock_folder
 from common.progress import ProgressLine, clock
+from experiments.fork_server import ForkedProcess, ForkServer
 from experiments.stage_inputs import command_inputs
 
 # Folder of the scripts.
@@ -57,16 +58,16 @@ class Shard:
     number: int = 1
 
 
-class _Job:
-    """A stage that is running."""
+class _Processes:
+    """Starts commands, from one process that has TensorFlow imported where that is possible.
 
-    def __init__(self, stage: Stage, arguments: tuple[str, ...], log_path: str, threads: int):
-        self.stage, self.log_path = stage, log_path
-        self.inputs = command_inputs(stage.command)
-        self.start = time.monotonic()
-        # TensorFlow would otherwise use every core in each of the jobs.
+    Args:
+      threads: Of each command; TensorFlow would otherwise use every core in each of them.
+    """
+
+    def __init__(self, threads: int):
         paths = filter(None, (ROOT, os.environ.get("PYTHONPATH")))
-        environment = {
+        self._environment = {
             **os.environ,
             # For commands such as `python -m experiments.median_run` from any folder.
             "PYTHONPATH": os.pathsep.join(paths),
@@ -74,10 +75,32 @@ class _Job:
             "TF_NUM_INTEROP_THREADS": "2",
             "OMP_NUM_THREADS": str(threads),
         }
+        self._server: ForkServer | None = None
+
+    def start(self, command: Sequence[str], log_path: str) -> subprocess.Popen | ForkedProcess:
+        if ForkServer.can_run(command):
+            self._server = self._server or ForkServer(self._environment)
+            return self._server.start(command, log_path)
         with open(log_path, "wb") as log:
-            self.process = subprocess.Popen(
-                (*stage.command, *arguments), stdout=log, stderr=subprocess.STDOUT, env=environment
+            return subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=self._environment
             )
+
+    def close(self) -> None:
+        if self._server:
+            self._server.close()
+
+
+class _Job:
+    """A stage that is running."""
+
+    def __init__(
+        self, stage: Stage, arguments: tuple[str, ...], log_path: str, processes: _Processes
+    ):
+        self.stage, self.log_path = stage, log_path
+        self.inputs = command_inputs(stage.command)
+        self.start = time.monotonic()
+        self.process = processes.start((*stage.command, *arguments), log_path)
 
     def last_line(self) -> str:
         """Last line of the command's output; a progress bar's line ends in a carriage return."""
@@ -117,7 +140,7 @@ def run_stages(
     if seconds:
         print(f"{len(seconds)} of {len(stages)} stages are already done.", flush=True)
     own = [stage for stage in stages[shard.index :: shard.number] if stage.name not in seconds]
-    threads = max(1, (os.cpu_count() or 1) // num_jobs)
+    processes = _Processes(threads=max(1, (os.cpu_count() or 1) // num_jobs))
     running: list[_Job] = []
     display = _Display(stages, seconds)
     looked_at = time.monotonic()
@@ -128,7 +151,7 @@ def run_stages(
                     break
                 own.remove(stage)
                 log_path = os.path.join(folder, f"{stage.name}.log")
-                running.append(_Job(stage, stage.anew if start_over else (), log_path, threads))
+                running.append(_Job(stage, stage.anew if start_over else (), log_path, processes))
             ended = [job for job in running if job.process.poll() is not None]
             # A success that is seen together with a failure is noted before the failure is raised.
             for job in sorted(ended, key=lambda job: job.process.returncode != 0):
@@ -146,6 +169,7 @@ def run_stages(
             job.process.send_signal(signal.SIGTERM)
         for job in running:
             job.process.wait()
+        processes.close()
     return {stage.name: seconds[stage.name] for stage in stages}
 
 

@@ -27,6 +27,11 @@ class Machine:
 
 MACHINES = {
     "2-cores": Machine("two cores of a server with bfloat16", 0.6e12, 0.008, 25.0),
+    # From the compiler's training steps of 2/128 and 8/512 on a core of v2, times the speed of v3
+    # beside v2 in inference, 1.5 (`benchmarks/results/tpu_estimate.md`); eight cores.
+    "tpu-v3-8": Machine("a TPU v3-8, by its compiler and not measured", 7.6e13, 0.0027, 60.0),
+    # From the pre-training of 2/128 and 4/512 under JAX (`docs/results/pretraining.json`).
+    "h200": Machine("one NVIDIA H200, by pre-training under JAX", 2.6e14, 0.0015, 40.0),
 }
 
 

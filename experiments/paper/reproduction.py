@@ -35,6 +35,7 @@ class ReproductionOptions(Options):
     scale: str = "small"
     data: str | None = None
     dry_run: bool = False
+    machine: str = "2-cores"
     report_only: bool = False
     output_dir: str = ""
     start_over: bool = False
@@ -56,7 +57,7 @@ def run(options: ReproductionOptions) -> str:
     scale = SCALES[options.scale]
     paths = read_paths(options.data)
     artifacts = chosen_artifacts(options.artifact, scale)
-    machine = MACHINES["2-cores"]
+    machine = MACHINES[options.machine]
     plan = PaperPlan(scale, paths, options.output_dir or "", options.precision, machine)
     folders = {name: plan.add(name, artifact) for name, artifact in artifacts.items()}
     stages = {name: plan.graph.needed_for(made_from) for name, made_from in folders.items()}
@@ -134,7 +135,7 @@ def plan_text(
     left = sum(stage.estimate for stage in total if stage.name not in done)
     rows.append(["all", "", str(len(total)), clock(left)])
     lines = table(["", "commands", "not in those above", "estimated hours left"], rows)
-    lines += ["", f"Estimated for {MACHINES['2-cores'].name}; {len(done)} commands are done."]
+    lines += ["", f"Estimated for {MACHINES[options.machine].name}; {len(done)} commands are done."]
     if missing := missing_data(total):
         lines += [f"Missing in --data: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"

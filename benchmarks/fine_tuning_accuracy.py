@@ -1,0 +1,179 @@
+"""Accuracy of fine-tuning beside transformers, from the same weights, on the same batches.
+
+For every seed the same model is fine-tuned three times: by run_classifier.py; by transformers with
+the batches that run_classifier.py takes; by transformers with an order of its own. Run the same
+command again to continue.
+
+  python -m benchmarks.fine_tuning_accuracy --init_checkpoint=tiny --data_dir=glue/SST-2 \
+    --output_dir=accuracy --seeds=10 --torch_python=torch_venv/bin/python
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers import hugging_face_accuracy
+from common.atomic import write_json, write_text
+from common.files import exists, read_json
+from common.markdown import table
+from experiments.scores import Score
+from experiments.stages import ROOT
+
+BATCH_SIZE = 32
+OURS = "run_classifier.py"
+SAME_BATCHES = "transformers, the same batches"
+OWN_ORDER = "transformers, an order of its own"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--init_checkpoint", required=True, help="pre-trained model folder")
+    parser.add_argument("--task_name", default="SST-2")
+    parser.add_argument("--data_dir", required=True, help="of the task")
+    parser.add_argument("--output_dir", required=True)
+    parser.add_argument("--torch_python", required=True, help="Python that has transformers")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--max_seq_length", type=int, default=64)
+    parser.add_argument("--learning_rate", type=float, default=1e-4)
+    parser.add_argument("--epochs", type=float, default=3.0)
+    args = parser.parse_args(argv)
+    hugging_face = os.path.join(args.output_dir, "hugging_face")
+    if not exists(hugging_face):
+        script(
+            "convert_checkpoint.py",
+            f"--input_path={args.init_checkpoint}",
+            f"--output_path={hugging_face}",
+            "--output_format=hf",
+        )
+    path = os.path.join(args.output_dir, "accuracies.json")
+    found: dict[str, dict[str, float]] = read_json(path) if exists(path) else {}
+    for seed in range(1, args.seeds + 1):
+        for name in (OURS, SAME_BATCHES, OWN_ORDER):
+            scores = found.setdefault(name, {})
+            if str(seed) not in scores:
+                scores[str(seed)] = 100 * _accuracy(args, name, seed, hugging_face)
+                write_json(path, found)
+                print(f"seed {seed}: {name} {scores[str(seed)]:.2f}", flush=True)
+    text = report(found)
+    write_text(os.path.join(args.output_dir, "accuracies.md"), text)
+    print(text, end="")
+
+
+def report(found: dict[str, dict[str, float]]) -> str:
+    """Table of means and of differences to run_classifier.py, paired by seed."""
+    rows = []
+    for name, scores in found.items():
+        difference = ""
+        if name != OURS:
+            pairs = [found[OURS][s] - scores[s] for s in scores if s in found[OURS]]
+            paired = Score(tuple(pairs))
+            difference = f"{paired.mean:+.2f}"
+            if paired.interval is not None:
+                difference += f" ± {paired.interval:.2f}"
+        score = Score(tuple(scores.values()))
+        deviation = "" if score.deviation is None else f" ± {score.deviation:.2f}"
+        rows.append([name, f"{score.mean:.2f}{deviation}", str(len(scores)), difference])
+    header = ["", "dev accuracy", "seeds", f"{OURS} minus it, 95 % interval"]
+    return "\n".join(table(header, rows)) + "\n"
+
+
+def _accuracy(args: argparse.Namespace, name: str, seed: int, hugging_face: str) -> float:
+    """Of one run, as a share of the development rows."""
+    ours = os.path.join(args.output_dir, f"ours_{seed}")
+    if name == OURS:
+        script(
+            OURS,
+            f"--task_name={args.task_name}",
+            f"--data_dir={args.data_dir}",
+            f"--init_checkpoint={args.init_checkpoint}",
+            f"--output_dir={ours}",
+            "--do_train",
+            "--do_eval",
+            f"--max_seq_length={args.max_seq_length}",
+            f"--train_batch_size={BATCH_SIZE}",
+            f"--learning_rate={args.learning_rate}",
+            f"--num_train_epochs={args.epochs}",
+            f"--random_seed={seed}",
+        )
+        return read_json(os.path.join(ours, "eval_results.json"))["eval_accuracy"]
+    rows, order = (os.path.join(args.output_dir, n) for n in ("rows.npz", f"order_{seed}.npy"))
+    if not exists(rows):
+        np.savez(rows, **_all_rows(ours))  # type: ignore[arg-type]
+    if not exists(order):
+        np.save(order, _batches(ours, rows, seed, args.epochs))
+    command = [args.torch_python, hugging_face_accuracy.__file__]
+    command += [f"--model={hugging_face}", f"--rows={rows}", f"--order={order}", f"--seed={seed}"]
+    command += [f"--learning_rate={args.learning_rate}"]
+    command += [f"--warmup_steps={int(0.1 * len(np.load(order)))}"]
+    command += ["--own_order"] if name == OWN_ORDER else []
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])["accuracy"]
+
+
+def script(name: str, *arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, os.path.join(ROOT, name), *arguments], check=True, capture_output=True
+    )
+
+
+def _records(folder: str, kind: str) -> tuple[Any, dict[str, Any]]:
+    """The records of a run and their features."""
+    from data.classifier_records import feature_spec
+    from data.record_sets import open_records
+    from data.tfrecords import read_sidecar
+
+    path = os.path.join(folder, f"{kind}.tf_record")
+    info = read_sidecar(path) or {}
+    spec = feature_spec(info["max_seq_length"])
+    return open_records([path], "output_dir", spec, {}), spec
+
+
+def _all_rows(folder: str) -> dict[str, np.ndarray]:
+    from data.batches import read_feature
+
+    found = {}
+    for kind in ("train", "eval"):
+        records, spec = _records(folder, kind)
+        name = {"train": "train", "eval": "dev"}[kind]
+        for feature, ours in (
+            ("ids", "input_ids"),
+            ("segments", "segment_ids"),
+            ("labels", "label_ids"),
+        ):
+            found[f"{name}_{feature}"] = read_feature(records, spec, ours)
+        found[f"{name}_lengths"] = read_feature(records, spec, "input_mask").sum(axis=1)
+    return found
+
+
+def _batches(folder: str, rows: str, seed: int, epochs: float) -> np.ndarray:
+    """Rows of each update of a run, [steps, batch]; equal rows stand for each other."""
+    from data.batches import training_batches
+
+    arrays = np.load(rows)
+    known = zip(arrays["train_ids"], arrays["train_labels"], strict=True)
+    index = {(ids.tobytes(), int(label)): i for i, (ids, label) in enumerate(known)}
+    records, spec = _records(folder, "train")
+    steps = int(records.num_examples / BATCH_SIZE * epochs)
+    length = arrays["train_ids"].shape[1]
+    order = np.empty((steps, BATCH_SIZE), np.int32)
+    batches = training_batches(records, spec, BATCH_SIZE, seed, group_by_length=True).take(steps)
+    for step, batch in enumerate(batches.as_numpy_iterator()):
+        ids = np.zeros((BATCH_SIZE, length), arrays["train_ids"].dtype)
+        ids[:, : batch["input_ids"].shape[1]] = batch["input_ids"]
+        labels = batch["label_ids"].reshape(-1)
+        order[step] = [index[i.tobytes(), int(n)] for i, n in zip(ids, labels, strict=True)]
+    return order
+
+
+if __name__ == "__main__":
+    main()
