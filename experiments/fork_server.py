@@ -97,6 +97,8 @@ class ForkServer:
         Raises:
           RuntimeError: The server has ended; its own errors are on the terminal.
         """
+        with open(log_path, "wb"):
+            pass  # There from the start for those who look into it.
         request = {"arguments": list(command[1:]), "log": os.path.abspath(log_path)}
         try:
             self._requests.write(json.dumps(request).encode() + b"\n")
@@ -183,7 +185,7 @@ def _end(pids: Sequence[int]) -> None:
 def _become(arguments: Sequence[str], log_path: str) -> None:
     """Runs a command in this process, as `python ARGUMENTS` would."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    log = os.open(log_path, os.O_WRONLY | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, standard in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, standard)

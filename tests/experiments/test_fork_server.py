@@ -72,8 +72,9 @@ def test_side_by_side_and_terminated(server: ForkServer, tmp_path: pathlib.Path)
     script.write_text("import time; print('ready', flush=True); time.sleep(60)")
     logs = [tmp_path / name for name in ("one", "two")]
     processes = [server.start([sys.executable, str(script)], str(log)) for log in logs]
+    assert all(log.exists() for log in logs)  # From the start, for those who look into it.
     end = time.monotonic() + 60
-    while not all(log.exists() and log.read_text() == "ready\n" for log in logs):
+    while not all(log.read_text() == "ready\n" for log in logs):
         assert time.monotonic() < end
         time.sleep(0.01)
     processes[0].send_signal(signal.SIGTERM)
