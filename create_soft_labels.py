@@ -27,6 +27,7 @@ from common.errors import UserError
 from training import cli
 from training.flags import (
     define_device_flags,
+    define_engine_flag,
     define_model_flags,
     define_start_over_flag,
     define_task_flags,
@@ -113,7 +114,8 @@ flags.DEFINE_integer(
     "Number of this process among --num_shards, counted from 0. It labels every --num_shards-th "
     "output file.",
 )
-define_device_flags()
+define_device_flags(computes_int8=True)
+define_engine_flag()
 
 
 def main(_: Sequence[str]) -> None:

@@ -7,11 +7,16 @@ kept in --output_dir and not measured again: remove its file to do so.
 
   python -m benchmarks.compare --text_file=wikipedia.txt.xz --vocab_file=vocab.txt \\
     --sst2_dir=glue/SST-2 --reviews_file=movie_reviews.txt.xz --output_dir=comparison \\
-    --hugging_face_python=hf/bin/python --original_python=tf1/bin/python --original_dir=bert
+    --teacher=teacher --hugging_face_python=hf/bin/python --original_python=tf1/bin/python \\
+    --original_dir=bert
 Data creation alone, on 50 MB:
   python -m benchmarks.compare --loops=data --text_megabytes=50 --text_file=wikipedia.txt.xz \\
     --vocab_file=vocab.txt --output_dir=comparison_data --original_python=tf1/bin/python \\
     --original_dir=bert
+Engines of labelling, beside bare loops of ONNX Runtime and OpenVINO:
+  python -m benchmarks.compare --loops=engines --teacher=teacher --sst2_dir=glue/SST-2 \\
+    --reviews_file=movie_reviews.txt.xz --text_file=text.txt --vocab_file=vocab.txt \\
+    --output_dir=comparison_engines --timeout_seconds=600
 One size, ours and Model Garden's step:
   python -m benchmarks.compare --loops=ceilings,pretraining --sizes=small --text_file=text.txt \\
     --vocab_file=vocab.txt --output_dir=comparison_small
@@ -38,6 +43,7 @@ ALL_LOOPS = [
     "finetuning",
     "distillation",
     "labelling",
+    "engines",
     "startup",
     "growth",
 ]
@@ -67,11 +73,19 @@ flags.DEFINE_string(
     "sst2_dir", None, "Folder of the task SST-2, for fine-tuning, distillation and labelling."
 )
 flags.DEFINE_string("reviews_file", None, "Long texts to label, one per line.")
+flags.DEFINE_string("teacher", None, "Fine-tuned model whose engines are measured.")
+flags.DEFINE_integer(
+    "engine_texts",
+    20000,
+    "Sentences that it labels, and ten times as many as reviews.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("batch_size", 32, "Rows per batch.", lower_bound=1)
 
 group("Peers")
 flags.DEFINE_string("model_garden_python", sys.executable, "Interpreter with tf-models-official.")
 flags.DEFINE_string("hugging_face_python", "", "Interpreter with transformers and torch.")
+flags.DEFINE_string("runtimes_python", sys.executable, "Interpreter with onnxruntime and openvino.")
 flags.DEFINE_string("original_python", "", "Interpreter with TensorFlow 1.15.")
 flags.DEFINE_string("original_dir", "", "Folder with a clone of google-research/bert.")
 

@@ -165,9 +165,12 @@ class CompareOptions(Options):
     vocab_file: str | None
     sst2_dir: str | None
     reviews_file: str | None
+    teacher: str | None
+    engine_texts: int
     batch_size: int
     model_garden_python: str
     hugging_face_python: str
+    runtimes_python: str
     original_python: str
     original_dir: str
     output_dir: str

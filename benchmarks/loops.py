@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import inputs
 from benchmarks.contestants import Command, Contestant, Server, run_rounds
+from benchmarks.engine_input import EngineInput
 from benchmarks.record_statistics import record_statistics
 from benchmarks.report import OURS, Group, markdown, pretraining_flops_per_token
 from common.atomic import write_json, write_text
@@ -110,6 +111,9 @@ class Comparison:
                 f"labelling {kind} {size}": functools.partial(self.labelling, kind, size)
                 for size in options.teacher_sizes
                 for kind in TEXT_KINDS
+            },
+            "engines": {
+                f"engines {kind}": functools.partial(self.engines, kind) for kind in TEXT_KINDS
             },
             "startup": {"startup": self.startup},
             "growth": {"growth": self.growth},
@@ -223,6 +227,23 @@ class Comparison:
         }
         contestants = self._in_all_precisions(group, OURS, _OURS, batches=batches, **options)
         contestants += self._hugging_face(group, batches=min(batches, peer_batches), **options)
+        return Group(group, "examples", self._measure(contestants))
+
+    def engines(self, kind: str) -> Group:
+        """Labelling by a trained model and any engine, beside bare loops of their runtimes."""
+        group = f"engines {kind}"
+        setting = EngineInput.write(self._options, kind, TEXT_KINDS[kind][0])
+        peer = Program(self._options.runtimes_python, "benchmarks.peers.runtimes")
+        contestants = [
+            self._server(group, name, peer, **values) for name, values in setting.bare_loops()
+        ]
+        for mode, values in setting.engines():
+            contestants.append(self._server(group, f"{OURS}, {mode}", _OURS, **values))
+            command, output = setting.command(values)
+            name = f"{mode} command"
+            contestants.append(
+                self._script(group, name, f"{group} {name}", command, setting.num_texts, output)
+            )
         return Group(group, "examples", self._measure(contestants))
 
     def startup(self) -> Group:

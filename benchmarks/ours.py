@@ -75,7 +75,7 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     from modeling.config import load_config
     from modeling.heads import ClassifierModel
     from modeling.tokenization import FullTokenizer
-    from serving.engine import Engine
+    from serving.engine import Engine, compiled
 
     tokenizer = FullTokenizer(args.vocab_file)
     with open(args.input, encoding="utf-8") as file:
@@ -85,7 +85,8 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
 
     def engine(precision: str) -> Engine:
         with strategy.scope():
-            return Engine(ClassifierModel(config, 2, precision), strategy, args.batch_size)
+            model = ClassifierModel(config, 2, precision)
+        return Engine(compiled(model, strategy), strategy, args.batch_size)
 
     label = engine(args.precision)
 
@@ -102,6 +103,27 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
         facts["largest difference of logits from float32"] = round(float(difference), 5)
     work()
     return work, facts
+
+
+def engines(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
+    """The same with a trained model and any engine (`serving.cpu_engines`)."""
+    from serving import Predictor
+
+    with open(args.input, encoding="utf-8") as file:
+        texts = file.read().splitlines()
+    predictor = Predictor.load(
+        args.model,
+        max_seq_length=args.max_seq_length,
+        batch_size=args.batch_size,
+        engine=args.engine,
+        precision=args.precision,
+    )
+
+    def work() -> int:
+        return len(predictor.logits(texts))
+
+    work()
+    return work, {"engine": " ".join(predictor.settled or ())}
 
 
 def product(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
@@ -143,5 +165,5 @@ def copy(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]
 if __name__ == "__main__":
     logging.disable(logging.INFO)
     args = arguments()
-    others = {"labelling": labelling, "product": product, "copy": copy}
+    others = {"labelling": labelling, "engines": engines, "product": product, "copy": copy}
     serve(others.get(args.loop, training), args)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from common.chunks import chunks
 from common.errors import UserError
 from common.outputs import lock_folder
+from common.overlap import one_ahead, one_behind
 from distillation.labelling_jobs import Job, LabellingOptions, job_of_file, job_of_teachers
 from distillation.soft_labels import (
+    TransferExample,
     check_earlier_shards,
     examples_digest,
     is_finished,
@@ -22,13 +24,14 @@ from distillation.soft_labels import (
     write_manifest,
     write_shard,
 )
+from distillation.teachers import Features
 from training.options import TASK_FLAGS
 from training.reporting import log_summary
-from training.strategy import chief_value, is_chief
+from training.strategy import chief_value, is_chief, is_single_worker
 from training.trained_models import software_versions
 
 # Where the texts come from and how they are cut into files, for the record.
-_RECORDED = ("input_file", "from_file", *TASK_FLAGS, "examples_per_shard", "precision")
+_RECORDED = ("input_file", "from_file", *TASK_FLAGS, "examples_per_shard", "engine", "precision")
 
 
 def run(options: LabellingOptions) -> None:
@@ -93,28 +96,53 @@ def run(options: LabellingOptions) -> None:
     )
 
 
+class _Shard(NamedTuple):
+    """A shard: its file and texts, and their features if it is this process's and not finished."""
+
+    path: str
+    examples: list[TransferExample]
+    digest: str
+    features: Features | None
+
+
+def _shards(options: LabellingOptions, shard_index: int, job: Job) -> Iterator[_Shard]:
+    for index, examples in enumerate(
+        chunks(job.transfer_set.examples(), options.examples_per_shard)
+    ):
+        path = shard_path(options.output_dir, index)
+        # Asked of the chief: another worker may see a file that the chief has just finished.
+        is_ours = index % options.num_shards == shard_index
+        is_open = is_ours and not chief_value(job.strategy, is_finished(path, examples))
+        features = job.records.features(examples) if is_open else None
+        yield _Shard(path, examples, examples_digest(examples), features)
+
+
 def _label(
     options: LabellingOptions, shard_index: int, job: Job, description: Mapping[str, Any]
 ) -> tuple[list[int], list[str]]:
-    """Labels this process's shards that are not finished; numbers and digests of all shards."""
+    """Labels this process's shards that are not finished; numbers and digests of all shards.
+
+    While a teacher computes one shard, the next is read and the last is written.
+    """
     counts, digests = [], []
     chief = is_chief(job.strategy)
-    transfer_set = job.transfer_set
-    with tqdm(total=transfer_set.num_examples, unit=" examples", desc="Soft labels") as progress:
-        shards = chunks(transfer_set.examples(), options.examples_per_shard)
-        for index, examples in enumerate(shards):
-            path = shard_path(options.output_dir, index)
-            # Asked of the chief: another worker may see a file that the chief has just finished.
-            is_ours = index % options.num_shards == shard_index
-            if is_ours and not chief_value(job.strategy, is_finished(path, examples)):
+    shards: Iterable[_Shard] = _shards(options, shard_index, job)
+    if is_single_worker(job.strategy):  # Else workers ask the chief in turn.
+        shards = one_ahead(shards)
+    total = job.transfer_set.num_examples
+    with (
+        tqdm(total=total, unit=" examples", desc="Soft labels") as progress,
+        one_behind() as later,
+    ):
+        for path, examples, digest, features in shards:
+            if features is not None:
                 if chief:
                     remove_manifest(options.output_dir)
-                features = job.records.features(examples)
                 outputs = job.outputs(examples, features)
                 if chief:
-                    write_shard(path, examples, features, outputs, description)
+                    later(write_shard, path, examples, features, outputs, description)
             counts.append(len(examples))
-            digests.append(examples_digest(examples))
+            digests.append(digest)
             progress.update(len(examples))
     return counts, digests
 

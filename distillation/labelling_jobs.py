@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ from distillation.teachers import (
     reading_of_records,
     teacher_paths,
 )
+from serving.cpu_engines import AUTO, INT8, SAMPLE_ROWS, TENSORFLOW
 from serving.predictor import Predictor
 from training.devices import describe_devices
 from training.options import TASK_FLAGS, DeviceOptions, ModelOptions, TaskOptions
@@ -59,6 +61,7 @@ class LabellingOptions(ModelOptions, TaskOptions, DeviceOptions):
     predict_batch_size: int = 32
     num_shards: int = 1
     shard_index: int | None = None
+    engine: str = AUTO
 
 
 class TransferSet(NamedTuple):
@@ -106,6 +109,7 @@ class Job(NamedTuple):
 
 def job_of_teachers(options: LabellingOptions) -> Job:
     """Labelling by models."""
+    engine = _engine(options)
     strategy = create_strategy(options)
     check_batch_size("predict_batch_size", options.predict_batch_size, strategy)
     text = StudentText(options.vocab_file, options.do_lower_case, options.max_seq_length)
@@ -127,6 +131,7 @@ def job_of_teachers(options: LabellingOptions) -> Job:
             text,
             # Tasks have their own labels, and the other teachers those of the first in any order.
             given if index == 0 and not options.task_name else None,
+            engine,
             options.precision,
             options.predict_batch_size,
             strategy,
@@ -152,24 +157,39 @@ def job_of_teachers(options: LabellingOptions) -> Job:
             options.data_dir or "",
         )
 
+    transfer_set = _open_transfer_set(options, task, inputs)
+    computed = teachers.settle(list(itertools.islice(transfer_set.examples(), SAMPLE_ROWS)))
     return Job(
-        _open_transfer_set(options, task, inputs),
+        transfer_set,
         records,
         outputs,
         {
             "labels": teachers.labels,
             "hidden_state_layers": teachers.layers,
             **teachers.facts(records),
-            "precision": options.precision,
+            **computed,
         },
         strategy,
         {
             "Device": describe_devices(strategy),
-            "Precision": options.precision,
+            "Engine": computed["engine"],
+            "Precision": computed["precision"],
             **teachers.summary(),
         },
         assess,
     )
+
+
+def _engine(options: LabellingOptions) -> str:
+    """The engine that is asked for; hidden states are computed by TensorFlow alone."""
+    if not options.hidden_state_layers:
+        return options.engine
+    if options.engine not in (AUTO, TENSORFLOW) or options.precision == INT8:
+        raise UserError(
+            f"--engine={options.engine} --precision={options.precision}: --hidden_state_layers are "
+            "computed by TensorFlow in float32 or bfloat16; leave one or the other out."
+        )
+    return TENSORFLOW
 
 
 def job_of_file(options: LabellingOptions) -> Job:

@@ -49,6 +49,10 @@ _MANIFEST_KINDS = {
 }
 
 
+# Facts that sidecars of earlier versions do not name, because there was no other value.
+_BEFORE = {"engine": "tensorflow"}
+
+
 @dataclasses.dataclass(frozen=True)
 class TransferExample:
     """A text or pair of the transfer set.
@@ -197,6 +201,7 @@ def check_earlier_shards(
             continue
         if not info:
             continue
+        info = {**_BEFORE, **info}
         other = [key for key, value in description.items() if info.get(key) != value]
         if other and start_over:
             remove_manifest(output_dir)

@@ -37,7 +37,7 @@ from distillation.objective import DistillationObjective, RegressionDistillation
 from distillation.patience import make_patience
 from distillation.soft_labels import check_pairs, feature_spec, read_manifest
 from modeling.heads import ClassifierModel
-from serving.engine import Engine
+from serving.engine import Engine, compiled
 from training.identity import Part
 from training.loop import Predictor
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
@@ -173,7 +173,7 @@ def run(options: DistillationOptions) -> None:
             spec,
             labels,
             sources.tokenizer,
-            Engine(student, session.strategy, options.eval_batch_size),
+            Engine(compiled(student, session.strategy), session.strategy, options.eval_batch_size),
         )
     if final and task is None and session.is_chief:
         path = os.path.join(options.output_dir, "eval_results.txt")

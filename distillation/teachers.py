@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,6 @@ from distillation.patience import parse_layers, teacher_outputs
 from distillation.soft_labels import TransferExample
 from modeling.tokenization import FullTokenizer
 from modeling.vocabulary import read_vocabulary, vocabulary_digest
-from serving.engine import Engine
 from serving.predictor import Predictor
 from training.reporting import describe_model
 
@@ -93,6 +92,7 @@ def load_teacher(
     bert_config_file: str | None,
     text: StudentText,
     labels: Sequence[str] | None,
+    engine: str,
     precision: str,
     batch_size: int,
     strategy: tf.distribute.Strategy,
@@ -118,6 +118,7 @@ def load_teacher(
         path,
         max_seq_length=length,
         batch_size=batch_size,
+        engine=engine,
         precision=precision,
         labels=labels,
         bert_config_file=bert_config_file,
@@ -197,12 +198,27 @@ class Teachers:
             if teacher.predictor.labels is None:
                 say_assumed_order(teacher.path, labels)
         self._orders = [_order(teacher, self.labels) for teacher in teachers]
-        self._engines: list[Engine] = [
-            teacher.predictor.engine(
-                "labelling", teacher_outputs(teacher.predictor.classifier(), self.layers)
-            )
-            for teacher in teachers
+        self._computed: list[Callable[[Features], np.ndarray]] = [
+            self._computation(teacher.predictor) for teacher in teachers
         ]
+
+    def _computation(self, predictor: Predictor) -> Callable[[Features], np.ndarray]:
+        if not self.layers:
+            return predictor.logits_of
+        return predictor.engine("states", teacher_outputs(predictor.classifier(), self.layers))
+
+    def settle(self, examples: Sequence[TransferExample]) -> dict[str, str]:
+        """Opens the engines, which are compared on these texts; errors as of `Predictor.settle`.
+
+        Returns:
+          `engine` and `precision` of the outputs, for the record.
+        """
+        found = []
+        for teacher in self._teachers:
+            teacher.predictor.settle(teacher.reading.features(examples))
+            found.append(teacher.predictor.settled)
+        engines, precisions = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
+        return {"engine": ", ".join(engines), "precision": ", ".join(precisions)}
 
     def outputs(
         self, examples: Sequence[TransferExample], records: Reading, features: Features
@@ -218,9 +234,11 @@ class Teachers:
           float32 [N, num_outputs + layers * hidden_size].
         """
         found = []
-        for teacher, engine, order in zip(self._teachers, self._engines, self._orders, strict=True):
+        for teacher, compute, order in zip(
+            self._teachers, self._computed, self._orders, strict=True
+        ):
             is_read = teacher.reading.is_like(records)
-            outputs = engine(features if is_read else teacher.reading.features(examples))
+            outputs = compute(features if is_read else teacher.reading.features(examples))
             found.append(np.concatenate([outputs[:, order], outputs[:, len(order) :]], axis=1))
         if len(found) == 1:
             return found[0]

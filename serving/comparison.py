@@ -25,7 +25,7 @@ from common.errors import UserError
 from common.files import list_folder
 from modeling.bert import INPUTS
 from modeling.wordpiece import input_row
-from serving.engine import Engine
+from serving.engine import Engine, compiled
 from serving.export_files import RUNTIME_FOLDER
 from serving.runtime.programs import Program
 from serving.trained_model import TrainedModel, network_outputs
@@ -148,7 +148,8 @@ def model_outputs(model: TrainedModel, rows: Sequence[Mapping[str, np.ndarray]])
         for name in INPUTS
     }
     # On the CPU, as the programs.
-    return Engine(outputs, tf.distribute.OneDeviceStrategy("/cpu:0"), _BATCH_SIZE)(features)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    return Engine(compiled(outputs, strategy), strategy, _BATCH_SIZE)(features)
 
 
 def program_outputs(program: Program, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:

@@ -7,7 +7,7 @@ of the rows. There is no input pipeline to start, so a single row takes no longe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +17,9 @@ from common.errors import UserError
 from data.batches import LENGTH_MULTIPLE
 from modeling.bert import INPUTS
 from training.strategy import explain_lost_worker, is_chief, lengths_may_vary
+
+# A forward pass: a batch, int32 `INPUTS` [batch_size, seq_length] -> float32 [batch_size, ...].
+Forward: TypeAlias = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 # Rows that are in memory at a time where there are more; the wider it is, the less is padding.
 WINDOW_ROWS = 10_000
@@ -43,35 +46,16 @@ class Engine:
       is_chief: Whether this process writes what comes out; every worker has all of it.
 
     Args:
-      outputs: Maps a batch, int32 `INPUTS` [batch_size, seq_length], to a Tensor [batch_size, ...].
+      forward: From `compiled`, or by another runtime (`serving.cpu_engines`).
       strategy: The devices.
       batch_size: Rows of full length per batch, over all replicas, which divide it. Short rows come
         in batches of as many tokens.
     """
 
-    def __init__(
-        self,
-        outputs: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
-        strategy: tf.distribute.Strategy,
-        batch_size: int,
-    ):
-        self._strategy, self._batch_size = strategy, batch_size
+    def __init__(self, forward: Forward, strategy: tf.distribute.Strategy, batch_size: int):
+        self._forward, self._strategy, self._batch_size = forward, strategy, batch_size
         self._by_length = lengths_may_vary(strategy)
         self.is_chief = is_chief(strategy)
-
-        def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-            return strategy.gather(strategy.run(outputs, args=(batch,)), axis=0)
-
-        # Traced once for batches of all shapes where there is one device, and a few times on several,
-        # whose values have no plain signature. Where lengths may not vary, there is one shape.
-        sequences = {name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}
-        is_alone = strategy.num_replicas_in_sync == 1 and self._by_length
-        self._step = tf.function(
-            step,
-            input_signature=[sequences] if is_alone else None,
-            reduce_retracing=self._by_length,
-            autograph=False,
-        )
 
     def __call__(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """The outputs of all rows, in their order.
@@ -126,7 +110,7 @@ class Engine:
                 multiple = multiple if self._by_length else self._batch_size
                 filled = np.pad(rows, (0, -len(rows) % multiple), mode="edge")
                 batch = {name: features[name][filled, :length] for name in INPUTS}
-                yield BatchOutputs(rows, self._run(batch)[: len(rows)])
+                yield BatchOutputs(rows, self._forward(batch)[: len(rows)])
 
     def _row_groups(
         self, lengths: np.ndarray, full_length: int
@@ -147,14 +131,40 @@ class Engine:
             yield rows, length
             start += len(rows)
 
-    def _run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        replicas = self._strategy.num_replicas_in_sync
+
+def compiled(
+    outputs: Callable[[Mapping[str, tf.Tensor]], tf.Tensor], strategy: tf.distribute.Strategy
+) -> Forward:
+    """The forward pass by TensorFlow, on all devices.
+
+    Args:
+      outputs: Maps a batch, int32 `INPUTS` [batch_size, seq_length], to a Tensor [batch_size, ...].
+      strategy: The devices; replicas divide `batch_size`.
+    """
+    replicas, by_length = strategy.num_replicas_in_sync, lengths_may_vary(strategy)
+
+    def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return strategy.gather(strategy.run(outputs, args=(batch,)), axis=0)
+
+    # Traced once for batches of all shapes where there is one device, and a few times on several,
+    # whose values have no plain signature. Where lengths may not vary, there is one shape.
+    sequences = {name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}
+    traced = tf.function(
+        step,
+        input_signature=[sequences] if replicas == 1 and by_length else None,
+        reduce_retracing=by_length,
+        autograph=False,
+    )
+
+    def forward(batch: Mapping[str, np.ndarray]) -> np.ndarray:
         if replicas == 1:
-            return self._step(_part(batch, 0, 1)).numpy()
-        parts = self._strategy.experimental_distribute_values_from_function(
+            return traced(_part(batch, 0, 1)).numpy()
+        parts = strategy.experimental_distribute_values_from_function(
             lambda context: _part(batch, context.replica_id_in_sync_group, replicas)
         )
-        return self._step(parts).numpy()
+        return traced(parts).numpy()
+
+    return forward
 
 
 def _part(batch: Mapping[str, np.ndarray], replica: int, replicas: int) -> dict[str, tf.Tensor]:

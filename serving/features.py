@@ -23,7 +23,7 @@ from common.files import read_lines
 from common.input_files import expand_globs
 from common.outputs import check_files_apart, checkpoint_file, lock_files
 from serving.engine import WINDOW_ROWS
-from serving.parts import write_in_parts
+from serving.parts import Stages, write_in_parts
 from serving.predictor import Predictor, layer_vectors
 from training.options import DeviceOptions, ModelOptions
 from training.strategy import create_strategy, is_chief
@@ -31,8 +31,8 @@ from training.strategy import create_strategy, is_chief
 NUMPY = ".npy"
 # The original's way to write a pair in a line.
 _PAIR = re.compile(r"(.*) \|\|\| (.*)")
-# Memory for the vectors of all tokens of the rows that are computed together.
-_WINDOW_BYTES = 128 << 20
+# Memory for the vectors of all tokens of the rows that are computed together; others are written.
+_WINDOW_BYTES = 64 << 20
 _DIGITS = 6
 _DEFAULT_LAYERS = 4
 
@@ -84,10 +84,10 @@ def run(options: FeatureOptions) -> int:
     with tqdm(unit=" lines", desc="Features") as progress:
         write_in_parts(
             options.output_file,
-            chunks(_counted(_lines(paths), progress), extractor.window_rows),
-            extractor.key,
-            extractor.content,
+            chunks(_lines(paths), extractor.window_rows),
+            extractor,
             lambda: extractor.head(progress.n),
+            progress,
             predictor.strategy,
         )
         num_lines = int(progress.n)
@@ -120,13 +120,7 @@ def _lines(paths: Sequence[str]) -> Iterator[Line]:
             number += 1
 
 
-def _counted(lines: Iterator[Line], progress: tqdm) -> Iterator[Line]:
-    for line in lines:
-        progress.update()
-        yield line
-
-
-class _Extractor:
+class _Extractor(Stages[list[Line], dict[str, np.ndarray], Any]):
     """Windows of lines -> bytes of the output."""
 
     def __init__(self, options: FeatureOptions, predictor: Predictor):
@@ -144,7 +138,6 @@ class _Extractor:
             *predictor.identity(predictor.encoder),
             self._layers,
             options.pooling,
-            options.precision,
             self._as_numpy,
         )
 
@@ -162,18 +155,21 @@ class _Extractor:
         np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
         return file.getvalue()
 
-    def content(self, window: list[Line]) -> bytes:
-        features = self._predictor.features([texts for _, texts in window])
+    def prepare(self, window: list[Line]) -> dict[str, np.ndarray]:
+        return self._predictor.features([texts for _, texts in window])
+
+    def compute(self, features: dict[str, np.ndarray]) -> Any:
+        """Vectors float32 [lines, layers, hidden_size]; without pooling the described tokens."""
+        return self._engine(features) if self._pooling else self._tokens(features)
+
+    def content(self, window: list[Line], outputs: Any) -> bytes:
+        if self._as_numpy:
+            return outputs.astype("<f4").tobytes()
         if self._pooling:
-            vectors = self._engine(features)
-            if self._as_numpy:
-                return vectors.astype("<f4").tobytes()
-            rows = [{"layers": self._described(vector)} for vector in vectors]
-        else:
-            rows = self._tokens(features)
+            outputs = [{"layers": self._described(vector)} for vector in outputs]
         lines = [
             json.dumps({"linex_index": number, **row})
-            for (number, _), row in zip(window, rows, strict=True)
+            for (number, _), row in zip(window, outputs, strict=True)
         ]
         return "".join(line + "\n" for line in lines).encode()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,14 @@ import tensorflow as tf
 
 from common.errors import UserError
 from modeling.bert import INPUTS
-from serving.trained_model import TrainedModel, network_outputs
+from modeling.config import BertConfig
+from modeling.heads import ClassifierModel
+from serving.trained_model import TrainedModel, network_of, network_outputs
 
 NONE, FLOAT16, DYNAMIC_INT8, FULL_INT8 = "none", "float16", "dynamic_int8", "full_int8"
 QUANTIZATIONS = (NONE, FLOAT16, DYNAMIC_INT8, FULL_INT8)
+
+LOGITS = "logits"
 
 # Signature of a file with dynamic shapes; others are called len_32 and so on.
 SIGNATURE = "serve"
@@ -77,6 +81,28 @@ def convert(
     return _converted(model, (None,), quantization)
 
 
+def convert_classifier(
+    config: BertConfig, weights: Mapping[str, np.ndarray], quantization: str
+) -> bytes:
+    """The file of a program that returns `logits`, float32 [batch_size, num_outputs].
+
+    Args:
+      config: The architecture.
+      weights: Float32 arrays by the original's names, with a classifier.
+      quantization: As in `convert`, but for `full_int8`; so are the program's inputs.
+
+    Raises:
+      UserError: TensorFlow cannot convert an operation.
+    """
+    network = network_of(config, weights)
+    network.encoder.masked_score = _MASKED_SCORE
+
+    def logits(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {LOGITS: network(dict(zip(INPUTS, inputs, strict=True)))}
+
+    return _file(network, logits, (None,), quantization, "the model")
+
+
 def static_lengths(model: TrainedModel) -> tuple[int, ...]:
     """Lengths of the signatures of a file in full int8, up to the model's longest input."""
     return tuple(sorted({min(length, model.max_seq_length) for length in STATIC_LENGTHS}))
@@ -105,6 +131,23 @@ def import_quantizer() -> tuple[Any, Any]:
 def _converted(model: TrainedModel, lengths: Sequence[int | None], quantization: str) -> bytes:
     network = model.network()
     network.encoder.masked_score = _MASKED_SCORE
+    return _file(
+        network,
+        lambda *inputs: network_outputs(model, network, *inputs),
+        lengths,
+        quantization,
+        model.source,
+    )
+
+
+def _file(
+    network: ClassifierModel,
+    outputs: Callable[..., dict[str, tf.Tensor]],
+    lengths: Sequence[int | None],
+    quantization: str,
+    source: str,
+) -> bytes:
+    """The file of a program with a signature for each of the lengths; `source` is for messages."""
     # The variables alone: a Keras layer would be stored with functions that nothing can trace.
     root = tf.train.Checkpoint()
     root.stored = list(network.trainable_variables)
@@ -117,7 +160,7 @@ def _converted(model: TrainedModel, lengths: Sequence[int | None], quantization:
         def serve(
             input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor
         ) -> dict[str, tf.Tensor]:
-            return network_outputs(model, network, input_ids, input_mask, segment_ids)
+            return outputs(input_ids, input_mask, segment_ids)
 
         signatures[signature_name(length)] = serve
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +176,7 @@ def _converted(model: TrainedModel, lengths: Sequence[int | None], quantization:
             return converter.convert()
         except Exception as error:  # The converter's own kinds of errors, which name the operation.
             raise UserError(
-                f"{model.source} cannot be converted to LiteRT ({_first_line(error)}); export it in "
+                f"{source} cannot be converted to LiteRT ({_first_line(error)}); export it in "
                 "another form."
             ) from error
 

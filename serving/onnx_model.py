@@ -19,7 +19,7 @@ import numpy as np
 
 from common.errors import UserError
 from modeling.bert import MASKED_SCORE
-from modeling.config import ACTIVATION_FUNCTIONS
+from modeling.config import ACTIVATION_FUNCTIONS, BertConfig
 from modeling.heads import CLASSIFIER_BIAS, CLASSIFIER_WEIGHTS
 from serving.trained_model import TrainedModel
 
@@ -52,8 +52,8 @@ def import_onnx() -> Any:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"ONNX needs the package {error.name}; install it (pip install -e '.[onnx]'), or leave "
-            "onnx out of --formats."
+            f"ONNX needs the package {error.name}; install it (pip install -e '.[onnx]'), or take "
+            "another form."
         ) from error
     return onnx
 
@@ -75,15 +75,37 @@ def write_onnx(path: str, model: TrainedModel, half: bool = False) -> None:
       UserError: A package is missing.
     """
     onnx = import_onnx()
+    program = onnx_program(model.config, model.weights, half)
+    onnx.helper.set_model_props(program, _properties(model))
+    onnx.checker.check_model(program, full_check=True)
+    onnx.save(program, path)
+
+
+def onnx_program(config: BertConfig, weights: Mapping[str, np.ndarray], half: bool = False) -> Any:
+    """The program of a model, as in `write_onnx`, without metadata and not checked.
+
+    Args:
+      config: The architecture.
+      weights: Float32 arrays by the original's names, with a classifier or without.
+      half: As in `write_onnx`.
+
+    Returns:
+      `onnx.ModelProto`.
+    """
+    import onnx
+
     graph = _Graph(onnx, half)
-    _add_network(graph, model)
+    _add_network(graph, config, weights)
     helper, types = onnx.helper, onnx.TensorProto
     axes = ["batch_size", "sequence_length"]
-    width = model.config.hidden_size
-    outputs = {LAST_HIDDEN_STATE: [*axes, width], POOLER_OUTPUT: ["batch_size", width]}
-    if model.has_classifier:
-        outputs = {LOGITS: ["batch_size", len(model.weights[CLASSIFIER_WEIGHTS])]}
-    program = helper.make_model(
+    width = config.hidden_size
+    outputs: dict[str, list[Any]] = {
+        LAST_HIDDEN_STATE: [*axes, width],
+        POOLER_OUTPUT: ["batch_size", width],
+    }
+    if CLASSIFIER_WEIGHTS in weights:
+        outputs = {LOGITS: ["batch_size", len(weights[CLASSIFIER_WEIGHTS])]}
+    return helper.make_model(
         helper.make_graph(
             graph.nodes,
             "bert",
@@ -95,13 +117,12 @@ def write_onnx(path: str, model: TrainedModel, half: bool = False) -> None:
         ir_version=_IR_VERSION,
         producer_name="pretrained-distillation",
     )
-    helper.set_model_props(program, _properties(model))
-    onnx.checker.check_model(program, full_check=True)
-    onnx.save(program, path)
 
 
-def quantize_onnx(source: str, target: str) -> None:
+def quantize_onnx(source: Any, target: str) -> None:
     """Writes a float32 program with weights in int8, one scale per channel; activations on the fly.
+
+    `source` is its file, or an `onnx.ModelProto`.
 
     Weights have 7 bits: on processors without VNNI instructions the sums of two products of 8 bits
     overflow, and predictions are wrong (onnxruntime, issues 5849 and 6004).
@@ -161,8 +182,7 @@ class _Graph:
         return output
 
 
-def _add_network(graph: _Graph, model: TrainedModel) -> None:
-    config, weights = model.config, model.weights
+def _add_network(graph: _Graph, config: BertConfig, weights: Mapping[str, np.ndarray]) -> None:
     function, attributes = _ACTIVATIONS[ACTIVATION_FUNCTIONS[config.hidden_act]]
     heads = config.num_attention_heads
     by_head = graph.constant("by_head", np.array([0, 0, heads, config.head_size], np.int64))
@@ -210,7 +230,7 @@ def _add_network(graph: _Graph, model: TrainedModel) -> None:
         "Gather", [x, graph.constant("first", np.array(0, np.int64))], "first_token", axis=1
     )
     pooled = dense(first, "bert/pooler/dense")
-    if not model.has_classifier:
+    if CLASSIFIER_WEIGHTS not in weights:
         graph.add("Identity", [x], LAST_HIDDEN_STATE)
         graph.add("Tanh", [pooled], POOLER_OUTPUT)
         return

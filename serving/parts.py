@@ -9,57 +9,98 @@ one that would be written, and a command with another model or input makes parts
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Generic, TypeVar
 
 import tensorflow as tf
+from tqdm import tqdm
 
 from common.atomic import atomic_output
 from common.errors import UserError
 from common.files import BLOCK_BYTES, compressed_writer, exists, open_binary, remove_folder
-from training.strategy import chief_value, is_chief
+from common.overlap import one_ahead, one_behind
+from training.strategy import chief_value, is_chief, is_single_worker
 
-Window = TypeVar("Window")
+Window = TypeVar("Window", bound=Sized)
+Prepared = TypeVar("Prepared")
+Outputs = TypeVar("Outputs")
+Item = TypeVar("Item")
+
+
+class Stages(abc.ABC, Generic[Window, Prepared, Outputs]):
+    """The way from a window of the input to bytes of the output.
+
+    The first and the last step are taken in threads, beside the middle one of other windows.
+    """
+
+    @abc.abstractmethod
+    def key(self, window: Window) -> str:
+        """Everything that decides the content of a window."""
+
+    @abc.abstractmethod
+    def prepare(self, window: Window) -> Prepared:
+        """Input of the model."""
+
+    @abc.abstractmethod
+    def compute(self, prepared: Prepared) -> Outputs:
+        """Outputs of the model; on all workers, of whom the chief writes."""
+
+    @abc.abstractmethod
+    def content(self, window: Window, outputs: Outputs) -> bytes:
+        """The bytes of a window."""
 
 
 def write_in_parts(
     path: str,
     windows: Iterable[Window],
-    key: Callable[[Window], str],
-    content: Callable[[Window], bytes],
+    stages: Stages[Window, Prepared, Outputs],
     head: Callable[[], bytes],
+    progress: tqdm,
     strategy: tf.distribute.Strategy,
 ) -> None:
     """Writes a file window by window, in flat memory.
 
     Args:
       path: The file; compressed if its name says so. An earlier one is replaced at the end.
-      windows: Yields what the parts are made from.
-      key: Everything that decides the content of a window.
-      content: Computes the bytes of a window; by all workers, of whom the chief writes.
+      windows: Yields the rows that the parts are made from.
+      stages: Make the parts.
       head: The bytes before the first part, asked for at the end.
+      progress: Counts the rows.
       strategy: The devices.
 
     Raises:
-      UserError: Whatever `windows` and `content` raise, or the disk is full. The parts stay.
+      UserError: Whatever `windows` and `stages` raise, or the disk is full. The parts stay.
     """
     chief = is_chief(strategy)
     parent, name = os.path.split(path)
     folder = os.path.join(parent, f".{name}.parts")
     parts: list[str] = []
-    for window in windows:
-        digest = hashlib.sha256(key(window).encode("utf-8", "surrogatepass")).hexdigest()
-        part = os.path.join(folder, f"{len(parts):06d}-{digest[:32]}")
-        # Asked of the chief: another worker may see a part that the chief has just written.
-        if not chief_value(strategy, exists(part)):
-            data = content(window)
-            if chief:
-                with atomic_output(part) as temporary, open_binary(temporary, "wb") as file:
-                    file.write(data)
-        parts.append(part)
+
+    def planned() -> Iterator[tuple[Window, str, Prepared | None]]:
+        for i, window in enumerate(windows):
+            digest = hashlib.sha256(stages.key(window).encode("utf-8", "surrogatepass")).hexdigest()
+            part = os.path.join(folder, f"{i:06d}-{digest[:32]}")
+            # Asked of the chief: another worker may see a part that the chief has just written.
+            is_there = chief_value(strategy, exists(part))
+            yield window, part, None if is_there else stages.prepare(window)
+
+    def write(window: Window, part: str, outputs: Outputs) -> None:
+        data = stages.content(window, outputs)
+        with atomic_output(part) as temporary, open_binary(temporary, "wb") as file:
+            file.write(data)
+
+    with one_behind() as later:
+        for window, part, prepared in _ahead(planned(), strategy):
+            if prepared is not None:
+                outputs = stages.compute(prepared)
+                if chief:
+                    later(write, window, part, outputs)
+            parts.append(part)
+            progress.update(len(window))
     if not chief:
         return
     with (
@@ -76,10 +117,16 @@ def write_in_parts(
         remove_folder(folder)
 
 
+def _ahead(items: Iterable[Item], strategy: tf.distribute.Strategy) -> Iterable[Item]:
+    """`one_ahead`, where no other worker waits for this one to ask the same things in turn."""
+    return one_ahead(items) if is_single_worker(strategy) else items
+
+
 def write_to_standard_output(
     windows: Iterable[Window],
-    content: Callable[[Window], bytes],
+    stages: Stages[Window, Prepared, Outputs],
     head: Callable[[], bytes],
+    progress: tqdm,
     strategy: tf.distribute.Strategy,
 ) -> None:
     """Writes window by window; arguments as of `write_in_parts`.
@@ -89,12 +136,20 @@ def write_to_standard_output(
     """
     chief = is_chief(strategy)
     output = sys.stdout.buffer
+
+    def write(window: Window, outputs: Outputs, is_first: bool) -> None:
+        data = stages.content(window, outputs)
+        output.write(head() + data if is_first else data)
+        output.flush()
+
     try:
-        for i, window in enumerate(windows):
-            data = content(window)
-            if chief:
-                output.write(data if i else head() + data)
-                output.flush()
+        with one_behind() as later:
+            planned = ((window, stages.prepare(window)) for window in windows)
+            for i, (window, prepared) in enumerate(_ahead(planned, strategy)):
+                outputs = stages.compute(prepared)
+                if chief:
+                    later(write, window, outputs, i == 0)
+                progress.update(len(window))
     except BrokenPipeError:
         # Python flushes once more at its end, and would complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

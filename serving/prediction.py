@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -35,8 +36,9 @@ from data.rows import (
     read_rows,
 )
 from data.texts import TEXT, TEXT_COLUMN, is_source_name, text_columns
+from serving.cpu_engines import AUTO, SAMPLE_ROWS
 from serving.engine import WINDOW_ROWS
-from serving.parts import write_in_parts, write_to_standard_output
+from serving.parts import Stages, write_in_parts, write_to_standard_output
 from serving.predictor import Predictor, probabilities, set_threads
 from training.options import DeviceOptions, ModelOptions
 from training.strategy import create_strategy, is_chief
@@ -62,6 +64,7 @@ class PredictionOptions(ModelOptions, DeviceOptions):
     labels: Sequence[str] | None = None
     batch_size: int | None = None
     num_threads: int = 0
+    engine: str = AUTO
 
 
 def run(options: PredictionOptions) -> int:
@@ -86,6 +89,7 @@ def run(options: PredictionOptions) -> int:
         path,
         max_seq_length=options.max_seq_length,
         batch_size=options.batch_size,
+        engine=options.engine,
         precision=options.precision,
         labels=options.labels,
         bert_config_file=options.bert_config_file,
@@ -93,17 +97,15 @@ def run(options: PredictionOptions) -> int:
         do_lower_case=options.do_lower_case,
         strategy=create_strategy(options),
     )
-    writer = _Writer(predictor, table, file_format, options.precision)
+    writer = _Writer(predictor, table, file_format)
     if output and is_chief(predictor.strategy):
         lock_files("output_file", [output])
     with tqdm(unit=" rows", desc="Predictions") as progress:
-        windows = _counted(chunks(table.rows(), WINDOW_ROWS), progress)
+        windows = chunks(table.rows(), WINDOW_ROWS)
         if output:
-            write_in_parts(
-                output, windows, writer.key, writer.content, writer.head, predictor.strategy
-            )
+            write_in_parts(output, windows, writer, writer.head, progress, predictor.strategy)
         else:
-            write_to_standard_output(windows, writer.content, writer.head, predictor.strategy)
+            write_to_standard_output(windows, writer, writer.head, progress, predictor.strategy)
         num_rows = int(progress.n)
     if table.num_empty:
         logging.warning(
@@ -189,33 +191,28 @@ def _output_format(path: str | None, table: _InputTable) -> str:
     )
 
 
-def _counted(windows: Iterator[list[TextRow]], progress: tqdm) -> Iterator[list[TextRow]]:
-    for window in windows:
-        yield window
-        progress.update(len(window))
-
-
-class _Writer:
+class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
     """Windows of rows -> bytes of the output."""
 
-    def __init__(self, predictor: Predictor, table: _InputTable, file_format: str, precision: str):
+    def __init__(self, predictor: Predictor, table: _InputTable, file_format: str):
+        predictor.classifier()
         self._predictor, self._table, self._format = predictor, table, file_format
-        self._engine = predictor.engine("logits", predictor.classifier())
         self._labels = predictor.known_labels()
         self._ours = ["score"]
         if self._labels:
             self._ours = ["label", "probability", *(f"p_{label}" for label in self._labels)]
         self._renamed = self._renamed_columns()
-        self._settings = (
-            *predictor.identity(predictor.classifier()),
-            precision,
-            self._labels,
-            table.names,
-            file_format,
-        )
 
     def key(self, rows: list[TextRow]) -> str:
+        if not self._predictor.settled:
+            self._predictor.settle(self.prepare(rows[:SAMPLE_ROWS]))
         return repr((self._settings, [(row.cells, texts) for row, texts in rows]))
+
+    @functools.cached_property
+    def _settings(self) -> tuple[Any, ...]:
+        """Everything that decides the output beside the rows; once the engine is settled."""
+        identity = self._predictor.identity(self._predictor.classifier())
+        return (*identity, self._labels, self._table.names, self._format)
 
     def head(self) -> bytes:
         """The header; JSON Lines have none."""
@@ -224,8 +221,13 @@ class _Writer:
         names = [self._renamed.get(name, name) for name in self._table.names]
         return self._table_lines([[*names, *self._ours]])
 
-    def content(self, rows: list[TextRow]) -> bytes:
-        logits = self._engine(self._predictor.features([texts for _, texts in rows]))
+    def prepare(self, rows: list[TextRow]) -> dict[str, np.ndarray]:
+        return self._predictor.features([texts for _, texts in rows])
+
+    def compute(self, features: dict[str, np.ndarray]) -> np.ndarray:
+        return self._predictor.logits_of(features)
+
+    def content(self, rows: list[TextRow], logits: np.ndarray) -> bytes:
         answers = self._answers(logits)
         if self._format == JSON_LINES:
             objects = (

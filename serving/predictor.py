@@ -9,7 +9,8 @@ student.predict(["a film that never drags"])[0].label
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,9 +25,10 @@ from common.chunks import chunks
 from common.errors import UserError
 from data.classifier_records import encode_rows
 from modeling.bert import INPUTS, BertEncoder
-from modeling.config import BertConfig
 from modeling.heads import CLASSIFIER_BIAS, ClassifierModel
-from serving.engine import WINDOW_ROWS, Engine
+from serving.cpu_engines import FLOAT32, TENSORFLOW, Choice, Program
+from serving.engine import WINDOW_ROWS, Engine, compiled
+from serving.given_inputs import checked_texts, windows_of_ids
 from training.options import DeviceOptions
 from training.strategy import check_batch_size, create_strategy
 from training.trained_models import load_trained_encoder, load_trained_weights
@@ -77,6 +79,7 @@ class Predictor:
         labels: Sequence[str] | None,
         max_seq_length: int,
         batch_size: int,
+        choice: Choice,
         strategy: tf.distribute.Strategy,
         source: str,
     ):
@@ -88,8 +91,9 @@ class Predictor:
             self._classifier.classifier.output_bias.shape[0]
         )
         self.sources, self.max_seq_length, self.strategy = sources, max_seq_length, strategy
-        self._batch_size, self._source = batch_size, source
+        self._batch_size, self._source, self._choice = batch_size, source, choice
         self._engines: dict[str, Engine] = {}
+        self._of_logits: Engine | None = None
 
     @classmethod
     def load(
@@ -99,7 +103,8 @@ class Predictor:
         max_seq_length: int | None = None,
         batch_size: int | None = None,
         threads: int | None = None,
-        precision: str = "float32",
+        engine: str = TENSORFLOW,
+        precision: str = FLOAT32,
         labels: Sequence[str] | None = None,
         bert_config_file: str | None = None,
         vocab_file: str | None = None,
@@ -115,7 +120,10 @@ class Predictor:
           batch_size: Texts of full length per batch; short ones come in batches of as many tokens. By
             default as many as have 4,096 tokens, 32 of length 128.
           threads: Of a CPU; by default all. The first model that is loaded in a process decides.
-          precision: "float32" or "bfloat16".
+          engine: Computes the logits: "tensorflow"; "openvino", "onnxruntime" or "litert", on a CPU;
+            or "auto", the fastest that is installed. It is opened when the first inputs are there, on
+            which it is compared with TensorFlow.
+          precision: "float32" or "bfloat16"; "int8" by ONNX Runtime and LiteRT.
           labels: In the order of the outputs, none for a regression, where they are not recorded.
           bert_config_file: Architecture, where none is beside the weights.
           vocab_file: Vocabulary, where none is beside the weights; not needed for ids.
@@ -123,12 +131,14 @@ class Predictor:
           strategy: Devices; by default all GPUs of the machine, or its CPU.
 
         Raises:
-          UserError: There is no model, it is damaged, or an argument contradicts it.
+          UserError: There is no model, it is damaged, or an argument contradicts it; or the engine is
+            not installed.
         """
         if threads is not None:
             set_threads(threads)
         if strategy is None:
             strategy = create_strategy(DeviceOptions(precision=precision))
+        choice = Choice(engine, precision, strategy)
         sources = resolve_model(bert_config_file, vocab_file, path, do_lower_case)
         length = sources.input_length(max_seq_length)
         replicas = strategy.num_replicas_in_sync
@@ -137,15 +147,15 @@ class Predictor:
         shapes = open_weights(find_weights(path)).shapes
         if CLASSIFIER_BIAS not in shapes:
             with strategy.scope():
-                encoder = ClassifierModel(sources.config, 1, precision).encoder
+                encoder = ClassifierModel(sources.config, 1, choice.model_precision).encoder
             load_trained_encoder(encoder, path)
-            return cls(encoder, sources, None, length, batch_size, strategy, path)
+            return cls(encoder, sources, None, length, batch_size, choice, strategy, path)
         (num_outputs,) = shapes[CLASSIFIER_BIAS]
         labels = _settled_labels(sources, labels, num_outputs, path)
         with strategy.scope():
-            classifier = ClassifierModel(sources.config, num_outputs, precision)
+            classifier = ClassifierModel(sources.config, num_outputs, choice.model_precision)
         load_trained_weights(classifier, path)
-        return cls(classifier, sources, labels, length, batch_size, strategy, path)
+        return cls(classifier, sources, labels, length, batch_size, choice, strategy, path)
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
         """Labels and probabilities, or scores of a regression.
@@ -168,7 +178,45 @@ class Predictor:
 
     def logits(self, inputs: Inputs) -> np.ndarray:
         """The classifier's unscaled outputs, float32 [N, num_outputs]; arguments as of `predict`."""
-        return self._outputs("logits", self.classifier(), inputs, self.num_outputs or 0)
+        self.classifier()
+        return self._outputs(self.logits_of, inputs, self.num_outputs or 0)
+
+    def logits_of(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        """`logits` of ids, from `features`; errors as of `settle`."""
+        self.settle(features)
+        assert self._of_logits
+        return self._of_logits(features)
+
+    def settle(self, features: Mapping[str, np.ndarray]) -> None:
+        """Opens the engine of the logits, unless it is open.
+
+        Args:
+          features: The first rows, one or more, on which it is compared with TensorFlow.
+
+        Raises:
+          UserError: There is no classifier; or the engine that was asked for cannot compute it, or
+            not exactly enough.
+        """
+        if self._of_logits is None:
+            classifier = self.classifier()
+
+            def reference(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+                # Operation by operation: to trace it would take longer than these rows do.
+                return classifier({name: tf.constant(batch[name]) for name in INPUTS}).numpy()
+
+            forward = self._choice.settle(self._program, reference, features)
+            forward = forward or compiled(classifier, self.strategy)
+            self._of_logits = Engine(forward, self.strategy, self._batch_size)
+
+    @property
+    def settled(self) -> tuple[str, str] | None:
+        """Engine and precision of the logits; None as long as the engine is not open."""
+        return self._choice.settled
+
+    def _program(self) -> Program:
+        threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+        weights = variable_values(self.classifier().trainable_variables)
+        return Program(self.encoder.config, weights, threads)
 
     def classifier(self) -> ClassifierModel:
         """The whole model, batch -> logits; UserError where there is no classifier in it."""
@@ -195,7 +243,8 @@ class Predictor:
             raise UserError(f"pooling is {pooling!r}, expected {' or '.join(POOLINGS)}.")
         vectors = layer_vectors(self.encoder, (-1,), pooling)
         width = self.encoder.config.hidden_size
-        return self._outputs(pooling, lambda batch: vectors(batch)[:, 0], inputs, width)
+        engine = self.engine(pooling, lambda batch: vectors(batch)[:, 0])
+        return self._outputs(engine, inputs, width)
 
     def known_labels(self) -> list[str]:
         """`labels`, none of a regression; UserError where they are not known."""
@@ -207,7 +256,7 @@ class Predictor:
         return self.labels
 
     def identity(self, model: tf_keras.Model) -> tuple[Any, ...]:
-        """Everything that decides what `model` (this one or its encoder) says of a text."""
+        """Everything that decides what `model` (this one, settled, or its encoder) says of a text."""
         tokenizer = self.sources.tokenizer
         return (
             weights_digest(variable_values(model.trainable_variables)),
@@ -215,6 +264,7 @@ class Predictor:
             self.sources.tokenizer_info(),
             tokenizer and tokenizer.do_lower_case,
             self.max_seq_length,
+            self._choice.settled if model is self._classifier else self._choice.model_precision,
         )
 
     def features(self, rows: Sequence[tuple[str, str | None]]) -> dict[str, np.ndarray]:
@@ -234,18 +284,18 @@ class Predictor:
     def engine(self, name: str, outputs: Callable[[Batch], tf.Tensor]) -> Engine:
         """Computes outputs of this model, compiled once for each name."""
         if name not in self._engines:
-            self._engines[name] = Engine(outputs, self.strategy, self._batch_size)
+            forward = compiled(outputs, self.strategy)
+            self._engines[name] = Engine(forward, self.strategy, self._batch_size)
         return self._engines[name]
 
     def _outputs(
-        self, name: str, outputs: Callable[[Batch], tf.Tensor], inputs: Inputs, width: int
+        self, compute: Callable[[Mapping[str, np.ndarray]], np.ndarray], inputs: Inputs, width: int
     ) -> np.ndarray:
-        engine = self.engine(name, outputs)
         if isinstance(inputs, Mapping):
-            windows = _windows_of_ids(inputs, self.encoder.config)
+            windows = windows_of_ids(inputs, self.encoder.config)
         else:
-            windows = map(self.features, chunks(_checked(inputs), WINDOW_ROWS))
-        found = [engine(features) for features in windows]
+            windows = map(self.features, chunks(checked_texts(inputs), WINDOW_ROWS))
+        found = [compute(features) for features in windows]
         return np.concatenate(found) if found else np.zeros([0, width], np.float32)
 
 
@@ -297,66 +347,6 @@ def _settled_labels(
             "pass one for each output, in their order."
         )
     return labels
-
-
-def _checked(inputs: Sequence[str | tuple[str, str]]) -> Iterator[tuple[str, str | None]]:
-    """(first text, second text or None) of each."""
-    if isinstance(inputs, str):
-        raise UserError(f"found one text ({inputs!r:.40}), expected a list of texts; put it in [].")
-    for i, value in enumerate(inputs):
-        if isinstance(value, str):
-            yield value, None
-        elif isinstance(value, (tuple, list)) and list(map(type, value)) == [str, str]:
-            yield value[0], value[1]
-        else:
-            raise UserError(
-                f"input {i} is {value!r:.40}, expected a text, or a pair of texts as a tuple."
-            )
-
-
-def _windows_of_ids(
-    inputs: Mapping[str, Any], config: BertConfig
-) -> Iterator[dict[str, np.ndarray]]:
-    """Rows of ids, padded to the longest row of each window."""
-    unknown = set(inputs) - set(INPUTS)
-    if unknown or "input_ids" not in inputs:
-        raise UserError(
-            f"found {', '.join(sorted(inputs)) or 'nothing'}, expected input_ids, and perhaps "
-            "input_mask and segment_ids."
-        )
-    names = [name for name in INPUTS if name in inputs]
-    for name in names:
-        if len(inputs[name]) != len(inputs["input_ids"]):
-            raise UserError(
-                f"{name} has {len(inputs[name])} rows, input_ids {len(inputs['input_ids'])}; both "
-                "must have as many."
-            )
-    ends = {
-        "input_ids": config.vocab_size,
-        "input_mask": 2,
-        "segment_ids": config.type_vocab_size,
-    }
-    for rows in chunks(range(len(inputs["input_ids"])), WINDOW_ROWS):
-        lengths = np.array([len(inputs["input_ids"][row]) for row in rows])
-        for row, length in zip(rows, lengths, strict=True):
-            for name in names:
-                values = np.asarray(inputs[name][row])
-                if values.shape != (length,) or not 0 < length <= config.max_position_embeddings:
-                    raise UserError(
-                        f"{name} of input {row} has the shape {list(values.shape)}, expected as many "
-                        f"numbers as in input_ids, from 1 to {config.max_position_embeddings}."
-                    )
-                if not np.logical_and(values >= 0, values < ends[name]).all():
-                    raise UserError(
-                        f"{name} of input {row} has numbers from {values.min()} to {values.max()}, "
-                        f"expected 0 to {ends[name] - 1}."
-                    )
-        is_given = np.arange(lengths.max()) < lengths[:, np.newaxis]
-        features = {name: np.zeros(is_given.shape, np.int32) for name in INPUTS}
-        features["input_mask"][is_given] = 1
-        for name in names:
-            features[name][is_given] = np.concatenate([inputs[name][row] for row in rows])
-        yield features
 
 
 def set_threads(threads: int) -> None:

@@ -96,12 +96,17 @@ class TrainedModel:
 
     def network(self) -> ClassifierModel:
         """The model in TensorFlow, with the weights; an encoder has an untrained classifier."""
-        num_outputs = len(self.weights[CLASSIFIER_WEIGHTS]) if self.has_classifier else 1
-        network = ClassifierModel(self.config, num_outputs)
-        for variable in network.trainable_variables:
-            if (name := variable_name(variable)) in self.weights:
-                variable.assign(self.weights[name])
-        return network
+        return network_of(self.config, self.weights)
+
+
+def network_of(config: BertConfig, weights: Mapping[str, np.ndarray]) -> ClassifierModel:
+    """A model in TensorFlow, with these weights; without a classifier in them it has a new one."""
+    num_outputs = len(weights[CLASSIFIER_WEIGHTS]) if CLASSIFIER_WEIGHTS in weights else 1
+    network = ClassifierModel(config, num_outputs)
+    for variable in network.trainable_variables:
+        if (name := variable_name(variable)) in weights:
+            variable.assign(weights[name])
+    return network
 
 
 def network_outputs(model: TrainedModel, network: ClassifierModel, *inputs: tf.Tensor) -> dict:

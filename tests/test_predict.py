@@ -115,6 +115,25 @@ def test_json_objects_are_kept_as_they_are(
     assert_same([[o[name] for name in OURS] for o in found], expected)
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-6), ("int8", 0.2)])
+def test_another_engine(
+    student: pathlib.Path,
+    texts: list[str],
+    expected: list[list[Any]],
+    tmp_path: pathlib.Path,
+    precision: str,
+    tolerance: float,
+) -> None:
+    pytest.importorskip("onnxruntime")
+    table, out = write_csv(tmp_path / "new.csv", {"text": texts}), tmp_path / "out.csv"
+    flags = {"init_checkpoint": student, "input_file": table, "output_file": out}
+    run_script("predict", **flags, engine="onnxruntime", precision=precision)
+    _, rows = read_csv(out.read_text())
+    assert [row[0] for row in rows] == texts
+    found = [[float(value) for value in row[2:]] for row in rows]
+    np.testing.assert_allclose(found, [row[1:] for row in expected], atol=tolerance)
+
+
 def test_lines_of_text_to_standard_output(
     student: pathlib.Path, tmp_path: pathlib.Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:

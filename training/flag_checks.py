@@ -162,7 +162,7 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
         Condition("init_checkpoint input_file task_name", "!from_file", refused=True),
         Condition("hidden_state_layers ensemble teacher_weights", "!from_file", refused=True),
         Condition("ensemble teacher_weights", "init_checkpoint", refused=True),
-        Condition("bert_config_file predict_batch_size precision use_tpu", "!from_file"),
+        Condition("bert_config_file predict_batch_size precision engine use_tpu", "!from_file"),
         Condition("data_source data_dir", "task_name", refused=True),
         Condition("text_a text_b labels regression", f"{_OWN} !task_name", refused=True),
         Condition("label train_file dev_file test_file dev_share", _OWN, refused=True),

@@ -9,8 +9,12 @@ from __future__ import annotations
 from absl import flags
 
 
-def define_device_flags() -> None:
-    """Defines the flags for devices and precision; those for TPUs are the original's."""
+def define_device_flags(computes_int8: bool = False) -> None:
+    """Defines the flags for devices and precision; those for TPUs are the original's.
+
+    Args:
+      computes_int8: Whether the script has engines that do (`define_engine_flag`).
+    """
     flags.DEFINE_bool(
         "use_tpu",
         False,
@@ -52,9 +56,28 @@ def define_device_flags() -> None:
     flags.DEFINE_enum(
         "precision",
         "float32",
-        ["float32", "bfloat16"],
+        ["float32", "bfloat16", *(["int8"] if computes_int8 else [])],
         "Precision of matrix products. bfloat16 is about twice as fast on processors that multiply "
-        "it, and the native precision of TPUs; weights and the optimizer's moments stay float32.",
+        "it, and the native precision of TPUs; "
+        + (
+            "int8 is for the engines onnxruntime and litert. Answers that differ too much from those "
+            "in float32 on the first rows are refused."
+            if computes_int8
+            else "weights and the optimizer's moments stay float32."
+        ),
+    )
+
+
+def define_engine_flag() -> None:
+    """Defines --engine, for scripts that only ask a classifier (`serving.cpu_engines`)."""
+    flags.DEFINE_enum(
+        "engine",
+        "auto",
+        ["auto", "tensorflow", "openvino", "onnxruntime", "litert"],
+        "Runtime that computes the model. Others than TensorFlow compute on the CPU of one process "
+        "(pip install -e '.[openvino]' or '.[onnx]'), and only after their answers for the first "
+        "rows were compared with TensorFlow's. auto takes the fastest that is installed and exact "
+        "enough.",
     )
 
 

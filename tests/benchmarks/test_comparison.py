@@ -40,6 +40,7 @@ def test_servers_take_turns(tmp_path: pathlib.Path) -> None:
     assert len(a.rates) == len(b.rates) == 3
     assert all(rate > 0 for rate in a.rates)
     assert a.facts["version"] == 5 and not a.problem
+    assert 5 < a.facts["MB of its processes at most"] < 200
 
 
 def test_who_fails_drops_out(tmp_path: pathlib.Path) -> None:

@@ -20,6 +20,7 @@ from modeling.config import load_config
 from modeling.heads import ClassifierModel
 from modeling.tokenization import FullTokenizer
 from serving import Predictor
+from serving.cpu_engines import FLOAT32, TENSORFLOW
 from serving.predictor import Prediction
 
 LENGTH = 12
@@ -193,6 +194,7 @@ def test_bad_input(student: tuple[Predictor, ClassifierModel], inputs: Any, mess
         ({"max_seq_length": 41}, "max_seq_length=41 is more than .* 40"),
         ({"threads": 7}, "threads is 7, but TensorFlow computes in this process already"),
         ({"do_lower_case": False}, "do_lower_case=False"),
+        ({"precision": "int8"}, "engine=tensorflow computes in float32 or bfloat16"),
     ],
 )
 def test_bad_arguments(
@@ -214,3 +216,26 @@ def test_outputs_that_are_no_numbers(write_student: Callable[..., Any]) -> None:
     embeddings.assign(tf.tensor_scatter_nd_update(embeddings, [[5]], [[np.nan] * 24]))
     with pytest.raises(UserError, match="not a number for some rows, first for row 2 of 3"):
         predictor.predict(["bad", "good", "dull"])
+
+
+def test_engine_that_was_asked_for_computes_the_logits(
+    write_student: Callable[..., Any],
+) -> None:
+    """Texts, pairs and ids; what it computes is part of its identity, vectors are TensorFlow's."""
+    folder, _ = write_student()
+    plain = Predictor.load(folder)
+    rows = ["good film", ("bad plot", "a dull scene"), "", "the story was very good"]
+    expected = plain.logits(rows)
+    assert plain.settled == (TENSORFLOW, FLOAT32)
+    found = Predictor.load(folder, engine="onnxruntime")
+    assert found.settled is None
+    np.testing.assert_allclose(found.logits(rows), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        found.logits({"input_ids": [[2, 5, 3], [2, 6, 7, 3]]}),
+        plain.logits({"input_ids": [[2, 5, 3], [2, 6, 7, 3]]}),
+        atol=1e-5,
+    )
+    assert found.settled == ("onnxruntime", FLOAT32)
+    assert found.identity(found.classifier()) != plain.identity(plain.classifier())
+    assert found.identity(found.encoder) == plain.identity(plain.encoder)
+    np.testing.assert_array_equal(found.embed(rows), plain.embed(rows))
