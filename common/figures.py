@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from common.atomic import atomic_output
 from common.files import open_binary
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
+# Where a name may begin or end: points to the right of its point and above it. The nearest come
+# first, of them those beside a line that rises.
+_OFFSETS = sorted(
+    itertools.product(
+        (4, -4, 16, -16, 32, -32), (s * d for d in range(4, 76, 10) for s in (1, -1))
+    ),
+    key=lambda offset: (math.hypot(*offset), offset[0] * offset[1] > 0),
+)
 
 
 def new_figure(
@@ -21,6 +35,60 @@ def new_figure(
 
     figure = NewFigure(figsize=(width, height), layout="tight")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def label_points(
+    axes: Axes,
+    names: Sequence[str],
+    points: Sequence[tuple[float, float]],
+    others: Sequence[Artist] = (),
+) -> None:
+    """Writes names beside their points, each where it covers the least of what is there already.
+
+    Args:
+      axes: Axes that are finished but for this.
+      names: One for each point.
+      points: In the units of the axes.
+      others: What else should not be covered, such as a legend.
+    """
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
+
+    figure = axes.figure
+    figure.draw_without_rendering()  # From here on, places are known.
+    places = axes.transData.transform(points)
+    taken = [artist.get_window_extent() for artist in others]
+    taken += [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in places]
+    for name, point, (x, y) in zip(names, points, places, strict=True):
+        label = axes.annotate(
+            name,
+            point,
+            (0, 0),
+            textcoords="offset points",
+            arrowprops={"arrowstyle": "-", "color": "gray", "linewidth": 0.5, "shrinkA": 0},
+        )
+        label.set_in_layout(False)  # The places stay.
+        width, height = Text.get_window_extent(label).size
+        choices = []  # Pixels that are covered, box, offset.
+        for right, up in _OFFSETS:
+            corner = x + right * figure.dpi / 72, y + up * figure.dpi / 72
+            size = math.copysign(width, right), math.copysign(height, up)
+            box = Bbox.from_bounds(*corner, *size)
+            covered = sum(_common_area(box, other) for other in taken)
+            outside = width * height - _common_area(box, axes.bbox)
+            choices.append((covered + outside, box, (right, up)))
+        _, box, (right, up) = min(choices, key=lambda choice: round(choice[0]))
+        label.set_position((right, up))
+        label.set_horizontalalignment("left" if right > 0 else "right")
+        label.set_verticalalignment("bottom" if up > 0 else "top")
+        taken.append(box)
+
+
+def _common_area(one: Bbox, other: Bbox) -> float:
+    from matplotlib.transforms import Bbox as NewBbox
+
+    common = NewBbox.intersection(one, other)
+    return abs(common.width * common.height) if common else 0.0
 
 
 def save_figure(figure: Figure, path: str) -> None:

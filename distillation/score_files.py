@@ -110,7 +110,8 @@ class ScoreFiles:
                     self.num_empty += 1
                     self.first_empty = self.first_empty or row.place
                     continue
-                outputs = _LOGITS_OF[self.kind](row, self._numbers(row))
+                names = self._columns or self.labels
+                outputs = _LOGITS_OF[self.kind](row, names, self._numbers(row))
                 yield ScoredExample(place_of(path, row.line), text_a, text_b, None, outputs)
 
     def _rows(self, path: str) -> Iterator[Row]:
@@ -132,21 +133,25 @@ class ScoreFiles:
 
 def _find_columns(path: str, names: Sequence[str], labels: Sequence[str] | None) -> _Columns:
     """The columns of a file with these names; UserError unless there are exactly one kind's."""
-    found = []
-    if labels is None or labels:
-        for prefix, kind in _PREFIXES.items():
-            present = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-            if labels:
-                present = list(labels) if set(present) & set(labels) else []
-            if present:
-                found.append(_Columns(kind, present, [prefix + label for label in present]))
-        if format_of(path) in (JSON_LINES, PARQUET):
-            for kind in _OBJECTS:
-                if kind in names:
-                    present = list(labels or _object(next(read_rows(path)), kind))
-                    found.append(_Columns(kind, present, []))
+    found, incomplete = [], []
+    for prefix, kind in _PREFIXES.items() if labels is None or labels else ():
+        present = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        if labels and not set(labels) <= set(present):
+            incomplete += [(prefix, present)] if present else []
+        elif present:
+            wanted = list(labels or present)
+            found.append(_Columns(kind, wanted, [prefix + label for label in wanted]))
+    if (labels is None or labels) and format_of(path) in (JSON_LINES, PARQUET):
+        for kind in _OBJECTS:
+            if kind in names:
+                present = list(labels or _object(next(read_rows(path)), kind))
+                found.append(_Columns(kind, present, []))
     if not found and not labels and SCORE in names:
         return _Columns(SCORE, [], [SCORE])
+    if not found and incomplete:
+        assert labels
+        # Of the kind that has most of them.
+        raise _missing(path, labels, *max(incomplete, key=lambda kind: len({*labels} & {*kind[1]})))
     if len(found) != 1:
         what = " and ".join(f"{columns.kind}" for columns in found) or "no scores"
         way_out = "leave all but one out" if found else _EXPECTED
@@ -155,10 +160,23 @@ def _find_columns(path: str, names: Sequence[str], labels: Sequence[str] | None)
         )
     if len(found[0].labels) < 2:
         raise UserError(
-            f"{path}: {found[0].kind} of the label {', '.join(found[0].labels) or '(none)'} alone; "
-            f"expected at least 2 labels, or for a regression a column called {SCORE}."
+            f"{path}: {found[0].kind} of the label {', '.join(found[0].labels) or '(none)'} alone "
+            f"among the columns {', '.join(names)}; expected at least 2 labels: add what belongs to "
+            f"the others, or for a regression call the column {SCORE}."
         )
     return found[0]
+
+
+def _missing(path: str, labels: Sequence[str], prefix: str, present: Sequence[str]) -> UserError:
+    """The error for a table without a column for each of the labels that are given."""
+    absent = [f'"{prefix}{label}"' for label in labels if label not in present]
+    way_out = "add a column for each label"
+    if len(present) > 1:
+        way_out += f", or pass --labels={','.join(present)} if these are all"
+    return UserError(
+        f"{path}: no column is called {' or '.join(absent)}, which --labels={','.join(labels)} asks "
+        f"for; there are {', '.join(prefix + label for label in present)}; {way_out}."
+    )
 
 
 def _object(row: Row, kind: str) -> Mapping[str, object]:
@@ -193,19 +211,27 @@ def _check_not_negative(row: Row, numbers: Sequence[float], kind: str) -> None:
         )
 
 
-def _of_probabilities(row: Row, numbers: Sequence[float]) -> tuple[float, ...]:
+def _of_probabilities(
+    row: Row, names: Sequence[str], numbers: Sequence[float]
+) -> tuple[float, ...]:
     _check_not_negative(row, numbers, PROBABILITIES)
     total = math.fsum(numbers)
     if round(abs(total - 1), 9) > SUM_TOLERANCE:
+        reason = (
+            "add the label that is missing, to the table or to --labels"
+            if total < 1
+            else "pass --labels if some of them are of no label"
+        )
         raise UserError(
-            f"{row.place}: the probabilities sum to {total:.6g}, expected 1 (within "
-            f"{SUM_TOLERANCE}); pass --labels if some columns are no labels, and call numbers that "
-            "are no probabilities logits or votes."
+            f"{row.place}: the probabilities {', '.join(names)} sum to {total:.6g}, expected 1 "
+            f"(within {SUM_TOLERANCE}); {reason}, and call numbers that are no probabilities "
+            "logit_<label>, or in JSON Lines logits or votes."
         )
     return tuple(math.log(max(number, FLOOR)) for number in numbers)
 
 
-def _of_votes(row: Row, numbers: Sequence[float]) -> tuple[float, ...]:
+def _of_votes(row: Row, names: Sequence[str], numbers: Sequence[float]) -> tuple[float, ...]:
+    del names
     _check_not_negative(row, numbers, VOTES)
     if not (total := math.fsum(numbers)) > 0:
         raise UserError(
@@ -215,13 +241,13 @@ def _of_votes(row: Row, numbers: Sequence[float]) -> tuple[float, ...]:
     return tuple(math.log(max(number / total, FLOOR)) for number in numbers)
 
 
-def _as_they_are(row: Row, numbers: Sequence[float]) -> tuple[float, ...]:
-    del row
+def _as_they_are(row: Row, names: Sequence[str], numbers: Sequence[float]) -> tuple[float, ...]:
+    del row, names
     return tuple(numbers)
 
 
-# Kind of the numbers of a row -> its logits, or its score.
-_LOGITS_OF: Mapping[str, Callable[[Row, Sequence[float]], tuple[float, ...]]] = {
+# Kind of the numbers of a row -> its logits, or its score, from their names and values.
+_LOGITS_OF: Mapping[str, Callable[[Row, Sequence[str], Sequence[float]], tuple[float, ...]]] = {
     PROBABILITIES: _of_probabilities,
     VOTES: _of_votes,
     LOGITS: _as_they_are,
