@@ -28,7 +28,8 @@ flags.DEFINE_list(
     "models",
     None,
     "Models to measure, by name (tiny) or number of layers and width (6/512); with --formats also "
-    "folders of models. Default: the 24 students of the paper; with --formats tiny to base.",
+    "folders of models, with their own weights, labels and vocabularies. Default: the 24 students of "
+    "the paper; with --formats tiny to base.",
 )
 flags.DEFINE_integer("seq_length", 512, "WordPieces per input.", lower_bound=1, upper_bound=512)
 

@@ -1,7 +1,8 @@
 """The largest student within a budget of milliseconds and megabytes, measured on this machine.
 
-Each model is written as the programs that would be shipped and timed in a process of its own. Speed
-and size do not depend on the weights, so random ones are measured.
+Each model is written as the programs that would be shipped and timed in a process of its own: a
+classifier with its weights, labels and vocabulary. A size by name, or an encoder without a
+classifier, has random weights, two labels and a vocabulary of the same number of words.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from checkpoints.formats import find_weights
+from checkpoints.formats import find_weights, open_weights
 from checkpoints.model_folder import read_model_folder
 from checkpoints.weights import variable_values
 from common.atomic import write_json, write_text
 from common.errors import UserError
-from common.figures import new_figure, save_figure
+from common.figures import label_points, new_figure, save_figure
 from common.files import exists, make_folder
 from common.machine import describe_machine
 from common.markdown import table
 from modeling.config import NAMED_SIZES, BertConfig, named_config
-from modeling.heads import ClassifierModel
+from modeling.heads import CLASSIFIER_WEIGHTS, ClassifierModel
 from modeling.tokenization import FullTokenizer
 from modeling.wordpiece import SPECIAL_TOKENS
 from serving import litert
 from serving.comparison import megabytes, probe
 from serving.export_files import FORMATS, check_choices, planned_forms
-from serving.trained_model import TrainedModel
+from serving.trained_model import TrainedModel, read_trained_model
 from training.options import Options
 
 _DEFAULT_MODELS = ("tiny", "mini", "small", "medium", "base")
@@ -65,7 +66,8 @@ class Row:
       batch_size: Rows per call.
       median_ms: Of a call.
       p95_ms: 95th percentile of a call.
-      peak_mb: The most memory of its process; None where the system does not tell.
+      peak_mb: The most memory of its process, in millions of bytes; None where the system does not
+        tell.
     """
 
     model: str
@@ -98,9 +100,10 @@ def advise(options: AdviserOptions) -> str:
     threads = _numbers("threads", options.threads)
     make_folder(options.output_dir)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        models = list(_models(options, folder))
-        for name, model in tqdm(models, desc="Models", unit=" models"):
+    configs = {name: _config(name, options) for name in options.models or _DEFAULT_MODELS}
+    for name in tqdm(configs, desc="Models", unit=" models"):
+        with tempfile.TemporaryDirectory() as folder:
+            model = _model(name, configs[name], options.seq_length, folder)
             rows += _measured(name, model, options, threads, batch_sizes, folder)
     text = "\n".join([*_table(rows), "", _note(options), "", verdict(rows, options)]) + "\n"
     write_json(
@@ -147,35 +150,35 @@ def _numbers(flag: str, values: Sequence[str]) -> list[int]:
     return [int(value) for value in values]
 
 
-def _models(options: AdviserOptions, folder: str) -> Iterator[tuple[str, TrainedModel]]:
-    """The models by their names, with random weights."""
-    for name in options.models or _DEFAULT_MODELS:
-        config = _config(name)
-        if options.seq_length > config.max_position_embeddings:
+def _config(name: str, options: AdviserOptions) -> BertConfig:
+    """The architecture of a size by name, or of a model; UserError for neither."""
+    config = named_config(name)
+    if config is None:
+        folder = read_model_folder(find_weights(name, "models")) if exists(name) else None
+        if folder is None:
             raise UserError(
-                f"--seq_length={options.seq_length}: {name} has {config.max_position_embeddings} "
-                "positions."
+                f"--models: {name} is no model with its configuration, nor one of "
+                f"{', '.join(NAMED_SIZES)}, nor L/H such as 4/256."
             )
-        vocab_file = os.path.join(folder, "vocab.txt")
-        unused = (f"[unused{i}]" for i in range(config.vocab_size - len(SPECIAL_TOKENS)))
-        write_text(vocab_file, "".join(f"{x}\n" for x in [*SPECIAL_TOKENS, *unused]))
-        weights = variable_values(ClassifierModel(config, 2).trainable_variables)
-        tokenizer = FullTokenizer(vocab_file)
-        labels = ("negative", "positive")
-        yield name, TrainedModel(name, config, weights, tokenizer, labels, options.seq_length)
-
-
-def _config(name: str) -> BertConfig:
-    """The architecture of a size by name, or of a model."""
-    if config := named_config(name):
-        return config
-    model = read_model_folder(find_weights(name, "models")) if exists(name) else None
-    if model is None:
+        config = folder.config
+    if options.seq_length > config.max_position_embeddings:
         raise UserError(
-            f"--models: {name} is no model with its configuration, nor one of "
-            f"{', '.join(NAMED_SIZES)}, nor L/H such as 4/256."
+            f"--seq_length={options.seq_length}: {name} has {config.max_position_embeddings} "
+            "positions."
         )
-    return model.config
+    return config
+
+
+def _model(name: str, config: BertConfig, seq_length: int, folder: str) -> TrainedModel:
+    """The classifier of that name; one with random weights where there is none."""
+    if not named_config(name) and CLASSIFIER_WEIGHTS in open_weights(find_weights(name)).shapes:
+        return read_trained_model(name, seq_length, flag="models")
+    vocab_file = os.path.join(folder, "vocab.txt")
+    unused = (f"[unused{i}]" for i in range(config.vocab_size - len(SPECIAL_TOKENS)))
+    write_text(vocab_file, "".join(f"{x}\n" for x in [*SPECIAL_TOKENS, *unused]))
+    weights = variable_values(ClassifierModel(config, 2).trainable_variables)
+    labels = ("negative", "positive")
+    return TrainedModel(name, config, weights, FullTokenizer(vocab_file), labels, seq_length)
 
 
 def _measured(
@@ -187,7 +190,7 @@ def _measured(
     folder: str,
 ) -> Iterator[Row]:
     for form in planned_forms(model, options.formats, options.quantization, ()):
-        path = os.path.join(folder, f"{model.num_parameters}", form.path)
+        path = os.path.join(folder, form.path)
         make_folder(os.path.dirname(path))
         form.write(path)
         for count in threads:
@@ -254,15 +257,14 @@ def _plot(rows: Sequence[Row], options: AdviserOptions, path: str) -> None:
     for file in dict.fromkeys(row.file for row in first):
         of_file = sorted((row for row in first if row.file == file), key=lambda r: r.megabytes)
         axes.plot([r.megabytes for r in of_file], [r.median_ms for r in of_file], "o-", label=file)
-        for row in of_file:
-            point = (row.megabytes, row.median_ms)
-            name = short_name(row.model)
-            axes.annotate(name, point, xytext=(4, 4), textcoords="offset points")
     if options.max_ms:
         axes.axhline(options.max_ms, color="gray", linestyle="--", label=f"{options.max_ms:g} ms")
     if options.max_mb:
         axes.axvline(options.max_mb, color="gray", linestyle=":", label=f"{options.max_mb:g} MB")
     axes.set_xlabel("MB of the file")
     axes.set_ylabel(f"ms of a row of {options.seq_length} tokens")
-    axes.legend()
+    # Larger models are slower, so nothing stands there.
+    legend = axes.legend(loc="upper left")
+    points = [(row.megabytes, row.median_ms) for row in first]
+    label_points(axes, [short_name(row.model) for row in first], points, [legend])
     save_figure(figure, path)

@@ -1,8 +1,4 @@
-"""The model card of a Hugging Face folder: `README.md` with labels, figures and lineage.
-
-It says what `model_info.json` and `eval_results.json` beside the weights record: digests and
-settings, but no paths, since a card is made to be published.
-"""
+"""The model card of a Hugging Face folder: `README.md` with labels, figures and lineage."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from checkpoints.tokenizer_files import INFO_FILE
+from checkpoints.lineage import Lineage
 from common.errors import UserError
 from common.files import exists, read_json
 from common.markdown import table
@@ -19,19 +15,6 @@ from modeling.heads import CLASSIFIER_WEIGHTS
 
 CARD = "README.md"
 _RESULTS = "eval_results.json"
-# Settings of a training that are shown, of those that are recorded.
-_SETTINGS = (
-    "learning_rate",
-    "train_batch_size",
-    "num_train_epochs",
-    "num_train_steps",
-    "warmup_proportion",
-    "temperature",
-    "hard_label_weight",
-    "init_strategy",
-    "random_seed",
-    "precision",
-)
 
 
 def model_card(
@@ -40,18 +23,20 @@ def model_card(
     config: BertConfig,
     labels: Sequence[str] | None,
     facts: Mapping[str, Any],
+    lineage: Lineage,
 ) -> str:
     """The text of the card.
 
     Args:
-      folder: Folder of the model before its conversion, for what is recorded beside its weights.
+      folder: Folder of the model before its conversion, for the figures beside its weights.
       weights: Their names.
       config: The architecture.
       labels: Of the classifier in the order of its outputs; none of a regression, None where they are
         not known.
       facts: Length, casing and the like, as far as they are known: name -> value.
+      lineage: The model's.
     """
-    info, results = (_recorded(os.path.join(folder, name)) for name in (INFO_FILE, _RESULTS))
+    results = _recorded(os.path.join(folder, _RESULTS))
     is_classifier = CLASSIFIER_WEIGHTS in weights
     tag = "text-classification" if is_classifier else "feature-extraction"
     kind = "a classifier" if is_classifier else "an encoder"
@@ -77,7 +62,9 @@ def model_card(
     rows = f" of {results['rows']} rows" if isinstance(results.get("rows"), int) else ""
     parts += ["## Evaluation"]
     parts += [f"On the development set{rows}:", _table(figures)] if figures else ["Not recorded."]
-    parts += ["## Lineage", _table(_lineage(info)) if info else "Not recorded."]
+    parts += ["## Lineage", *([] if lineage else ["Not recorded."])]
+    for number, stage in enumerate(lineage, 1):
+        parts += [f"### {number}. {stage.get('training', 'training').capitalize()}", _stage(stage)]
     parts += ["## Licence", "To be chosen by whoever publishes the model."]
     return "\n\n".join(parts) + "\n"
 
@@ -91,24 +78,17 @@ def _recorded(path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _lineage(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Teacher, data and settings, by digest where they are files."""
-    made_from, flags = info.get("made_from"), info.get("flags")
-    contents = made_from if isinstance(made_from, dict) else {}
-    settings = flags if isinstance(flags, dict) else {}
-    found = {
-        "teacher (SHA-256 of its weights)": info.get("teacher_weights_sha256"),
-        **{
-            f"{name} (SHA-256)": value.get("sha256")
-            for name, value in contents.items()
-            if isinstance(value, dict)
-        },
-        "weights before the conversion (SHA-256)": info.get("weights_sha256"),
-        "vocabulary (SHA-256)": info.get("vocab_sha256"),
-        "updates": info.get("global_step"),
-        **{name: settings.get(name) for name in _SETTINGS},
+def _stage(stage: Mapping[str, Any]) -> str:
+    """A training as a table: teacher, data and settings."""
+    rows = {
+        "teacher (SHA-256 of its weights)": stage.get("teacher_weights_sha256"),
+        "transfer set (SHA-256)": stage.get("transfer_set_sha256"),
+        **{f"{name} (SHA-256)": value for name, value in stage.get("contents", {}).items()},
+        "weights at its end (SHA-256)": stage.get("weights_sha256"),
+        "updates": stage.get("updates"),
+        **stage.get("settings", {}),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return _table({name: value for name, value in rows.items() if value is not None})
 
 
 def _table(rows: Mapping[Any, Any], head: tuple[str, str] = ("", "")) -> str:

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from checkpoints.formats import HUGGINGFACE, StoredWeights
 from checkpoints.hugging_face_config import read_huggingface_config
+from checkpoints.lineage import STAGES, Lineage, lineage_of
 from checkpoints.tokenizer_files import (
     INFO_FILE,
     TokenizerFiles,
@@ -56,6 +57,8 @@ _INFO_KINDS = {
     "global_step": COUNT,
     "max_seq_length": COUNT,
     "flags": OBJECT,
+    "made_from": OBJECT,
+    "lineage": STAGES,
 }
 
 
@@ -76,6 +79,7 @@ class ModelFolder:
       other_head: Purpose of a classifier for a kind of task that is not ours.
       global_step: Number of updates the model has had, 0 where it is not recorded.
       max_seq_length: Length of the inputs it was trained with, None where it is not recorded.
+      lineage: Its trainings, as far as they are recorded.
     """
 
     path: str
@@ -89,6 +93,7 @@ class ModelFolder:
     other_head: str | None
     global_step: int
     max_seq_length: int | None
+    lineage: Lineage
 
 
 def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
@@ -111,6 +116,7 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
         labels = info.get("labels")
     else:
         return None
+    lineage = lineage_of(info)
     return ModelFolder(
         path=folder,
         weights=weights,
@@ -121,8 +127,9 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
         tokenizer_files=tokenizer_files,
         labels=labels,
         other_head=other_head,
-        global_step=info.get("global_step") or 0,
+        global_step=lineage[-1].get("updates", 0) if lineage else info.get("global_step") or 0,
         max_seq_length=_recorded_length(info_path, info),
+        lineage=lineage,
     )
 
 

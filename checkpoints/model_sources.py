@@ -9,6 +9,7 @@ from typing import Any
 
 from checkpoints.formats import find_weights
 from checkpoints.initialization import say_assumed_order
+from checkpoints.lineage import Lineage
 from checkpoints.model_folder import ModelFolder, read_model_folder, tokenizer_info
 from checkpoints.tokenizer_files import (
     open_tokenizer_of_file,
@@ -39,8 +40,9 @@ class ModelSources:
         known.
       other_head: As in `ModelFolder`.
       model_max_length: As in `checkpoints.tokenizer_files.TokenizerFiles`.
-      recorded_length: The `max_seq_length` of `ModelFolder`, else a `model_max_length` below the
-        number of positions.
+      recorded_length: A `model_max_length` below the number of positions, else the
+        `max_seq_length` of `ModelFolder`.
+      lineage: As in `ModelFolder`.
     """
 
     config: BertConfig
@@ -51,6 +53,7 @@ class ModelSources:
     other_head: str | None
     model_max_length: int | None
     recorded_length: int | None
+    lineage: Lineage
 
     @property
     def vocab_file(self) -> str | None:
@@ -69,22 +72,27 @@ class ModelSources:
         self.check_head(source)
         check_labels(self.labels, labels, source)
 
-    def input_length(self, given: int | None) -> int:
-        """The `max_seq_length` of a trained model in use; says which, where none is given.
+    def input_length(self, given: int | None, of_records: int | None = None) -> int:
+        """The `max_seq_length` of a run; says which and why, where none is given.
 
         Args:
-          given: By the user; None for that of the training, or the original's default where it is not
-            recorded.
+          given: By the user.
+          of_records: That of records for the model. Without it counts the length that the model, or
+            the one that training starts from, was trained with, else the original's default.
 
         Raises:
           UserError: The model has too few positions.
         """
-        length = given or self.recorded_length or DEFAULT_LENGTH
-        if given is None and self.recorded_length:
-            logging.info("--max_seq_length=%d, as in the training of the model.", length)
-        elif given is None:
-            length = min(length, self.config.max_position_embeddings)
-            logging.info("--max_seq_length=%d; the model does not say its own.", length)
+        length = given or of_records or self.recorded_length or DEFAULT_LENGTH
+        if given is None:
+            if of_records:
+                reason = "as in the records"
+            elif self.recorded_length:
+                reason = "as in the earlier training of the model"
+            else:
+                reason = "the default, because no model says its own"
+                length = min(length, self.config.max_position_embeddings)
+            logging.info("--max_seq_length=%d, %s.", length, reason)
         check_max_seq_length(self.config, length)
         if self.model_max_length and length > self.model_max_length:
             logging.warning(
@@ -174,9 +182,8 @@ def resolve_model(
         )
     recorded_length = folder.max_seq_length if folder else None
     model_max_length = folder.tokenizer_files.model_max_length if folder else None
-    if recorded_length is None and model_max_length:
-        is_shorter = model_max_length < config.max_position_embeddings
-        recorded_length = model_max_length if is_shorter else None
+    if model_max_length and model_max_length < config.max_position_embeddings:
+        recorded_length = model_max_length
     recorded_digest = folder.vocabulary.sha256 if folder and folder.vocabulary else None
     return ModelSources(
         config=config,
@@ -187,6 +194,7 @@ def resolve_model(
         other_head=folder.other_head if folder else None,
         model_max_length=model_max_length,
         recorded_length=recorded_length,
+        lineage=folder.lineage if folder else (),
     )
 
 

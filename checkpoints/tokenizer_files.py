@@ -1,6 +1,6 @@
 """Tokenizer settings in the files of a model: ours, and those of the Hugging Face library.
 
-    model_info.json                                                              ours
+    model_info.json                         ours; beside theirs it says nothing of the tokenizer
     tokenizer_config.json  tokenizer.json  special_tokens_map.json  added_tokens.json    theirs
 
 Every key that changes ids is taken over into `TokenizerSettings` or refused by name. Keys that are
@@ -38,6 +38,7 @@ _CONFIG, _SPECIAL, _ADDED = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+_OUR_KEYS = {"do_lower_case", "tokenizer_settings"}
 # The library's names of our SPECIAL_TOKENS, in their order.
 _SPECIAL_KEYS = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 # Its classes that do what BertTokenizer does. The last ones do what tokenizer.json says.
@@ -104,9 +105,9 @@ def read_tokenizer_files(folder: str) -> TokenizerFiles:
     Raises:
       UserError: A file is damaged, or the tokenizer does something that is not done here.
     """
-    if exists(os.path.join(folder, INFO_FILE)):
-        return _read_ours(os.path.join(folder, INFO_FILE))
-    return _read_librarys(folder)
+    path = os.path.join(folder, INFO_FILE)
+    info = _read_object(path) if exists(path) else {}
+    return _read_ours(info, path) if _OUR_KEYS & set(info) else _read_librarys(folder)
 
 
 def library_settings(settings: TokenizerSettings) -> dict[str, Any]:
@@ -170,8 +171,7 @@ def library_tokenizer(tokenizer: WordPieceTokenizer) -> dict[str, Any]:
     }
 
 
-def _read_ours(path: str) -> TokenizerFiles:
-    info = _read_object(path)
+def _read_ours(info: Mapping[str, Any], path: str) -> TokenizerFiles:
     casing = info.get("do_lower_case")
     if not isinstance(casing, bool | None):
         raise UserError(f"{path}: do_lower_case is {casing!r}, expected true or false.")

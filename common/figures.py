@@ -54,7 +54,8 @@ def label_points(
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
-    figure = axes.figure
+    figure = axes.get_figure(root=True)
+    assert figure
     figure.draw_without_rendering()  # From here on, places are known.
     places = axes.transData.transform(points)
     taken = [artist.get_window_extent() for artist in others]

@@ -291,7 +291,8 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
       files: Shards of one set or of several that were made alike.
 
     Returns:
-      The manifest of the first; `num_labelled` is that of all `files`.
+      The manifest of the first; `num_labelled` is that of all `files`, and `transfer_set_sha256` is
+      None where they are of several transfer sets.
 
     Raises:
       UserError: A set is unfinished, a file is not part of it, or the sets differ in the teacher or
@@ -299,6 +300,7 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
     """
     manifest: dict[str, Any] = {}
     num_labelled = 0
+    transfer_sets = set()
     for path in files:
         manifest_path = os.path.join(os.path.dirname(path), MANIFEST)
         if not exists(manifest_path):
@@ -332,4 +334,6 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
                 )
         manifest = manifest or found
         num_labelled += sidecar["num_labelled"]
-    return {**manifest, "num_labelled": num_labelled}
+        transfer_sets.add(found.get("transfer_set_sha256"))
+    transfer_set = transfer_sets.pop() if len(transfer_sets) == 1 else None
+    return {**manifest, "num_labelled": num_labelled, "transfer_set_sha256": transfer_set}

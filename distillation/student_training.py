@@ -158,7 +158,11 @@ def run(options: DistillationOptions) -> None:
         records if options.do_train else None,
         spec,
         weights,
-        {"labels": labels, "teacher_weights_sha256": manifest["teacher_weights_sha256"]},
+        {
+            "labels": labels,
+            "teacher_weights_sha256": manifest["teacher_weights_sha256"],
+            "transfer_set_sha256": manifest["transfer_set_sha256"],
+        },
         options.RECORDED,
         functools.partial(evaluate, first_dev_set) if options.do_eval else None,
     )

@@ -55,6 +55,8 @@ class Embeddings(NamedLayer):
         super().__init__("bert/embeddings", build)
         width = config.hidden_size
         self.rate = config.hidden_dropout_prob
+        # LiteRT quantizes what it gathers, and not what it takes a slice of.
+        self.gathers_positions = False
         self.word_embeddings = self.matrix("word_embeddings", config.vocab_size, width)
         self.token_type_embeddings = self.matrix(
             "token_type_embeddings", config.type_vocab_size, width
@@ -74,7 +76,11 @@ class Embeddings(NamedLayer):
         # A one-hot product, as in the original: its gradient is a small dense matrix.
         types = tf.one_hot(segment_ids, self.token_type_embeddings.shape[0])
         types = tf.einsum("bst,th->bsh", types, self.token_type_embeddings)
-        positions = self.position_embeddings[: tf.shape(input_ids)[1]]
+        length = tf.shape(input_ids)[1]
+        positions = self.position_embeddings[:length]
+        if self.gathers_positions:
+            table = tf.convert_to_tensor(self.position_embeddings)
+            positions = tf.gather(table, tf.range(length))
         return dropout(self.layer_norm(words + types + positions), self.rate, key)
 
 

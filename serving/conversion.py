@@ -22,8 +22,9 @@ from checkpoints.model_card import CARD, model_card
 from checkpoints.model_folder import write_model_folder
 from checkpoints.model_garden import write_model_garden
 from checkpoints.model_sources import ModelSources, resolve_model
+from checkpoints.tokenizer_files import INFO_FILE
 from checkpoints.verification import check_outputs, check_written
-from common.atomic import new_folder, write_text
+from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
 from common.outputs import check_folder_apart, checkpoint_file
 from modeling.heads import CLASSIFIER_WEIGHTS
@@ -142,6 +143,11 @@ def _write_weights(
     converted_from: str,
 ) -> None:
     config, vocab_file = sources.config, sources.vocab_file
+    history: dict[str, Any] = {"converted_from": converted_from}
+    if sources.recorded_length:
+        history["max_seq_length"] = sources.recorded_length
+    if sources.lineage:
+        history["lineage"] = sources.lineage
     if options.output_format == "hf":
         settings = sources.tokenizer.settings if sources.tokenizer else ORIGINAL_SETTINGS
         length = sources.recorded_length
@@ -149,15 +155,12 @@ def _write_weights(
             folder, weights, config, vocab_file, sources.do_lower_case, labels, settings, length
         )
         facts = {"max_seq_length": length, "do_lower_case": sources.do_lower_case}
-        card = model_card(source_folder, weights, config, labels, facts)
+        card = model_card(source_folder, weights, config, labels, facts, sources.lineage)
         write_text(os.path.join(folder, CARD), card)
+        # The library's files have no place for these.
+        write_json(os.path.join(folder, INFO_FILE), history)
         return
-    info: dict[str, Any] = {
-        **sources.tokenizer_info(),
-        "labels": labels,
-        "max_seq_length": sources.recorded_length,
-        "converted_from": converted_from,
-    }
+    info = {**sources.tokenizer_info(), "labels": labels, **history}
     info = {key: value for key, value in info.items() if value is not None}
     if options.output_format == "tf1":
         write_model_folder(folder, weights, config, vocab_file, info, training_state)

@@ -106,6 +106,8 @@ def _write_model_folder(path: str, model: TrainedModel) -> None:
         **tokenizer_info(model.tokenizer),
         "max_seq_length": model.max_seq_length,
     }
+    if model.lineage:
+        info["lineage"] = model.lineage
     if model.has_classifier:
         info["labels"] = list(model.labels)
     write_model_folder(path, model.weights, model.config, model.tokenizer.vocab_file, info)
@@ -171,6 +173,7 @@ def write_companions(folder: str, model: TrainedModel, written: Sequence[str], n
             tokenizer.do_lower_case,
             model.labels,
             tokenizer.settings,
+            model.max_seq_length,
         )
     files = [path for path in written if path.endswith((".tflite", ".onnx"))]
     if not files:

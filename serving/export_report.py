@@ -50,6 +50,7 @@ def markdown(
     notes = [f"Compared on {what}, one row at a time; {model.num_parameters:,} parameters."]
     if timed:
         notes.append("Milliseconds are medians and 95th percentiles of one row, ids in.")
+    notes.append("MB are millions of bytes.")
     notes.append(f"Machine: {describe_machine()}.")
     lines += ["", " ".join([*notes, note]).strip()]
     for entry in entries:

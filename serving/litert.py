@@ -95,7 +95,6 @@ def convert_classifier(
       UserError: TensorFlow cannot convert an operation.
     """
     network = network_of(config, weights)
-    network.encoder.masked_score = _MASKED_SCORE
 
     def logits(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {LOGITS: network(dict(zip(INPUTS, inputs, strict=True)))}
@@ -130,7 +129,6 @@ def import_quantizer() -> tuple[Any, Any]:
 
 def _converted(model: TrainedModel, lengths: Sequence[int | None], quantization: str) -> bytes:
     network = model.network()
-    network.encoder.masked_score = _MASKED_SCORE
     return _file(
         network,
         lambda *inputs: network_outputs(model, network, *inputs),
@@ -148,6 +146,8 @@ def _file(
     source: str,
 ) -> bytes:
     """The file of a program with a signature for each of the lengths; `source` is for messages."""
+    network.encoder.masked_score = _MASKED_SCORE
+    network.encoder.embeddings.gathers_positions = True
     # The variables alone: a Keras layer would be stored with functions that nothing can trace.
     root = tf.train.Checkpoint()
     root.stored = list(network.trainable_variables)

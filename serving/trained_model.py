@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from checkpoints.conversion import read_weights
 from checkpoints.formats import find_weights
+from checkpoints.lineage import Lineage
 from checkpoints.model_sources import resolve_model
 from checkpoints.weights import variable_name
 from common.errors import UserError
@@ -38,6 +39,7 @@ class TrainedModel:
       labels: Of the classifier in the order of its outputs; none of a regression and of an encoder;
         of a classifier whose labels are not recorded, numbers.
       labels_are_known: Whether they are recorded.
+      lineage: As in `checkpoints.model_folder.ModelFolder`.
       max_seq_length: Longest input in WordPieces.
       pairs: Whether an input is a pair of texts.
     """
@@ -50,6 +52,7 @@ class TrainedModel:
     max_seq_length: int
     pairs: bool = False
     labels_are_known: bool = True
+    lineage: Lineage = ()
 
     @property
     def known_labels(self) -> list[str] | None:
@@ -136,6 +139,7 @@ def read_trained_model(
     bert_config_file: str | None = None,
     vocab_file: str | None = None,
     do_lower_case: bool | None = None,
+    flag: str = "input_path",
 ) -> TrainedModel:
     """Reads a model of any form that `checkpoints.formats` knows.
 
@@ -146,23 +150,24 @@ def read_trained_model(
       bert_config_file: Architecture, where it does not lie beside the weights.
       vocab_file: Vocabulary, where it does not lie there.
       do_lower_case: Casing, where it is not recorded.
+      flag: Name of the flag that says `path`, for messages.
 
     Raises:
       UserError: It is damaged or incomplete, has no vocabulary or no pooler, its classifier is for no
         task of ours, or it cannot take such inputs.
     """
-    stored = find_weights(path, "input_path")
+    stored = find_weights(path, flag)
     sources = resolve_model(bert_config_file, vocab_file, stored.path, do_lower_case)
     if sources.tokenizer is None:
         raise UserError(
-            f"--input_path={path}: there is no vocab.txt or tokenizer.json beside the weights; name "
+            f"--{flag}={path}: there is no vocab.txt or tokenizer.json beside the weights; name "
             "the model's vocabulary (--vocab_file)."
         )
     stored_weights = read_weights(stored, sources.config)
     weights = {n: value for n, value in stored_weights.items() if not n.startswith("cls/")}
     if "bert/pooler/dense/kernel" not in weights:
         raise UserError(
-            f"--input_path={path} has no pooler (bert/pooler/dense), so nothing can be classified "
+            f"--{flag}={path} has no pooler (bert/pooler/dense), so nothing can be classified "
             "by it; fine-tune it first (run_classifier.py)."
         )
     if pairs and sources.config.type_vocab_size < 2:
@@ -183,4 +188,5 @@ def read_trained_model(
         max_seq_length=sources.input_length(max_seq_length),
         pairs=pairs,
         labels_are_known=sources.labels is not None or not num_outputs,
+        lineage=sources.lineage,
     )

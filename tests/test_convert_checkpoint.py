@@ -16,6 +16,7 @@ from scripts import run_script
 
 from checkpoints.formats import find_weights, open_weights
 from checkpoints.hugging_face import write_huggingface
+from checkpoints.lineage import lineage_of
 from checkpoints.model_folder import write_model_folder
 from checkpoints.weights import CheckpointReader, write_checkpoint
 from common.errors import UserError
@@ -372,8 +373,11 @@ def test_a_multi_label_classifier_is_not_converted(
         run_script("convert_checkpoint", input_path=folder, output_dir=tmp_path / "tf1")
 
 
-def test_card_and_length_of_a_hugging_face_folder(tmp_path: pathlib.Path, vocab_file: str) -> None:
-    """Labels, figures and lineage without a path; the length comes back."""
+@pytest.mark.parametrize("length", [16, ONE_LAYER.max_position_embeddings])
+def test_card_and_length_of_a_hugging_face_folder(
+    tmp_path: pathlib.Path, vocab_file: str, length: int
+) -> None:
+    """Labels, figures and lineage without a path; the length comes back, and an edited one wins."""
     folder, target, back = (tmp_path / name for name in ("student", "hf", "back"))
     config = dataclasses.replace(
         ONE_LAYER, vocab_size=len(pathlib.Path(vocab_file).read_text().split())
@@ -383,7 +387,7 @@ def test_card_and_length_of_a_hugging_face_folder(tmp_path: pathlib.Path, vocab_
     info = {
         "labels": labels,
         "do_lower_case": True,
-        "flags": {"max_seq_length": 16, "learning_rate": 3e-4, "input_file": f"{tmp_path}/x"},
+        "flags": {"max_seq_length": length, "learning_rate": 3e-4, "input_file": f"{tmp_path}/x"},
         "teacher_weights_sha256": "7" * 64,
         "made_from": contents_,
     }
@@ -402,13 +406,19 @@ def test_card_and_length_of_a_hugging_face_folder(tmp_path: pathlib.Path, vocab_
         f"| teacher (SHA-256 of its weights) | {'7' * 64} |",
         f"| soft labels (SHA-256) | {'5' * 64} |",
         "| learning_rate | 0.0003 |",
-        "| max_seq_length | 16 |",
+        f"| max_seq_length | {length} |",
     ):
         assert line in card.splitlines(), line
     assert str(tmp_path) not in card
     assert (target / "tokenizer.json").exists()
     run_script("convert_checkpoint", input_path=target, output_dir=back)
-    assert json.loads((back / "model_info.json").read_text())["max_seq_length"] == 16
+    assert json.loads((back / "model_info.json").read_text())["max_seq_length"] == length
+    settings = json.loads((target / "tokenizer_config.json").read_text())
+    (target / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 9}))
+    run_script("convert_checkpoint", input_path=target, output_dir=tmp_path / "edited")
+    edited = json.loads((tmp_path / "edited" / "model_info.json").read_text())
+    recorded = json.loads((folder / "model_info.json").read_text())
+    assert (edited["max_seq_length"], edited["lineage"]) == (9, lineage_of(recorded))
 
 
 def test_card_of_a_model_of_which_nothing_is_recorded(

@@ -294,8 +294,8 @@ def define_text_flags(
         "max_seq_length",
         None,
         "Length of the model's input in WordPieces, [CLS] and [SEP] included. Longer texts are "
-        "cut. Default: that of the soft labels in distillation, else 128 in training, and in all "
-        "other uses that of the model's training.",
+        "cut. Default: that of the soft labels in distillation, else that of the earlier training "
+        "of the model, or 128 where none is recorded.",
         lower_bound=4,
     )
 

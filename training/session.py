@@ -16,7 +16,6 @@ import tf_keras
 from checkpoints.formats import find_weights, open_weights, weights_exist
 from checkpoints.initialization import RANDOM, check_width, select_head, select_weights
 from checkpoints.model_sources import (
-    DEFAULT_LENGTH,
     ModelSources,
     TextModelSources,
     resolve_model,
@@ -85,21 +84,18 @@ class Session:
         self._check_start(sources)
         return sources
 
-    def text_model_sources(self, length: int | None = None) -> TextModelSources:
+    def text_model_sources(self, of_records: int | None = None) -> TextModelSources:
         """`model_sources` of a model that reads text; from here on `max_seq_length` is known.
 
         Args:
-          length: Length where the options name none; None for the original's default in
-            training, and else for that of the model's own training.
+          of_records: Length of records that are there already.
         """
         options = self.options
         sources = resolve_text_model(
             options.bert_config_file, options.vocab_file, self.start, options.do_lower_case
         )
         self._check_start(sources)
-        if length is None and options.do_train:
-            length = DEFAULT_LENGTH
-        self._length = sources.input_length(options.max_seq_length or length)
+        self._length = sources.input_length(options.max_seq_length, of_records)
         return sources
 
     @property
@@ -259,6 +255,8 @@ class Session:
 
         identity = self._identity
         assert identity
+        if weights and sources.lineage:
+            info = {**info, "lineage": sources.lineage}
 
         def write_model(folder: str, step: int) -> None:
             values = self._values(recorded)

@@ -34,8 +34,8 @@ def measure(
       seconds: Time for each length and batch size.
 
     Returns:
-      `load_ms`, `peak_mb` of this process, and `times`: for each length and batch size the median
-      and the 95th percentile of a call in milliseconds.
+      `load_ms`, `peak_mb` of this process in millions of bytes, and `times`: for each length and
+      batch size the median and the 95th percentile of a call in milliseconds.
     """
     start = time.perf_counter()
     from programs import open_program
@@ -74,12 +74,12 @@ def _times(call: Callable[[], Any], seconds: float) -> list[float]:
 
 
 def peak_megabytes() -> float | None:
-    """The most memory that this process has had; None where the system does not tell (no Linux)."""
+    """The most memory that this process has had, in millions of bytes; None if it is no Linux."""
     if not os.path.exists("/proc/self/status"):
         return None
     with open("/proc/self/status", encoding="ascii") as file:
         (line,) = (line for line in file if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1000
+    return int(line.split()[1]) * 1024 / 1e6  # The kernel's kB are of 1024 bytes.
 
 
 def main() -> None:

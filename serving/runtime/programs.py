@@ -6,8 +6,10 @@ only when one of its files is opened.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,9 @@ def open_program(path: str, threads: int | None = None) -> Program:
 def _open_litert(path: str, threads: int) -> Program:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=path, num_threads=threads)
+    with _without_notes():
+        interpreter = Interpreter(model_path=path, num_threads=threads)
+        interpreter.allocate_tensors()
     signatures = interpreter.get_signature_list()
     name = _output(next(iter(signatures.values()))["outputs"])
     if "serve" in signatures:
@@ -71,6 +75,27 @@ def _open_litert(path: str, threads: int) -> Program:
         return np.concatenate(rows)
 
     return run_rows
+
+
+@contextlib.contextmanager
+def _without_notes() -> Iterator[None]:
+    """Keeps what LiteRT's C++ notes by "INFO:" off the standard error; no setting of it does."""
+    with contextlib.ExitStack() as stack:
+        try:
+            written = stack.enter_context(tempfile.TemporaryFile())
+            stderr = os.dup(2)
+        except OSError:  # There is no place for a file, or no standard error.
+            yield
+            return
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            others = [line for line in written if not line.startswith(b"INFO:")]
+            os.write(2, b"".join(others))
 
 
 def _open_onnx(path: str, threads: int) -> Program:

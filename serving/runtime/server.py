@@ -34,7 +34,7 @@ from predict import HERE, Classifier  # type: ignore[attr-defined]
 
 # Limits: bytes of a request, texts in it, seconds that a client may take for a request, and
 # connections at a time.
-MAX_BYTES, MAX_INSTANCES, TIMEOUT_SECONDS, MAX_CONNECTIONS = 1 << 20, 256, 10.0, 128
+MAX_BYTES, MAX_INSTANCES, TIMEOUT_SECONDS, MAX_CONNECTIONS = 1_000_000, 256, 10.0, 128
 
 _MODEL_PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/1)?(:predict|/metadata)?")
 

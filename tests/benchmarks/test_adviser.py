@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from models import ODD_CONFIG, random_model, write_student
 from scripts import run_script
 
 from benchmarks.adviser import AdviserOptions, Row, short_name, verdict
 from common.errors import UserError
+from modeling.vocabulary import read_vocabulary
 
 
 def row(model: str, parameters: int, file: str, megabytes: float, ms: float, threads: int) -> Row:
@@ -61,6 +66,34 @@ def test_measured(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) ->
     assert [row["batch_size"] for row in rows] == [1, 4]
     assert all(row["megabytes"] < 1.1 * row["parameters"] / 1e6 for row in rows)
     assert (tmp_path / "models.png").stat().st_size > 1000
+
+
+def test_a_model_is_measured_with_its_own_weights(
+    tmp_path: pathlib.Path, vocab_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its labels and vocabulary too; two of one architecture are two models."""
+    config = dataclasses.replace(ODD_CONFIG, vocab_size=len(read_vocabulary(vocab_file)))
+    students = {
+        str(tmp_path / name): random_model(vocab_file, labels, config=config)
+        for name, labels in (("first", ("a", "b", "c")), ("second", ("d", "e", "f")))
+    }
+    for path, model in students.items():
+        write_student(pathlib.Path(path), model)
+    programs = []
+
+    def read_program(path: str, *_: object) -> dict[str, Any]:
+        programs.append(onnx.load(path))
+        return {"times": [{"batch_size": 1, "median_ms": 1, "p95_ms": 1}], "peak_mb": 1}
+
+    monkeypatch.setattr("benchmarks.adviser.probe", read_program)
+    flags = {"formats": "onnx", "quantization": "none", "models": ",".join(students)}
+    run_script("benchmark_models", output_dir=tmp_path / "out", seq_length=16, **flags)
+    for program, model in zip(programs, students.values(), strict=True):
+        properties = {item.key: item.value for item in program.metadata_props}
+        assert json.loads(properties["labels"]) == list(model.labels)
+        stored = {item.name: onnx.numpy_helper.to_array(item) for item in program.graph.initializer}
+        bias = stored["output_bias"]
+        np.testing.assert_array_equal(bias, model.weights["output_bias"])
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_from_a_csv_to_answers(
     answers = tmp_path / "answers"
     prediction = {"task_name": "csv", "text_a": "review", "init_checkpoint": out}
     run_script("run_classifier", **prediction, test_file=new, output_dir=answers, do_predict=True)
-    assert "--max_seq_length=16, as in the training of the model." in caplog.messages
+    assert "--max_seq_length=16, as in the earlier training of the model." in caplog.messages
     assert info(out)["flags"]["max_seq_length"] == 16
     lines = (answers / "test_results.tsv").read_text().splitlines()
     said = [float(line.split("\t")[1]) > 0.5 for line in lines]

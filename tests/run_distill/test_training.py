@@ -13,7 +13,8 @@ from models import random_weights
 from runs import evaluated_model, info, metrics, predictions, results
 from scripts import run_script
 
-from checkpoints.model_folder import write_model_folder
+from checkpoints.formats import find_weights
+from checkpoints.model_folder import read_model_folder, write_model_folder
 from checkpoints.weights import variable_values
 from common.errors import UserError
 from modeling.config import load_config
@@ -67,6 +68,41 @@ def test_model_folder_and_best_model(student: pathlib.Path, teacher: pathlib.Pat
     assert {"eval_accuracy", "teacher_agreement", "teacher_kl"} <= set(evaluations[0])
     best = max(evaluations, key=lambda record: record["eval_accuracy"])
     assert info(student / "best")["global_step"] == best["step"]
+
+
+def test_fine_tuned_student_keeps_length_and_lineage(
+    student: pathlib.Path,
+    task: dict[str, Any],
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In its folder, and on its card after conversions there and back."""
+    caplog.set_level("INFO")
+    tuned, copy, hub, back = (tmp_path / name for name in ("tuned", "copy", "hub", "back"))
+    short = {"do_train": True, "train_batch_size": 16, "num_train_epochs": 0.1}
+    run_script("run_classifier", **task, **short, init_checkpoint=student, output_dir=tuned)
+    assert info(tuned)["flags"]["max_seq_length"] == 16
+    assert "--max_seq_length=16, as in the earlier training of the model." in caplog.messages
+    for source, form, target in ((tuned, "tf1", copy), (copy, "hf", hub), (hub, "tf1", back)):
+        flags = {"input_path": source, "output_format": form, "output_dir": target}
+        run_script("convert_checkpoint", **flags, verify=False)
+    assert info(back)["lineage"] == info(copy)["lineage"]
+    read = read_model_folder(find_weights(str(back)))
+    assert read and read.global_step == info(tuned)["global_step"]
+    card = (hub / "README.md").read_text().splitlines()
+    digests = info(student)
+    lines = (
+        "### 1. Distillation",
+        f"| teacher (SHA-256 of its weights) | {digests['teacher_weights_sha256']} |",
+        f"| transfer set (SHA-256) | {digests['transfer_set_sha256']} |",
+        f"| soft labels (SHA-256) | {digests['made_from']['soft labels']['sha256']} |",
+        f"| weights at its end (SHA-256) | {digests['weights_sha256']} |",
+        "### 2. Fine-tuning",
+        f"| start (SHA-256) | {info(tuned)['made_from']['start']['sha256']} |",
+        f"| weights at its end (SHA-256) | {info(tuned)['weights_sha256']} |",
+    )
+    places = [card.index(line) for line in lines]
+    assert places == sorted(places) and str(tmp_path) not in "".join(card)
 
 
 def test_student_alone_is_evaluated_and_predicts_the_same(

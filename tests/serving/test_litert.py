@@ -7,10 +7,12 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated
 from ai_edge_litert.interpreter import Interpreter
 from models import random_model
 
 from common.errors import UserError
+from modeling.config import named_config
 from serving.litert import convert, padded, static_lengths
 from serving.trained_model import TrainedModel, network_outputs
 
@@ -48,6 +50,20 @@ def test_classifier(
     for inputs, rows in ((longer, slice(None)), (one, slice(2, 3))):
         again = outputs(content, inputs)["probabilities"]
         np.testing.assert_allclose(again, wanted["probabilities"][rows], atol=tolerance)
+
+
+def test_int8_is_a_byte_a_parameter(vocab_file: str) -> None:
+    """No matrix of Tiny stays in float32; the rest is scales, biases, norms and the graph."""
+    config = named_config("tiny")
+    assert config
+    model = random_model(vocab_file, config=config)
+    content = convert(model, "dynamic_int8")
+    assert len(content) < 1.02 * model.num_parameters
+    program = schema_py_generated.ModelT.InitFromPackedBuf(content)
+    (graph,) = program.subgraphs
+    in_float = [t for t in graph.tensors if t.type == schema_py_generated.TensorType.FLOAT32]
+    stored = [program.buffers[tensor.buffer].data for tensor in in_float]
+    assert max(len(data) for data in stored if data is not None) <= 4 * 512
 
 
 @pytest.mark.parametrize("has_classifier", [True, False])

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from serving import Predictor
+from serving.runtime.programs import _without_notes
 
 TEXTS = ["good film .", "bad", "", "Great, GREAT story\tunknownword " * 20]
 # Keeps everything of the project, and TensorFlow, from being imported.
@@ -70,9 +71,16 @@ def test_command_line(shipped: pathlib.Path) -> None:
         command, cwd=shipped, input="good film .\nbad\n", capture_output=True, text=True, check=True
     )
     assert by_argument.stdout == by_input.stdout
+    assert (by_argument.stderr, by_input.stderr) == ("", "")
     assert [set(json.loads(line)) for line in by_input.stdout.splitlines()] == [
         {"label", "probabilities"}
     ] * 2
+
+
+def test_errors_of_a_runtime_are_not_hidden(capfd: pytest.CaptureFixture[str]) -> None:
+    with _without_notes():
+        os.write(2, b"INFO: Created a delegate.\nERROR: no such file\n")
+    assert capfd.readouterr().err == "ERROR: no such file\n"
 
 
 def test_requirements_are_two_lines(shipped: pathlib.Path) -> None:
@@ -164,7 +172,7 @@ def test_page_in_a_browser(server: int) -> None:
         ("POST", PREDICT, {"instances": "good"}, {}, 400, "expected a JSON object"),
         ("POST", PREDICT, {"instances": [["a", "b"]]}, {}, 400, "expected a string"),
         ("POST", PREDICT, {"instances": ["a"] * 257}, {}, 413, "at most 256"),
-        ("POST", PREDICT, None, {"Content-Length": "9999999"}, 413, "at most 1048576"),
+        ("POST", PREDICT, None, {"Content-Length": "9999999"}, 413, "at most 1000000"),
         ("POST", PREDICT, None, {"Content-Length": "-1"}, 411, "Content-Length is needed"),
         ("POST", "/v1/models/other:predict", {}, {}, 404, "/v1/models/reviews"),
         ("POST", "/v1/models/reviews", {}, {}, 405, "POST asks"),
