@@ -23,6 +23,7 @@ from modeling.bert import INPUTS
 from modeling.config import BertConfig
 from serving import litert, onnx_model
 from serving.engine import Forward
+from serving.runtime.programs import open_interpreter
 from training.devices import describe_devices
 from training.strategy import is_single_worker, lengths_may_vary
 
@@ -330,11 +331,9 @@ def _open_onnxruntime(program: Program, precision: str) -> Forward:
 
 
 def _open_litert(program: Program, precision: str) -> Forward:
-    from ai_edge_litert.interpreter import Interpreter
-
     quantization = {FLOAT32: litert.NONE, INT8: litert.DYNAMIC_INT8}[precision]
     content = litert.convert_classifier(program.config, program.weights, quantization)
-    interpreter = Interpreter(model_content=content, num_threads=program.threads)
+    interpreter = open_interpreter(program.threads, model_content=content)
     serve = interpreter.get_signature_runner(litert.SIGNATURE)
 
     def forward(batch: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -43,11 +43,7 @@ def open_program(path: str, threads: int | None = None) -> Program:
 
 
 def _open_litert(path: str, threads: int) -> Program:
-    from ai_edge_litert.interpreter import Interpreter
-
-    with _without_notes():
-        interpreter = Interpreter(model_path=path, num_threads=threads)
-        interpreter.allocate_tensors()
+    interpreter = open_interpreter(threads, model_path=path)
     signatures = interpreter.get_signature_list()
     name = _output(next(iter(signatures.values()))["outputs"])
     if "serve" in signatures:
@@ -75,6 +71,16 @@ def _open_litert(path: str, threads: int) -> Program:
         return np.concatenate(rows)
 
     return run_rows
+
+
+def open_interpreter(threads: int, **source: Any) -> Any:
+    """LiteRT's interpreter of a file (`model_path`) or of its bytes (`model_content`)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with _without_notes():
+        interpreter = Interpreter(**source, num_threads=threads)
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 @contextlib.contextmanager
