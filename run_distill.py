@@ -27,6 +27,7 @@ from training.flags import (
     define_initialization_flags,
     define_model_flags,
     define_optimization_flags,
+    define_sharding_flag,
     define_task_flags,
     define_text_flags,
 )
@@ -48,6 +49,7 @@ flags.DEFINE_string(
     "the teacher: files, globs and folders, separated by commas. Without them, agreement by label "
     "and disagreements.csv are of the first 10,000 of --input_file.",
 )
+define_sharding_flag()
 flags.DEFINE_float(
     "temperature",
     1.0,

@@ -31,6 +31,7 @@ from training.flags import (
     define_initialization_flags,
     define_model_flags,
     define_optimization_flags,
+    define_sharding_flag,
 )
 from training.help import group
 from training.options import from_flags
@@ -49,6 +50,7 @@ flags.DEFINE_string(
     "Held-out pre-training TFRecords for --do_eval: files, globs and folders, separated by commas. "
     "Default: --input_file, as in the original.",
 )
+define_sharding_flag()
 flags.DEFINE_string(
     "vocab_file",
     None,

@@ -54,27 +54,61 @@ class RecordSet:
     Attributes:
       files: Paths.
       compressions: "", "GZIP" or "ZLIB" for each file.
-      num_examples: Records in all files.
+      counts: Number of records of each file.
       mean_bytes: Mean size of a record on disk.
       sha256: Digest of the digests of all files, in their order.
       info: The sidecar of the first file, empty for files of another tool.
       spec: The features they were checked for.
       limits: Limits of their integer features.
+      num_shards: Number of workers of which each reads files of its own; 1 where all read all files.
     """
 
     files: tuple[str, ...]
     compressions: tuple[str, ...]
-    num_examples: int
+    counts: tuple[int, ...]
     mean_bytes: int
     sha256: str
     info: dict[str, Any]
-
-    def content(self, flag: str) -> Content:
-        """The records as a part of a run's identity."""
-        return Content(self.sha256, f"--{flag} ({self.num_examples} records)")
-
     spec: FeatureSpec
     limits: Mapping[str, Limit]
+    num_shards: int = 1
+
+    @property
+    def num_examples(self) -> int:
+        """Records in all files."""
+        return sum(self.counts)
+
+    def content(self, flag: str) -> Content:
+        """The records, and in which parts they are read, as a part of a run's identity."""
+        if self.num_shards == 1:
+            return Content(self.sha256, f"--{flag} ({self.num_examples} records)")
+        sha256 = hashlib.sha256(f"{self.sha256} {self.num_shards}".encode()).hexdigest()
+        text = f"--{flag} ({self.num_examples} records, in shards for {self.num_shards} workers)"
+        return Content(sha256, text)
+
+    def sharded(self, num_shards: int) -> RecordSet:
+        """The same records, to be read by that many workers, each from files of its own.
+
+        Raises:
+          UserError: There are fewer files than workers.
+        """
+        if num_shards > len(self.files):
+            raise UserError(
+                f"--shard_files: {len(self.files)} record files for {num_shards} workers; write the "
+                "records into as many files at least, or leave the flag out."
+            )
+        return dataclasses.replace(self, num_shards=num_shards)
+
+    def shard(self, index: int) -> RecordSet:
+        """The records of worker `index`: those of every `num_shards`-th file."""
+        own = slice(index, None, self.num_shards)
+        return dataclasses.replace(
+            self,
+            files=self.files[own],
+            compressions=self.compressions[own],
+            counts=self.counts[own],
+            num_shards=1,
+        )
 
 
 def value_limits(config: BertConfig, num_labels: int = 0) -> dict[str, Limit]:
@@ -131,7 +165,8 @@ def open_records(
     compressions: list[str] = []
     first_info: dict[str, Any] = {}
     digest = hashlib.sha256()
-    total = size = 0
+    counts: list[int] = []
+    size = 0
     for path in files:
         compressions.append(record_compression(path))
         info = read_sidecar(path) or {}
@@ -151,15 +186,15 @@ def open_records(
         if known is None:
             logging.info("%s has no sidecar: counting and checking its records.", path)
             known = _checked_count(path, compressions[-1], spec, limits)
-        total += known
+        counts.append(known)
         size += file_size(path)
         digest.update(f"{records_digest(path)}\n".encode())
         first_info = first_info or info
     return RecordSet(
         files=tuple(files),
         compressions=tuple(compressions),
-        num_examples=total,
-        mean_bytes=max(1, size // total),
+        counts=tuple(counts),
+        mean_bytes=max(1, size // sum(counts)),
         sha256=digest.hexdigest(),
         info=first_info,
         spec=spec,

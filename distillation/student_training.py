@@ -44,7 +44,7 @@ from training.options import TASK_FLAGS, EpochOptions, TaskOptions
 from training.reporting import write_results
 from training.run import Evaluation
 from training.session import Session
-from training.strategy import chief_first, lengths_may_vary
+from training.strategy import chief_first, lengths_may_vary, num_workers
 
 _LOSS = ("temperature", "hard_label_weight", "patience_weight", "patience_layers")
 
@@ -55,6 +55,7 @@ class DistillationOptions(EpochOptions, TaskOptions):
 
     input_file: str = ""
     eval_file: str | None = None
+    shard_files: bool = False
     temperature: float = 1.0
     hard_label_weight: float = 0.0
     patience_weight: float = 0.0
@@ -85,6 +86,8 @@ def run(options: DistillationOptions) -> None:
         )
     spec = feature_spec(session.max_seq_length, labels, states_shape)
     records = _open_soft_labels(input_files, "input_file", spec, sources, labels)
+    if options.shard_files:
+        records = records.sharded(num_workers(session.strategy))
     eval_records = None
     if options.eval_file and options.do_eval:
         eval_files = record_files(options.eval_file, "eval_file")

@@ -27,6 +27,7 @@ from training.options import TrainingOptions
 from training.reporting import write_results
 from training.run import Evaluation, Schedule
 from training.session import Session
+from training.strategy import num_workers
 from training.trained_models import load_trained_weights
 
 _LOSS_UNDER_A_TEACHER = (
@@ -43,6 +44,7 @@ class PretrainingOptions(TrainingOptions):
 
     input_file: str = ""
     eval_file: str | None = None
+    shard_files: bool = False
     max_seq_length: int = 128
     max_predictions_per_seq: int = 20
     teacher: str | None = None
@@ -80,6 +82,8 @@ def run(options: PretrainingOptions) -> None:
     if options.eval_file:
         eval_records = _open_records(options, sources, options.eval_file, "eval_file", spec)
     casing = _casing(sources, records)
+    if options.shard_files:
+        records = records.sharded(num_workers(session.strategy))
 
     model = session.build(
         lambda: PretrainingModel(sources.config, options.precision, options.random_seed)

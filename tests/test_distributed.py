@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -198,6 +199,23 @@ def test_two_workers_do_what_one_device_does(
         assert "(2 replicas on 2 workers; this is worker " in output
     assert_same_outputs(out, one_device)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chief", "out", "worker"]
+
+
+def test_workers_read_files_of_their_own(
+    pretraining: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    """Two copies of the records, one for each: a batch is one of half the size, twice."""
+    records = [tmp_path / f"records-{i}.tfrecord" for i in range(2)]
+    for path in records:
+        shutil.copy(pretraining["input_file"], path)
+    options = {**pretraining, "input_file": f"{tmp_path}/records-*", "shard_files": True}
+    workers, logs = start_workers(options, tmp_path / "out", "worker")
+    for worker, log in zip(workers, logs, strict=True):
+        finish(worker, log)
+    alone = {**pretraining, "train_batch_size": 6, "output_dir": tmp_path / "alone"}
+    run_script("run_pretraining", **alone)
+    for name, value in weights(tmp_path / "alone").items():
+        np.testing.assert_allclose(weights(tmp_path / "out")[name], value, atol=2e-5, err_msg=name)
 
 
 def start_workers(

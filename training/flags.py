@@ -147,6 +147,18 @@ def define_optimization_flags() -> None:
     )
 
 
+def define_sharding_flag() -> None:
+    """Defines the flag for the reading of records by several workers."""
+    flags.DEFINE_bool(
+        "shard_files",
+        False,
+        "With several workers (TF_CONFIG, TPU pods): each reads files of its own, every n-th. By "
+        "default all read all files and take their rows of each batch. Files should hold about "
+        "equally many records, and there must be at least one per worker. The batches then depend "
+        "on the number of workers, which must stay the same for the whole run.",
+    )
+
+
 def define_start_over_flag(meaning: str) -> None:
     """Defines --start_over, with the given help."""
     flags.DEFINE_bool("start_over", False, meaning)

@@ -12,7 +12,7 @@ import dataclasses
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def train(
     objective: Objective,
     optimizer: AdamWeightDecay,
     strategy: tf.distribute.Strategy,
-    batches_from: Callable[[int], tf.data.Dataset],
+    input_from: Callable[[int], Iterable],
     options: LoopOptions,
     state: RunState,
     reporter: Reporter,
@@ -103,7 +103,7 @@ def train(
       objective: The losses to minimize.
       optimizer: Applies the gradients of the mean over the whole batch.
       strategy: The devices.
-      batches_from: Step -> the batches from that step on.
+      input_from: Step -> the batches from that step on, distributed over the devices.
       options: See `LoopOptions`.
       state: Saved on the way and at the end.
       reporter: Receives the mean losses, the learning rate, the norm of the gradient, and the time.
@@ -120,7 +120,7 @@ def train(
         return
     train_steps = compiled_steps(objective, optimizer, strategy, options)
     is_any = any_worker(strategy)
-    iterator = iter(distribute(batches_from(state.step), strategy))
+    iterator = iter(input_from(state.step))
     step = state.step
     steps_per_call = options.steps_per_call or 1
     ended = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -28,7 +28,14 @@ from training.loop import LoopOptions, Objective, train
 from training.options import TrainingOptions
 from training.reporting import Reporter, describe_model, describe_rows, log_summary
 from training.run_state import RunState, planned_steps
-from training.strategy import check_batch_size, chief_first, is_chief, lengths_may_vary
+from training.strategy import (
+    check_batch_size,
+    chief_first,
+    distribute,
+    distribute_shards,
+    is_chief,
+    lengths_may_vary,
+)
 from training.termination import sigterm_noted
 
 
@@ -183,17 +190,21 @@ def run_training(
 
     by_length = group_by_length and lengths_may_vary(strategy)
 
-    def batches_from(step: int) -> tf.data.Dataset:
-        return training_batches(
-            records, spec, options.train_batch_size, loop.random_seed, step, by_length
-        )
+    def input_from(step: int) -> Iterable:
+        def batches(shard: RecordSet) -> tf.data.Dataset:
+            size = options.train_batch_size // records.num_shards
+            return training_batches(shard, spec, size, loop.random_seed, step, by_length)
+
+        if records.num_shards == 1:
+            return distribute(batches(records), strategy)
+        return distribute_shards(lambda index: batches(records.shard(index)), strategy)
 
     with explain_damaged_record(records), sigterm_noted() as is_terminated:
         train(
             objective,
             optimizer,
             strategy,
-            batches_from,
+            input_from,
             loop,
             state,
             reporter,

@@ -1,7 +1,8 @@
 """The tf.distribute strategy a set of flags asks for, and what its workers do together.
 
-Every worker of a job reads all input, takes its rows of each batch, and comes to the same weights,
-metrics and predictions. Only the chief, the worker of replica 0, writes.
+Every worker of a job reads all input (of sharded records, its own files), takes its rows of each
+batch, and comes to the same weights, metrics and predictions. Only the chief, the worker of replica
+0, writes.
 """
 
 from __future__ import annotations
@@ -121,6 +122,16 @@ def is_single_worker(strategy: tf.distribute.Strategy) -> bool:
     return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
+def num_workers(strategy: tf.distribute.Strategy) -> int:
+    """Number of hosts that read input."""
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return strategy.extended.num_hosts
+    if is_single_worker(strategy):
+        return 1
+    cluster = strategy.cluster_resolver.cluster_spec()
+    return max(1, sum(cluster.num_tasks(job) for job in cluster.jobs))
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the outputs of the job; the only process always does."""
     if is_single_worker(strategy):
@@ -235,24 +246,47 @@ def distribute(
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
         local = replicas // context.num_input_pipelines
-        first = context.input_pipeline_id * local
-
-        def parts(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return {
-                name: _rows_of_replicas(x, replicas)[first : first + local]
-                for name, x in batch.items()
-            }
-
-        endless = batches.cardinality() == tf.data.INFINITE_CARDINALITY
-        dataset = batches.map(parts, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-        if endless:
-            # Else replicas would ask each other before every step whether there is one.
-            dataset = dataset.apply(
-                tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-            )
-        return dataset.with_options(batches.options()).prefetch(local)
+        return _for_replicas(batches, replicas, context.input_pipeline_id * local, local)
 
     return strategy.distribute_datasets_from_function(of_worker)
+
+
+def distribute_shards(
+    shard_batches: Callable[[int], tf.data.Dataset], strategy: tf.distribute.Strategy
+) -> tf.distribute.DistributedDataset:
+    """Gives the replicas of each worker the rows of batches that only this worker reads.
+
+    Args:
+      shard_batches: Number of the worker -> its batches, endless, of the same size for all.
+      strategy: The devices, of several workers.
+    """
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local = strategy.num_replicas_in_sync // context.num_input_pipelines
+        return _for_replicas(shard_batches(context.input_pipeline_id), local, 0, local)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def _for_replicas(
+    batches: tf.data.Dataset, replicas: int, first: int, number: int
+) -> tf.data.Dataset:
+    """The rows of `number` replicas from the `first` on, one element each, of `replicas` in all."""
+
+    def parts(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {
+            name: _rows_of_replicas(x, replicas)[first : first + number]
+            for name, x in batch.items()
+        }
+
+    endless = batches.cardinality() == tf.data.INFINITE_CARDINALITY
+    dataset = batches.map(parts, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    if endless:
+        # Else replicas would ask each other before every step whether there is one.
+        dataset = dataset.apply(
+            tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        )
+    return dataset.with_options(batches.options()).prefetch(number)
 
 
 def _rows_of_replicas(x: tf.Tensor, replicas: int) -> tf.Tensor:

@@ -32,6 +32,27 @@ def test_open_records_counts_and_recognizes_compression(several_files: RecordSet
     assert several_files.mean_bytes == sum(sizes) // 130
 
 
+def test_shards_are_every_nth_file(several_files: RecordSet) -> None:
+    """Files of 20, 63 and 47 records for two workers."""
+    shards = [several_files.sharded(2).shard(index) for index in range(2)]
+    first, second, third = several_files.files
+    assert [shard.files for shard in shards] == [(first, third), (second,)]
+    assert [shard.compressions for shard in shards] == [("", ""), ("GZIP",)]
+    assert [shard.num_examples for shard in shards] == [67, 63]
+
+
+def test_shards_are_another_run(several_files: RecordSet) -> None:
+    contents = [several_files.sharded(n).content("input_file") for n in (1, 2, 3)]
+    assert contents[0] == several_files.content("input_file")
+    assert len({content.sha256 for content in contents}) == 3
+    assert contents[2].source == "--input_file (130 records, in shards for 3 workers)"
+
+
+def test_more_workers_than_files(several_files: RecordSet) -> None:
+    with pytest.raises(UserError, match="--shard_files: 3 record files for 4 workers"):
+        several_files.sharded(4)
+
+
 def test_missing_feature(tmp_path: Path) -> None:
     features = rows(0, 3)
     del features["segment_ids"]
