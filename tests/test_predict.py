@@ -185,6 +185,7 @@ def test_killed_run_goes_on_and_another_model_begins_anew(
     table, out = write_csv(tmp_path / "new.csv", {"text": texts}), tmp_path / "out.csv"
     out.write_text("earlier")
     flags = {"init_checkpoint": student, "input_file": table, "output_file": out}
+    flags["engine"] = "tensorflow"  # Others are compared first, which would count as well.
     monkeypatch.setattr(prediction_module, "WINDOW_ROWS", 10)
     compute, calls = Engine.__call__, [0]
 
