@@ -82,8 +82,8 @@ def _line(axes: Axes, name: str, score: Score, style: str) -> None:
     axes.axhline(score.mean, color=COLOURS[name], linestyle=style, label=label)
 
 
-# Title, names of the points, line -> position -> score, the teacher's score.
-PanelData = tuple[str, Sequence[str], Mapping[str, Mapping[int, "Score"]], "float | None"]
+# Title, names of the points, line -> position -> score, position -> the teacher's score.
+PanelData = tuple[str, Sequence[str], Mapping[str, Mapping[int, "Score"]], Mapping[int, float]]
 LINE_STYLES = (("#9aa5b1", "s"), ("#7fb3d5", "^"), ("#e59866", "v"), ("#2471a3", "o"), ("k", "D"))
 
 
@@ -101,8 +101,9 @@ def plot_panels(title: str, panels: Sequence[PanelData]) -> Figure:
                 marker=marker,
                 capsize=3,
             )
-        if teacher is not None:
-            axes.axhline(teacher, color=COLOURS["Teacher"], linestyle="--", label="Teacher")
+        if teacher:
+            (line,) = axes.plot(list(teacher), list(teacher.values()), "--", label="Teacher")
+            line.set_color(COLOURS["Teacher"])
         axes.set_xticks(range(len(points)), points, rotation=30 if len(points) > 4 else 0)
         axes.set_xlim(-0.3, len(points) - 0.7)
         axes.set_title(panel_title)

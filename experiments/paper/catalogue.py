@@ -233,21 +233,15 @@ def artifacts(
                 )
                 for size in sizes[:1]
             ),
-            (
+            tuple(
                 Claim(
-                    "with the fewest labels, PD is better than PF",
-                    PD.label,
-                    PF.label,
+                    f"with the fewest labels, {higher.strategy} is better than {lower.strategy}",
+                    higher.label,
+                    lower.label,
                     few_labels[:1],
                     few_labels[:1],
-                ),
-                Claim(
-                    "with the fewest labels, PD is better than distillation",
-                    PD.label,
-                    KD.label,
-                    few_labels[:1],
-                    few_labels[:1],
-                ),
+                )
+                for higher, lower in ((PF, BASIC), (KD, BASIC), (PD, PF), (PD, KD), (PDF, PD))
             ),
         )
     return found

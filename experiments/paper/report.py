@@ -82,14 +82,14 @@ class ArtifactReport:
         teacher: Callable[[str, str], str],
     ):
         self._name, self._artifact, self._scale = name, artifact, scale
-        # Panel, line, point -> scores; and panel -> score of its teacher.
+        # Panel, line, point -> scores; and panel -> point -> score of the teacher.
         self._scores = {
             (panel, line, point): _finished_scores(models(panel.student(line, point)))
             for panel in artifact.panels
             for line in panel.lines
             for point in panel.points
         }
-        self._teachers = {panel: _teacher_score(panel, teacher) for panel in artifact.panels}
+        self._teachers = {panel: _teacher_scores(panel, teacher) for panel in artifact.panels}
 
     def write(self, folder: str, facts: Mapping[str, Any]) -> str:
         """Writes NAME.md, NAME.json and, if there are panels, NAME.png and NAME.svg.
@@ -174,9 +174,9 @@ class ArtifactReport:
             ]
             if any(published):
                 rows.append([f"{line.label}, the paper", *published])
-        teacher = self._teachers[panel]
-        if teacher is not None:
-            rows.append(["Teacher", *(f"{teacher:.1f}" for _ in panel.points)])
+        if teacher := self._teachers[panel]:
+            scores_of_teacher = (teacher.get(point) for point in panel.points)
+            rows.append(["Teacher", *(f"{s:.1f}" if s else "" for s in scores_of_teacher)])
         return table(["", *(point_name(point, self._scale) for point in panel.points)], rows)
 
     def _content(
@@ -188,7 +188,7 @@ class ArtifactReport:
                 {
                     "title": panel.title,
                     "axis": panel.axis,
-                    "teacher": self._teachers[panel],
+                    "teacher": {str(p): score for p, score in self._teachers[panel].items()},
                     "lines": {
                         line.label: {
                             str(point): {str(s): v for s, v in scores.items()}
@@ -221,7 +221,7 @@ class ArtifactReport:
                     label: {panel.points.index(point): score for point, score in scores.items()}
                     for label, scores in self._points(panel).items()
                 },
-                self._teachers[panel],
+                {panel.points.index(p): score for p, score in self._teachers[panel].items()},
             )
             for panel in self._artifact.panels
         ]
@@ -240,12 +240,11 @@ def _finished_scores(folders: Sequence[str]) -> dict[int, float]:
     }
 
 
-def _teacher_score(panel: Panel, teacher: Callable[[str, str], str]) -> float | None:
-    """Of the panel's teacher, where all of its students have the same."""
-    if panel.axis == "task":
-        return None
-    folder = teacher(panel.fixed.task, panel.fixed.teacher)
-    return _score(folder) if is_finished(folder) else None
+def _teacher_scores(panel: Panel, teacher: Callable[[str, str], str]) -> dict[str | int, float]:
+    """Point -> score of the teacher of its students, as far as there is one."""
+    students = {point: panel.student(panel.lines[0], point) for point in panel.points}
+    folders = {point: teacher(s.task, s.teacher) for point, s in students.items()}
+    return {point: _score(folder) for point, folder in folders.items() if is_finished(folder)}
 
 
 def _score(folder: str) -> float:
