@@ -19,6 +19,7 @@ import tensorflow as tf
 from scipy.special import softmax
 
 from common.errors import UserError
+from common.quiet import without_warnings
 from modeling.bert import INPUTS
 from modeling.config import BertConfig
 from serving import litert, onnx_model
@@ -175,7 +176,8 @@ class Choice:
         """
         precision, sample = self._precision, _sample(features)
         try:
-            forward = RUNTIMES[name].open(program, precision)
+            with without_warnings():
+                forward = RUNTIMES[name].open(program, precision)
             found = Engine(forward, self._strategy, _SAMPLE_BATCH)(sample)
         except UserError:
             raise

@@ -6,12 +6,11 @@ The folder runs by itself: beside the programs lie the tokenizer, a runner and a
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from common.errors import UserError
 from common.files import make_folder
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file
+from common.quiet import without_warnings
 from data.texts import is_transfer_name, read_transfer_texts
 from modeling.bert import INPUTS
 from modeling.vocabulary import VOCAB_FILE
@@ -112,7 +112,7 @@ def _export(
         for form in forms:
             path = os.path.join(folder, form.path)
             make_folder(os.path.dirname(path))
-            with _quiet():
+            with without_warnings():
                 form.write(path)
             if form.runs:
                 after = program_outputs(open_program(path), encoded)
@@ -143,17 +143,6 @@ def _export(
     if refused:
         raise UserError(_refusal(refused, f"the others are in {options.output_dir}"))
     return report
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps converters from listing what they leave as it is; errors are still raised."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _refusal(refused: Sequence[str], rest: str) -> str:
