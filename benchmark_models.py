@@ -19,7 +19,7 @@ from absl import flags
 from training import cli
 from training.flags import define_device_flags
 from training.help import group
-from training.options import DeviceOptions, from_flags
+from training.options import from_flags
 
 FLAGS = flags.FLAGS
 
@@ -75,28 +75,9 @@ def main(_: Sequence[str]) -> None:
         print(advise(from_flags(AdviserOptions, FLAGS)), end="")
         return
 
-    from benchmarks.model_table import measure_speedups, model_configs, write_table
-    from training.strategy import create_strategy
+    from benchmarks.model_table import TableOptions, make_table
 
-    configs = model_configs(FLAGS.models)
-    times = {}
-    if FLAGS.measure:
-        strategy = create_strategy(from_flags(DeviceOptions, FLAGS))
-        times = measure_speedups(
-            configs,
-            strategy,
-            FLAGS.precision,
-            FLAGS.batch_size,
-            FLAGS.seq_length,
-            FLAGS.repetitions,
-        )
-    setting = {
-        "batch_size": FLAGS.batch_size,
-        "seq_length": FLAGS.seq_length,
-        "precision": FLAGS.precision,
-        "repetitions": FLAGS.repetitions,
-    }
-    print(write_table(FLAGS.output_dir, configs, times, setting))
+    print(make_table(from_flags(TableOptions, FLAGS)))
 
 
 if __name__ == "__main__":

@@ -59,16 +59,9 @@ flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> None:
     import os
 
-    from common.errors import UserError
-    from common.files import is_remote
     from experiments.grid_report import write_report
     from experiments.grid_search import Grid, parse_values, search, split_arguments
 
-    if is_remote(FLAGS.output_dir):
-        raise UserError(
-            f"--output_dir={FLAGS.output_dir}: this machine writes the logs of the runs there; use a "
-            "local folder."
-        )
     arguments, predict = split_arguments(argv[1:])
     grid = Grid(
         script=os.path.join(os.path.dirname(os.path.abspath(__file__)), FLAGS.script),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,8 +19,22 @@ from common.markdown import table
 from modeling.bert import BertEncoder
 from modeling.config import NAMED_SIZES, STUDENT_DEPTHS, STUDENT_WIDTHS, BertConfig, named_config
 from modeling.layers import Build
+from training.options import DeviceOptions
+from training.strategy import create_strategy
 
 REFERENCE = "large"
+
+
+@dataclasses.dataclass(frozen=True)
+class TableOptions(DeviceOptions):
+    """The flags of `benchmark_models.py` for Table 1."""
+
+    output_dir: str = ""
+    models: Sequence[str] | None = None
+    seq_length: int = 512
+    batch_size: int = 1
+    repetitions: int = 5
+    measure: bool = True
 
 
 class Times(NamedTuple):
@@ -31,6 +46,30 @@ class Times(NamedTuple):
     @property
     def speedup(self) -> float:
         return self.reference / self.model
+
+
+def make_table(options: TableOptions) -> str:
+    """Counts the parameters and measures the speeds, and writes `table1.md` and `table1.json`.
+
+    Returns:
+      The former's text.
+
+    Raises:
+      UserError: A name is not that of a size; or the devices are not there.
+    """
+    configs = model_configs(options.models)
+    times = {}
+    if options.measure:
+        times = measure_speedups(
+            configs,
+            create_strategy(options),
+            options.precision,
+            options.batch_size,
+            options.seq_length,
+            options.repetitions,
+        )
+    setting = options.values(("batch_size", "seq_length", "precision", "repetitions"))
+    return write_table(options.output_dir, configs, times, setting)
 
 
 def model_configs(names: Sequence[str] | None) -> dict[str, BertConfig]:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from absl import flags
 
 from common.errors import UserError
+from common.files import is_remote
 from experiments.stages import Stage, run_stages
 from training.metrics_log import best_evaluation
 
@@ -157,9 +158,14 @@ def search(grid: Grid, num_jobs: int, start_over: bool = False) -> GridResults:
       start_over: Whether runs that were made in another way are done again.
 
     Raises:
-      UserError: The script does not know a flag; a run failed; or one of the same name has been made
-        by another command.
+      UserError: The output folder is remote; the script does not know a flag; a run failed; or one of
+        the same name has been made by another command.
     """
+    if is_remote(grid.output_dir):
+        raise UserError(
+            f"--output_dir={grid.output_dir}: this machine writes the logs of the runs there; use a "
+            "local folder."
+        )
     log_folder = os.path.join(grid.output_dir, "stages")
     cells = grid.cells()
     stages = [grid.training(cell) for cell in cells]

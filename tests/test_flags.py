@@ -46,7 +46,10 @@ OPTIONS = {
     "reproduce_paper": _options("experiments.paper.reproduction", "ReproductionOptions"),
 }
 # Classes that a part of the flags of their script become.
-PARTS = [_options("benchmarks.adviser", "AdviserOptions")]
+PARTS = [
+    _options("benchmarks.adviser", "AdviserOptions"),
+    _options("benchmarks.model_table", "TableOptions"),
+]
 LENGTH = 16
 
 
