@@ -102,7 +102,8 @@ def compare(library: str, ours: Outputs, theirs: Outputs, input_mask: np.ndarray
         if found.shape[:2] == real.shape:
             expected, found = expected[real], found[real]
         differences[name] = float(np.max(np.abs(expected - found)) / np.max(np.abs(expected)))
-    worst = max(differences, key=lambda name: differences[name])
+    # What is not a number is the worst.
+    worst = max(differences, key=lambda name: np.nan_to_num(differences[name], nan=np.inf))
     if not differences[worst] <= TOLERANCE:
         raise UserError(
             f"{worst} of {library} differs from ours by {differences[worst]:.2g} of its largest "

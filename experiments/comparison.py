@@ -79,10 +79,10 @@ class ComparisonOptions(TaskOptions):
         return tuple(_flag(name, value) for name, value in given.items())
 
 
-def _flag(name: str, value: bool | str | Sequence[str]) -> str:
+def _flag(name: str, value: bool | str | float | Sequence[str]) -> str:
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
-    return f"--{name}={value if isinstance(value, str) else ','.join(value)}"
+    return f"--{name}={value if isinstance(value, (str, float, int)) else ','.join(value)}"
 
 
 def run(options: ComparisonOptions) -> str:

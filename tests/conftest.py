@@ -39,13 +39,15 @@ QUICK_FOLDERS = {
     "modeling",
     "pretraining",
 }
+TESTS = pathlib.Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = getattr(item, "originalname", item.name)
         is_slow = item.get_closest_marker("slow") or {item.path.name, name} & NOT_QUICK
-        if item.path.parent.name in QUICK_FOLDERS and not is_slow:
+        room = item.path.relative_to(TESTS).parts[0]
+        if room in QUICK_FOLDERS and not is_slow:
             item.add_marker("quick")
 
 

@@ -419,14 +419,3 @@ def test_card_and_length_of_a_hugging_face_folder(
     edited = json.loads((tmp_path / "edited" / "model_info.json").read_text())
     recorded = json.loads((folder / "model_info.json").read_text())
     assert (edited["max_seq_length"], edited["lineage"]) == (9, lineage_of(recorded))
-
-
-def test_card_of_a_model_of_which_nothing_is_recorded(
-    tmp_path: pathlib.Path, odd_vocab_file: str
-) -> None:
-    folder, target = tmp_path / "model", tmp_path / "hf"
-    write_model_folder(str(folder), classifier_weights(ONE_LAYER), ONE_LAYER, odd_vocab_file, {})
-    (folder / "model_info.json").unlink()
-    run_script("convert_checkpoint", input_path=folder, output_format="hf", output_dir=target)
-    card = (target / "README.md").read_text()
-    assert card.count("Not recorded.") == 2 and "## Labels" not in card

@@ -9,7 +9,6 @@ import pathlib
 import pytest
 from scripts import run_script
 
-from benchmarks.timing import interleaved_medians
 from common.errors import UserError
 
 # Millions of parameters as the paper prints them, by width and depth.
@@ -56,12 +55,3 @@ def test_measured_table(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch)
 def test_unknown_size(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match="--models: huge is not one of tiny"):
         run_script("benchmark_models", output_dir=tmp_path, models="tiny,huge", measure=False)
-
-
-def test_functions_are_called_in_turn() -> None:
-    calls: list[str] = []
-    medians = interleaved_medians(
-        [lambda: calls.append("a"), lambda: calls.append("b")], repetitions=2, warm_up=1
-    )
-    assert calls == ["a", "b"] * 3
-    assert len(medians) == 2 and all(seconds >= 0 for seconds in medians)

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import pytest
 import tensorflow as tf
 
-from benchmarks.timing import operation_times
+from benchmarks import timing
+from benchmarks.timing import interleaved_medians, operation_times
+
+
+def test_medians_of_functions_that_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What warms up does not count."""
+    now = 0.0
+    seconds = {"a": [9.0, 9.0, 1.0, 5.0, 3.0], "b": [9.0, 9.0, 0.5, 0.5, 8.0]}
+    calls: list[str] = []
+
+    def call(name: str) -> None:
+        nonlocal now
+        now += seconds[name][calls.count(name)]
+        calls.append(name)
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now)
+    functions = [lambda: call("a"), lambda: call("b")]
+    assert interleaved_medians(functions, repetitions=3, warm_up=2) == [3.0, 0.5]
+    assert calls == ["a", "b"] * 5
 
 
 def test_kinds_of_operations() -> None:

@@ -37,12 +37,6 @@ def test_weights_that_are_none(given: list[str], message: str) -> None:
         check_class_weights(given, TASK)
 
 
-def test_what_weights_and_best_metrics_are_for() -> None:
-    scores = Task("sts-b", (), ("pearson",))
+def test_scores_have_no_classes() -> None:
     with pytest.raises(UserError, match="--class_weights=balanced: a regression has no classes"):
-        check_class_weights(["balanced"], scores)
-    assert TASK.with_best_metric("macro_f1").deciding_metrics == ("macro_f1",)
-    assert TASK.with_best_metric(None).deciding_metrics == ("accuracy",)
-    for task, name in ((scores, "macro_f1"), (TASK, "spearman"), (TASK, "f1")):
-        with pytest.raises(UserError, match=f"--best_metric={name} is no metric of task"):
-            task.with_best_metric(name)
+        check_class_weights(["balanced"], Task("sts-b", (), ("pearson",)))

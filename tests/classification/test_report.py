@@ -1,4 +1,4 @@
-"""The report of a classifier against scikit-learn, and intervals against drawing rows one by one."""
+"""The report of a classifier against scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import classification_report, confusion_matrix
 
-from classification.bootstrap import (
-    class_intervals,
-    mean_of,
-    pearson_of,
-    row_intervals,
-    spearman_of,
-)
 from classification.metrics import METRICS
 from classification.report import ClassReport
-from classification.report_figures import plot_confusion, plot_reliability
 
 LABELS = ("poor", "fair", "good", "never seen")
 
@@ -94,50 +86,3 @@ def test_many_classes_fit_into_the_log() -> None:
     table = ClassReport(labels, label_ids, logits).table().splitlines()
     assert len(table) == 33 and table[1].startswith("label 7 ")
     assert table[-2] == "and 70 labels with a higher F1"
-
-
-@pytest.mark.parametrize("num_labels", [2, 3])
-def test_intervals_are_those_of_drawing_rows(num_labels: int) -> None:
-    rng = np.random.default_rng(3)
-    labels = rng.choice(num_labels, 300, p=[0.8, *[0.2 / (num_labels - 1)] * (num_labels - 1)])
-    predictions = np.where(rng.random(300) < 0.7, labels, rng.choice(num_labels, 300))
-    found = class_intervals(labels, predictions, num_labels)
-    assert ("f1" in found) == (num_labels == 2)
-    for name, interval in found.items():
-        values = []
-        for _ in range(400):
-            rows = rng.integers(0, 300, 300)
-            values.append(METRICS[name](labels[rows], predictions[rows]))
-        wanted = np.quantile(values, [0.025, 0.975])
-        assert interval == pytest.approx(tuple(wanted), abs=0.025), name
-        assert interval[0] <= METRICS[name](labels, predictions) <= interval[1]
-    assert found == class_intervals(labels, predictions, num_labels)
-
-
-def test_intervals_of_means_and_correlations() -> None:
-    rng = np.random.default_rng(4)
-    first = rng.normal(size=500)
-    second = first + rng.normal(size=500)
-    figures = {"mean": mean_of(first), "pearson": pearson_of(first, second)}
-    figures["spearman"] = spearman_of(first, second)
-    found = row_intervals(figures, 500)
-    error = first.std() / np.sqrt(500)
-    assert found["mean"] == pytest.approx(
-        (first.mean() - 1.96 * error, first.mean() + 1.96 * error), abs=0.015
-    )
-    for name in ("pearson", "spearman"):
-        low, high = found[name]
-        assert low < METRICS[name](first, second) < high
-        assert 0.05 < high - low < 0.15
-    constant = row_intervals({"pearson": pearson_of(np.zeros(9), np.arange(9.0))}, 9)
-    assert constant == {"pearson": (0.0, 0.0)}
-
-
-def test_pictures_of_few_and_of_many_classes() -> None:
-    figure = plot_confusion(a_report())
-    numbers = [int(text.get_text()) for text in figure.axes[0].texts]
-    assert numbers == a_report().confusion.ravel().tolist()
-    assert plot_confusion(ClassReport(("0", "1"), np.array([0, 1]), np.eye(2))).axes
-    assert len(plot_reliability(a_report()).axes) == 1
-    many = ClassReport([f"label {i}" for i in range(60)], np.arange(60), np.eye(60))
-    assert not plot_confusion(many).axes[0].texts

@@ -1,14 +1,33 @@
-"""Names in figures."""
+"""Figures without a display, written as their endings say."""
 
 from __future__ import annotations
 
 import itertools
+import pathlib
 
 import numpy as np
+import pytest
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from common.figures import label_points, new_figure
+from common.figures import label_points, new_figure, save_figure
+
+
+def test_axes_row_by_row() -> None:
+    figure, axes = new_figure(6, 2, columns=3, rows=2)
+    assert tuple(figure.get_size_inches()) == (6, 2)
+    places = [(a.get_subplotspec().rowspan.start, a.get_subplotspec().colspan.start) for a in axes]
+    assert places == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_file_is_of_its_ending(tmp_path: pathlib.Path, ending: str, start: bytes) -> None:
+    figure, (axes,) = new_figure(1, 1)
+    axes.plot([0, 1], [0, 1])
+    path = tmp_path / f"figure.{ending}"
+    save_figure(figure, str(path))
+    assert path.read_bytes().startswith(start)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_names_of_points_that_are_close_do_not_cover_each_other() -> None:

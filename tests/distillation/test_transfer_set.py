@@ -1,11 +1,8 @@
-"""Duplicates, order, nested sizes and leaks of transfer sets."""
+"""Duplicates, order and leaks of transfer sets."""
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +11,6 @@ from common.errors import UserError
 from data.texts import Text, TextSource
 from distillation import transfer_set
 from distillation.leaks import LeakIndex
-from distillation.subsets import subset_paths, write_subsets
 from distillation.transfer_set import LeakReport, SourceCounts, TextShuffler, add_sources, all_pairs
 
 
@@ -115,74 +111,3 @@ def test_single_texts_and_pairs_do_not_mix() -> None:
         all_pairs([pairs, single])
     with pytest.raises(UserError, match="c holds no text"):
         all_pairs([single, source("c")])
-
-
-def test_subset_paths() -> None:
-    assert subset_paths("x/a.txt", [], False) == {"x/a.txt": None}
-    assert subset_paths("a.b.tsv.xz", ["500", "20k", "1M"], True) == {
-        "a.b-500.tsv.xz": 500,
-        "a.b-20k.tsv.xz": 20_000,
-        "a.b-1M.tsv.xz": 1_000_000,
-    }
-
-
-@pytest.mark.parametrize(
-    ("path", "are_pairs"), [("a.csv", False), ("a.txt", True), (".txt", False), ("a.zip", True)]
-)
-def test_endings_that_say_no_format(path: str, are_pairs: bool) -> None:
-    with pytest.raises(UserError, match="--output_file.*must end in"):
-        subset_paths(path, [], are_pairs)
-
-
-@pytest.mark.parametrize("size", ["", "0", "1.5k", "-3", "1 k", "5G", "1K"])
-def test_sizes_that_are_no_numbers(size: str) -> None:
-    with pytest.raises(UserError, match=f'--sizes: "{size}" is no number'):
-        subset_paths("a.txt", [size], False)
-
-
-def write(folder: Path, paths: dict[str, int | None], *sources: TextSource) -> dict[str, list[int]]:
-    shuffler = TextShuffler(None, 5)
-    add_sources(sources, shuffler, LeakIndex([]), False)
-    counts, num_texts = write_subsets(
-        shuffler, {str(folder / name): size for name, size in paths.items()}, len(sources)
-    )
-    assert num_texts == 1000
-    return {Path(path).name: n.tolist() for path, n in counts.items()}
-
-
-def test_smaller_sets_are_the_beginning_of_larger_ones(tmp_path: Path) -> None:
-    a, b = source("a", *TEXTS[:400], "Text number 2!"), source("b", *TEXTS[300:])
-    counts = write(tmp_path, {"7.txt": 7, "all.txt": None, "500.txt": 500, "1000.txt": 1000}, a, b)
-    texts = {name: (tmp_path / name).read_text() for name in counts}
-    assert texts["all.txt"] == texts["1000.txt"]
-    assert sorted(texts["all.txt"].splitlines()) == sorted(TEXTS)
-    for name, size in (("7.txt", 7), ("500.txt", 500)):
-        assert texts[name].count("\n") == size
-        assert texts["all.txt"].startswith(texts[name])
-        from_a = sum(int(line.split()[-1]) < 400 for line in texts[name].splitlines())
-        assert counts[name] == [from_a, size - from_a]
-    assert counts["all.txt"] == [400, 600]
-
-
-def test_compressed_files_are_reproducible(tmp_path: Path) -> None:
-    names = {"a.txt": None, "a.txt.gz": None, "a.txt.xz": None}
-    (tmp_path / "a.txt.gz.json").write_text("{}")
-    write(tmp_path, names, source("a", *TEXTS))
-    plain = (tmp_path / "a.txt").read_bytes()
-    compressed = (tmp_path / "a.txt.gz").read_bytes()
-    assert gzip.decompress(compressed) == plain
-    assert lzma.decompress((tmp_path / "a.txt.xz").read_bytes()) == plain
-    # The manifest of an earlier set does not stay beside a new one.
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
-    # No time of writing in the header.
-    assert compressed[4:8] == bytes(4)
-
-
-def test_too_few_texts(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("earlier\n")
-    message = r"b\.txt is to hold 1001 texts, but there are {} only"
-    with pytest.raises(UserError, match=message.format(1000)):
-        write(tmp_path, {"a.txt": 3, "b.txt": 1001}, source("a", *TEXTS, "text number 1"))
-    with pytest.raises(UserError, match=message.format(2)):
-        write(tmp_path, {"a.txt": 2, "b.txt": 1001}, source("a", "x", "x"))
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier\n"]

@@ -1,17 +1,14 @@
-"""Which runs a grid search makes, what it chooses, and what it writes."""
+"""Which runs a grid search makes, and what it chooses."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import pathlib
-import statistics
-from typing import Any
 
 import pytest
 
 from common.errors import UserError
-from experiments.grid_report import write_report
 from experiments.grid_search import Cell, Grid, parse_values, search, split_arguments
 
 # Stands in for a run: takes the scores of its evaluations from a file, notes that it ran.
@@ -167,54 +164,6 @@ def test_unknown_flag_of_the_script(grid: Grid, tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match="^flags of script.py: FATAL Flags: Unknown flag 'wrong'$"):
         search(wrong, num_jobs=1)
     assert not (tmp_path / "notes").exists()
-
-
-def rows(text: str) -> list[list[str]]:
-    lines = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def test_report(grid: Grid, tmp_path: pathlib.Path) -> None:
-    grid = dataclasses.replace(grid, predict=True)
-    results = search(grid, num_jobs=1)
-    text = write_report(grid, results)
-    assert (tmp_path / "grid" / "results.md").read_text() == text
-    table = rows(text)
-    measured = ["dev score", "eval_loss", "eval_accuracy", "updates", "seconds"]
-    assert table[0] == ["batch size", "learning rate", *measured]
-    assert table[1][:6] == ["8", "0.0003", "0.5000", "0.5000", "0.5000", "10"]
-    assert table[2][:6] == [f"**{x}**" for x in ("8", "5e-05", "0.8000", "0.2000", "0.8000", "20")]
-    assert table[5] == ["seed", *measured]
-    assert [row[:3] for row in table[6:9]] == [
-        ["1", "0.8000", "0.2000"],
-        ["2", "0.4000", "0.6000"],
-        ["3", "0.9000", "0.1000"],
-    ]
-    # Of a sample: 0.2646; of a population it would be 0.2160.
-    assert table[9][:3] == ["mean ± sd", "0.7000 ± 0.2646", "0.3000 ± 0.2646"]
-    assert "batch size 8, learning rate 5e-05, 4 epochs" in text
-    assert "standard deviation over 3 runs with seeds 1, 2, 3; seed 1 is also" in text
-    assert f"{CHOSEN[2]}_predictions/test_results.tsv" in text
-
-    saved: dict[str, Any] = json.loads((tmp_path / "grid" / "results.json").read_text())
-    assert [cell["score"] for cell in saved["cells"]] == [0.5, 0.8, 0.8, 0.75]
-    assert saved["script"] == "script.py" and saved["arguments"] == list(grid.arguments)
-    chosen = saved["chosen"]
-    assert (chosen["train_batch_size"], chosen["learning_rate"]) == (8, 5e-5)
-    assert [run["seed"] for run in chosen["runs"]] == [1, 2, 3]
-    assert chosen["runs"][1]["metrics"]["eval_accuracy"] == 0.4
-    assert chosen["mean"]["score"] == pytest.approx(0.7)
-    deviation = chosen["sample_standard_deviation"]["eval_accuracy"]
-    assert deviation == pytest.approx(statistics.stdev([0.8, 0.4, 0.9]))
-
-
-def test_report_of_one_seed(grid: Grid, tmp_path: pathlib.Path) -> None:
-    grid = dataclasses.replace(grid, seeds=(1,))
-    text = write_report(grid, search(grid, num_jobs=1))
-    assert "±" not in text and "Predictions" not in text
-    saved = json.loads((tmp_path / "grid" / "results.json").read_text())
-    assert saved["chosen"]["sample_standard_deviation"]["score"] is None
-    assert "predictions" not in saved["chosen"]["runs"][0]
 
 
 def test_numbers_of_a_flag() -> None:

@@ -1,34 +1,10 @@
-"""Tasks with few labels, and the median of runs."""
+"""experiments/label_subset.py: the tables of a task with few labels."""
 
 from __future__ import annotations
 
-import collections
-import json
 import pathlib
 
-import pytest
 from scripts import run_script
-
-from common.errors import UserError
-from experiments.task_subset import stratified_choice
-
-
-@pytest.mark.parametrize("number", [1, 4, 10, 37, 100])
-def test_labels_keep_their_shares(number: int) -> None:
-    labels = ["a"] * 50 + ["b"] * 30 + ["c"] * 20
-    chosen = stratified_choice(labels, number, seed=3)
-    assert len(set(chosen)) == number
-    counts = collections.Counter(labels[i] for i in chosen)
-    for label, share in (("a", 0.5), ("b", 0.3), ("c", 0.2)):
-        assert abs(counts[label] - share * number) < 1
-    assert chosen == stratified_choice(labels, number, seed=3)
-    assert number in (1, 100) or set(chosen) != set(stratified_choice(labels, number, seed=4))
-
-
-def test_smaller_choice_is_part_of_the_larger_one() -> None:
-    labels = ["a", "b"] * 50
-    small, large = (set(stratified_choice(labels, n, seed=1)) for n in (10, 40))
-    assert small < large
 
 
 def test_files(tmp_path: pathlib.Path) -> None:
@@ -54,27 +30,3 @@ def test_files(tmp_path: pathlib.Path) -> None:
     assert texts.isdisjoint(out["unlabelled.tsv"]) and len(out["unlabelled.tsv"]) == 9
     assert out["dev_texts.tsv"][0] == "premise 0\thypothesis 0"
     assert out["dev.tsv"][1] == "premise 0\thypothesis 0\tno"
-
-
-def test_too_few_examples(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(UserError, match="--num_labels=5, but there are 2 training examples"):
-        stratified_choice(["a", "b"], 5, seed=1)
-
-
-def test_median_run(tmp_path: pathlib.Path) -> None:
-    for name, score in (("one", 0.9), ("two", 0.5), ("three", 0.7)):
-        folder = tmp_path / name
-        folder.mkdir()
-        record = {"step": 1, "kind": "eval", "score": score}
-        (folder / "metrics.jsonl").write_text(json.dumps(record) + "\n")
-        (folder / "eval_results.txt").write_text(f"eval_accuracy = {score}\n")
-        (folder / "bert_model.ckpt.index").write_text(name)
-        (folder / "checkpoint").write_text("a saved state")
-    runs = ",".join(str(tmp_path / name) for name in ("one", "two", "three"))
-    run_script("experiments/median_run", runs=runs, output_dir=tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir() if path.name[0] != "."} == {
-        "metrics.jsonl",
-        "eval_results.txt",
-        "bert_model.ckpt.index",
-    }
-    assert (tmp_path / "out" / "bert_model.ckpt.index").read_text() == "three"

@@ -11,7 +11,7 @@ from classification.task import Task
 from classification.tasks import get_task
 from common.errors import UserError
 from experiments.results import collect_rows, read_test_labels
-from experiments.scores import Row, Score
+from experiments.scores import Row
 from modeling.config import BertConfig
 
 STAGES = {
@@ -108,16 +108,6 @@ def rows(
 ) -> dict[str, Row]:
     models = {row: [str(output_dir / name) for name in names] for row, names in STAGES.items()}
     return collect_rows(models, task, read_test_labels(task, str(data_dir), label))
-
-
-def test_score() -> None:
-    score = Score((50.0, 60.0, 70.0))
-    assert score.mean == pytest.approx(60.0)
-    # Of a sample: divided by one less than the number of values.
-    assert score.deviation == pytest.approx(10.0)
-    assert str(score) == "60.0 ± 10.0"
-    single = Score((81.25,))
-    assert (single.mean, single.deviation, str(single)) == (81.25, None, "81.2")
 
 
 def test_scores_of_every_row(results: dict[str, Row]) -> None:

@@ -63,49 +63,6 @@ def test_encoder_equals_model_garden() -> None:
     np.testing.assert_allclose(ours.pooled_output, theirs["pooled_output"], rtol=1e-4, atol=2e-5)
 
 
-def test_masked_lm_loss_and_its_gradient_are_those_of_the_logits() -> None:
-    from modeling.heads import tied_softmax_loss_sum
-
-    rng = np.random.default_rng(3)
-    hidden, embeddings, bias = (
-        tf.constant(rng.normal(size=shape), tf.float32) for shape in ([7, 5], [11, 5], [11])
-    )
-    ids = tf.constant([0, 10, 3, 3, 7, 1, 0])
-    weights = tf.constant([1.0, 1.0, 0.0, 2.0, 1.0, 1.0, 0.0])
-
-    def plain(hidden: tf.Tensor, embeddings: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-        logits = tf.matmul(hidden, embeddings, transpose_b=True) + bias
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
-        return tf.reduce_sum(weights * losses)
-
-    def fused(hidden: tf.Tensor, embeddings: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-        return tied_softmax_loss_sum(hidden, embeddings, bias, ids, weights)
-
-    results = []
-    for function in (plain, fused):
-        with tf.GradientTape() as tape:
-            tape.watch([hidden, embeddings, bias])
-            loss = 3.0 * function(hidden, embeddings, bias)
-        results.append([loss, *tape.gradient(loss, [hidden, embeddings, bias])])
-    for expected, actual in zip(*results, strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_masked_lm_loss_of_extreme_logits() -> None:
-    """An impossible word has a large finite loss; what is not a number stays visible."""
-    from modeling.heads import tied_softmax_loss_sum
-
-    def loss(value: float) -> float:
-        hidden = tf.constant([[value, 0.0]])
-        embeddings = tf.constant([[1.0, 0.0], [-1.0, 0.0]])
-        ids, weights = tf.constant([1]), tf.constant([1.0])
-        return float(tied_softmax_loss_sum(hidden, embeddings, tf.zeros(2), ids, weights))
-
-    assert loss(10.0) == pytest.approx(20.0, rel=1e-5)
-    assert loss(1000.0) == pytest.approx(87.33, abs=0.01)
-    assert np.isnan(loss(float("nan")))
-
-
 def test_padding_does_not_change_real_positions() -> None:
     model = PretrainingModel(CONFIG)
     randomize(model.trainable_variables)

@@ -1,183 +1,24 @@
-"""FullTokenizer against Model Garden's copy of the original, and against answers worked by hand."""
+"""Tokenizers of vocabulary files: their casing, special tokens and settings."""
 
-import pickle
-import random
-import sys
-import unicodedata
+from __future__ import annotations
+
+import pathlib
+import string
+from typing import Any
 
 import pytest
 
 from common.errors import UserError
-from modeling import wordpiece
-from modeling.tokenization import FullTokenizer, open_tokenizer, vocabulary_casing
-from modeling.vocabulary import read_vocabulary
-from modeling.wordpiece import basic_tokenize
+from modeling.tokenization import (
+    FullTokenizer,
+    open_tokenizer,
+    settings_from_dict,
+    vocabulary_casing,
+)
+from modeling.vocabulary import read_vocabulary, vocabulary_digest
+from modeling.wordpiece import SPECIAL_TOKENS, TokenizerSettings
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-VOCAB = [
-    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    *("un", "##aff", "##able", "the", "quick", "don", "'", "t", "##ing", "漢", "naive", "naïve"),
-    *(c for c in LETTERS + LETTERS.upper() + "ςσß.,-[]#" if c != "t"),
-    *("##" + c for c in LETTERS + LETTERS.upper() + "ςσß#"),
-]
-TRICKY = [
-    "",
-    " \t\r\n",
-    "unaffable UNAFFABLE unaffablex",
-    "don't stop-gap [MASK] [CLS] ##ing",
-    "naïve NAI\u0308VE",
-    "漢字kanji漢",
-    "zero\u200bwidth soft\u00adhyphen joiner\u200d x\ufeffy",
-    "a\x00b a\x0bb a\x0cb a\x1cb a\x1db a\x1eb a\x1fb a\x85b a\x7fb",
-    "a\u00a0b a\u2003b a\u3000b a\u2028b a\u2029b a\u202fb a\u1680b",
-    "a\ufffdb replaced \ufffd",
-    "ΟΔΟΣ ΟΔΟΣ. Σ ΑΣ漢 Α\u200bΣ",
-    "İstanbul ﬁne ß ẞ Ǆ ǅ Å \u212b \u037e \u1fef",
-    "e\u0301 \u0301 \u0301x x\u0345",
-    "$^`~+=<>|€£¡«»“”‘’…—–",
-    "a\rb a\r\nb",
-    "x" * 200 + " " + "x" * 201,
-    "\U00020000\U0002a6df\U0002f800 \U0001f600smile",
-]
-
-
-@pytest.fixture
-def vocab_file(tmp_path):
-    path = tmp_path / "vocab.txt"
-    path.write_text("\n".join(VOCAB) + "\n", encoding="utf-8")
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def original():
-    """Model Garden's fork of the original module."""
-    from official.nlp.tools import tokenization as original
-
-    return original
-
-
-def original_ids(original, vocab_file, do_lower_case, text):
-    theirs = original.FullTokenizer(vocab_file, do_lower_case)
-    # Model Garden doubled the limit of the original.
-    theirs.wordpiece_tokenizer.max_input_chars_per_word = 200
-    return theirs.convert_tokens_to_ids(theirs.tokenize(text))
-
-
-@pytest.mark.parametrize("do_lower_case", [True, False])
-def test_ids_equal_the_original_on_tricky_strings(original, vocab_file, do_lower_case):
-    tokenizer = FullTokenizer(vocab_file, do_lower_case)
-    for text in [*TRICKY, " ".join(TRICKY)]:
-        expected = original_ids(original, vocab_file, do_lower_case, text)
-        assert tokenizer.encode(text) == expected, ascii(text)
-        assert tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)) == expected, ascii(text)
-
-
-@pytest.mark.parametrize("do_lower_case", [True, False])
-def test_every_character_is_treated_as_in_the_original(original, vocab_file, do_lower_case):
-    """Every assigned code point inside a word, and a sample of the others, which are all alike."""
-    tokenizer = FullTokenizer(vocab_file, do_lower_case)
-    theirs = original.BasicTokenizer(do_lower_case)
-    chars = [
-        chr(code)
-        for code in range(sys.maxunicode + 1)
-        if unicodedata.category(chr(code)) not in ("Cn", "Co", "Cs") or code % 199 == 0
-        if not 0xD800 <= code < 0xE000
-    ]
-    for start in range(0, len(chars), 100):
-        text = " ".join(f"aB{c}Cd" for c in chars[start : start + 100])
-        words = theirs.tokenize(text)
-        assert basic_tokenize(text, do_lower_case) == words, ascii(text)
-        pieces = [piece for word in words for piece in tokenizer._wordpiece(word)]
-        assert tokenizer.encode(text) == tokenizer.convert_tokens_to_ids(pieces), ascii(text)
-
-
-@pytest.mark.parametrize("do_lower_case", [True, False])
-def test_encode_equals_tokenize_on_random_strings(vocab_file, do_lower_case):
-    tokenizer = FullTokenizer(vocab_file, do_lower_case)
-    rng = random.Random(1)
-    alphabet = "".join(TRICKY) + " " * 20 + "\x0b\x0c\x1c\x85\u2028\u200b\u0301Σ" * 5
-    for _ in range(5000):
-        text = "".join(rng.choices(alphabet, k=rng.randint(1, 30)))
-        expected = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))
-        assert tokenizer.encode(text) == expected, ascii(text)
-
-
-def test_known_answers(vocab_file):
-    uncased = FullTokenizer(vocab_file)
-    assert uncased.tokenize("UNaffable, naïve!") == ["un", "##aff", "##able", ",", "naive", "[UNK]"]
-    assert uncased.tokenize("the\x0bquick") == ["the", *("##" + c for c in "quick")]
-    assert uncased.tokenize("the\u2028quick") == ["the", "quick"]
-    assert uncased.tokenize("[MASK]") == ["[", "m", "##a", "##s", "##k", "]"]
-    assert uncased.tokenize("x" * 200)[-1] == "##x"
-    assert uncased.tokenize("x" * 201) == ["[UNK]"]
-    cased = FullTokenizer(vocab_file, do_lower_case=False)
-    assert cased.tokenize("The naïve") == ["T", "##h", "##e", "naïve"]
-    assert cased.encode("the quick") == [VOCAB.index("the"), VOCAB.index("quick")]
-
-
-def test_conversion_and_attributes(vocab_file):
-    tokenizer = FullTokenizer(vocab_file)
-    assert tokenizer.tokens == VOCAB
-    assert tokenizer.vocab_size == len(VOCAB)
-    special = tokenizer.convert_tokens_to_ids(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
-    assert special == [
-        tokenizer.pad_id,
-        tokenizer.unk_id,
-        tokenizer.cls_id,
-        tokenizer.sep_id,
-        tokenizer.mask_id,
-    ]
-    assert tokenizer.convert_ids_to_tokens([5, 6, 7]) == ["un", "##aff", "##able"]
-    with pytest.raises(KeyError):
-        tokenizer.convert_tokens_to_ids(["nowhere"])
-
-
-def test_caches_stay_bounded_and_do_not_change_the_ids(vocab_file, monkeypatch):
-    monkeypatch.setattr(wordpiece, "_CACHE_ENTRIES", 8)
-    tokenizer = FullTokenizer(vocab_file)
-    rng = random.Random(2)
-    for _ in range(200):
-        text = " ".join("".join(rng.choices("abc.", k=3)) for _ in range(5)) + " " + "ab" * 50
-        assert tokenizer.encode(text) == tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))
-        assert len(tokenizer._packed_chunks) <= 8
-        assert len(tokenizer._packed_words) <= 8
-    assert "ab" * 50 not in tokenizer._packed_chunks
-
-
-def test_pickled_tokenizer_works(vocab_file):
-    tokenizer = FullTokenizer(vocab_file)
-    ids = tokenizer.encode("unaffable the")
-    assert pickle.loads(pickle.dumps(tokenizer)).encode("unaffable the quick") == [
-        *ids,
-        VOCAB.index("quick"),
-    ]
-
-
-def test_ids_beyond_16_bits(tmp_path):
-    path = tmp_path / "vocab.txt"
-    path.write_text("\n".join([*VOCAB, *(f"w{i}" for i in range(70_000))]), encoding="utf-8")
-    tokenizer = FullTokenizer(str(path))
-    assert tokenizer.encode("w69999 the") == [len(VOCAB) + 69_999, VOCAB.index("the")]
-
-
-@pytest.mark.parametrize("token", ["", "quick", "\u00a0"])
-def test_of_repeated_entries_the_last_counts(original, tmp_path, caplog, token):
-    """As in the original; ids stay numbers of lines, and one line says what is there twice."""
-    path = tmp_path / "vocab.txt"
-    path.write_text("\n".join([*VOCAB[:7], token, *VOCAB[7:], token, "##le"]), encoding="utf-8")
-    tokenizer = FullTokenizer(str(path))
-    assert tokenizer.vocab_size == len(VOCAB) + 3
-    for text in ("the quick unaffable", "naïve \u00a0 漢", *TRICKY):
-        assert tokenizer.encode(text) == original_ids(original, str(path), True, text)
-    if token == "quick":
-        assert tokenizer.encode("quick") == [len(VOCAB) + 1]
-    (line,) = caplog.messages
-    assert line.startswith(f"{path}: 1 entries stand there more than once, the first is ")
-    assert "in the lines 8, " in line or "in the lines 11, " in line
-
-
-SPECIAL = VOCAB[:5]
-SMALL, CAPITALS = list(LETTERS), list(LETTERS.upper())
+SMALL, CAPITALS = list(string.ascii_lowercase), list(string.ascii_uppercase)
 
 
 @pytest.mark.parametrize(
@@ -196,10 +37,15 @@ SMALL, CAPITALS = list(LETTERS), list(LETTERS.upper())
 @pytest.mark.parametrize("given", [None, True, False])
 @pytest.mark.parametrize("recorded", [None, True, False])
 def test_casing_is_given_recorded_or_that_of_the_vocabulary(
-    tmp_path, caplog, words, casing, given, recorded
-):
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+    words: list[str],
+    casing: bool | None,
+    given: bool | None,
+    recorded: bool | None,
+) -> None:
     path = tmp_path / "vocab.txt"
-    path.write_text("\n".join([*SPECIAL, *words]), encoding="utf-8")
+    path.write_text("\n".join([*SPECIAL_TOKENS, *words]), encoding="utf-8")
     assert vocabulary_casing(read_vocabulary(str(path))) is casing
     caplog.set_level("INFO")
     wanted = recorded if given is None else given
@@ -219,8 +65,43 @@ def test_casing_is_given_recorded_or_that_of_the_vocabulary(
         assert "recorded with do_lower_case=" in caplog.text
 
 
-def test_missing_special_tokens(tmp_path):
+def test_missing_special_tokens(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "vocab.txt"
-    path.write_text("\n".join(VOCAB[2:]), encoding="utf-8")
+    path.write_text("\n".join([*SPECIAL_TOKENS[2:], "the"]))
     with pytest.raises(UserError, match=rf"{path} lacks \[PAD\], \[UNK\] among"):
         FullTokenizer(str(path))
+
+
+def test_facts_for_records(tmp_path: pathlib.Path) -> None:
+    """The length of words matters for hardly any text, so it is not among them."""
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*SPECIAL_TOKENS, *SMALL]))
+    settings = TokenizerSettings(strip_accents=False, max_chars_per_word=100)
+    assert FullTokenizer(str(path), True, settings).record_facts() == {
+        "do_lower_case": True,
+        "tokenizer_settings": {"strip_accents": False},
+        "vocab_sha256": vocabulary_digest([*SPECIAL_TOKENS, *SMALL]),
+    }
+
+
+def test_settings_come_back() -> None:
+    settings = TokenizerSettings(True, False, 100, ("<p>", "<u>", "<c>", "<s>", "<m>"))
+    assert settings_from_dict(settings.to_dict(), "somewhere") == settings
+    assert settings_from_dict({}, "somewhere") == TokenizerSettings()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        {"other": 1},
+        {"strip_accents": 1},
+        {"max_chars_per_word": True},
+        {"max_chars_per_word": 0},
+        {"special_tokens": ["[PAD]"]},
+        {"special_tokens": [1, 2, 3, 4, 5]},
+    ],
+)
+def test_settings_that_are_none(values: Any) -> None:
+    with pytest.raises(UserError, match="^somewhere: tokenizer_settings is .*, expected an object"):
+        settings_from_dict(values, "somewhere")

@@ -114,18 +114,6 @@ def test_leftovers_of_a_killed_run_go(tmp_path: pathlib.Path) -> None:
     assert not [path for path in tmp_path.iterdir() if "tmp" in path.name]
 
 
-def test_a_run_may_become_longer_but_not_another(
-    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    state, _ = make_state(tmp_path)
-    state.plan(10)
-    assert not caplog.records
-    with pytest.raises(UserError, match="num_train_steps=10, .*num_train_steps=9 .*not shorter"):
-        state.plan(9)
-    state.plan(20)
-    assert "num_train_steps=10 and goes on to 20" in caplog.text
-
-
 def test_a_shorter_run_is_another_run(
     pretraining_flags: dict[str, Any], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,8 +27,8 @@ def test_scores_of_ones_own(
     new_model: dict[str, Any],
     tmp_path: pathlib.Path,
 ) -> None:
-    """The rows of `similarity` as JSON Lines: the same regression, bit for bit."""
-    flags, _ = similarity
+    """The rows of `similarity` as JSON Lines: the same regression, from the same records."""
+    flags, glue = similarity
     data = tmp_path / "data"
     data.mkdir()
     for name in ("train", "dev", "test"):
@@ -40,14 +40,19 @@ def test_scores_of_ones_own(
         ]
         (data / f"{name}.jsonl").write_text("\n".join(lines))
     own = {"task_name": "jsonl", "text_a": "a", "text_b": "b", "label": "score", "data_dir": data}
-    mode = {"do_train": True, "do_eval": True, "do_predict": True, "num_train_epochs": 1}
-    for name, task in (("glue", {}), ("own", {**own, "regression": True})):
-        run_script(
-            "run_classifier", **{**flags, **task}, **new_model, **mode, output_dir=tmp_path / name
-        )
-    assert results(tmp_path / "own") == results(tmp_path / "glue")
-    assert results(tmp_path / "own").keys() >= {"eval_pearson", "eval_spearman", "eval_loss"}
-    np.testing.assert_array_equal(predictions(tmp_path / "own"), predictions(tmp_path / "glue"))
+    mode = {"do_train": True, "do_eval": True, "do_predict": True, "num_train_epochs": 0.2}
+    run_script(
+        "run_classifier",
+        **{**flags, **own, "regression": True},
+        **new_model,
+        **mode,
+        output_dir=tmp_path / "own",
+    )
+    for name in ("train", "eval", "predict"):
+        records = f"{name}.tf_record"
+        assert (tmp_path / "own" / records).read_bytes() == (glue / records).read_bytes(), name
+    assert results(tmp_path / "own").keys() == results(glue).keys()
+    assert predictions(tmp_path / "own").shape == (30, 1)
     assert info(tmp_path / "own")["labels"] == []
     with pytest.raises(UserError, match=r"which look like scores; pass --regression to predict"):
         run_script(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import pathlib
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -96,31 +94,6 @@ def test_accumulation_does_not_change_the_result(
     whole, parted = weights(tmp_path / "1"), weights(tmp_path / "4")
     for name, value in whole.items():
         np.testing.assert_allclose(parted[name], value, atol=2e-5, err_msg=name)
-
-
-def test_resumed_run_repeats_the_uninterrupted_one(
-    options: dict[str, Any], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    options["save_checkpoints_steps"] = 7
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    run_script("run_pretraining", **options, output_dir=whole, num_train_steps=20)
-    shutil.copytree(whole, resumed)
-    # As if the run had been killed between step 14 and the end.
-    for path in resumed.glob("model.ckpt-20*"):
-        path.unlink()
-    (resumed / "checkpoint").write_text(
-        'model_checkpoint_path: "model.ckpt-14"\nall_model_checkpoint_paths: "model.ckpt-14"\n'
-    )
-    for path in resumed.glob("bert_model.ckpt*"):
-        path.unlink()
-    with caplog.at_level(logging.INFO):
-        run_script("run_pretraining", **options, output_dir=resumed, num_train_steps=20)
-    # A run from the start would end with the same weights.
-    assert "model.ckpt-14 (step 14)" in caplog.text
-    first, second = weights(whole), weights(resumed)
-    for name, value in first.items():
-        np.testing.assert_array_equal(second[name], value, err_msg=name)
-    assert metrics(whole, "train") == metrics(resumed, "train")
 
 
 def test_trained_folder_is_used_without_training(

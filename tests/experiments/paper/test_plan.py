@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
 
 import pytest
-from absl import flags
-from scripts import load_script, run_script, script_flags
+from scripts import load_script, script_flags
 
 from experiments.paper.artifacts import Student
-from experiments.paper.estimates import MACHINES, training_seconds
+from experiments.paper.estimates import MACHINES
 from experiments.paper.plan import PaperPlan, Paths, students_of
 from experiments.paper.scales import SCALES
 from experiments.stages import Stage
@@ -145,18 +143,3 @@ def test_hidden_states_for_patience() -> None:
     )
     (labels,) = [s for s in plan.graph.stages if "soft_labels" in s.name]
     assert options(labels)["hidden_state_layers"] == "2,4,6"
-
-
-def test_estimate_grows_with_the_model() -> None:
-    machine = MACHINES["2-cores"]
-    sizes: Sequence[str] = ("2/128", "4/256", "8/512")
-    seconds = [training_seconds(machine, size, 10_000, 32, 30) for size in sizes]
-    assert seconds == sorted(seconds) and seconds[2] > 2 * seconds[1]
-
-
-def test_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
-    run_script("reproduce_paper", dry_run=True, artifact="figure5")
-    printed = capsys.readouterr().out
-    assert "| figure5 |" in printed and "estimated hours left" in printed
-    assert "Missing in --data: tasks: nli, teacher, texts: books" in printed
-    assert flags.FLAGS.scale == "small"

@@ -9,9 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from scipy import stats
-from scripts import run_script
 
-from common.errors import UserError
 from experiments.paper.artifacts import Artifact, Claim, Panel, Student
 from experiments.paper.catalogue import KD, PD, PF
 from experiments.paper.report import ArtifactReport, paired_difference
@@ -99,39 +97,3 @@ def test_one_pair_and_none() -> None:
     assert alone and str(alone) == "+2.0" and math.isnan(alone.low)
     assert alone.verdict == "cannot be told"
     assert paired_difference({1: 3.0}, {2: 1.0}) is None
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"vocab": "v"}, 'found "vocab", expected an object with vocab_file, texts'),
-        ({"teacher": {}}, 'found "teacher", expected .* are strings'),
-        ([], 'found "", expected an object'),
-    ],
-)
-def test_data_file_of_other_content(tmp_path: pathlib.Path, content: object, message: str) -> None:
-    path = tmp_path / "paths.json"
-    path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=message):
-        run_script("reproduce_paper", data=path, dry_run=True)
-
-
-def test_missing_data_is_named_before_anything_runs(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "paths.json").write_text('{"vocab_file": "v.txt", "tasks": {"nli": "nli"}}')
-    with pytest.raises(UserError, match="paths.json lacks teacher, texts: books, texts: movie_"):
-        run_script(
-            "reproduce_paper",
-            data=tmp_path / "paths.json",
-            artifact="figure5",
-            output_dir=tmp_path / "out",
-        )
-    assert not (tmp_path / "out").exists()
-
-
-def test_tables_without_training(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_script("reproduce_paper", artifact="table4", output_dir=tmp_path / "out")
-    text = (tmp_path / "out" / "results" / "table4.md").read_text()
-    assert text in capsys.readouterr().out
-    assert "| RTE | 2.5k | 2,490 | 1.3m, NLI* | 66,000, sentence pairs |" in text

@@ -11,13 +11,8 @@ from typing import Any
 import pytest
 from scripts import run_script
 
-from checkpoints.model_folder import write_model_folder
-from checkpoints.weights import variable_values
 from common.errors import UserError
-from experiments.comparison import ComparisonOptions, check_models, task_exclusion
 from experiments.stages import Stage
-from modeling.config import load_config
-from modeling.heads import ClassifierModel
 
 # Accuracies of models by the beginning of their names.
 ACCURACIES = {"teacher": 0.9, "basic": 0.5, "pf": 0.6, "kd_1": 0.55, "kd_3": 0.65, "kd": 0.7}
@@ -228,61 +223,3 @@ def test_own_tables_are_excluded_by_their_files(
     found = options(fake["stages"]["transfer_set"])
     assert (found["exclude_file"], found["text_a"]) == (f"{tmp_path}/dev.tsv", "text")
     assert "exclude_task" not in found
-
-
-@pytest.mark.parametrize(
-    ("flags", "excluded"),
-    [
-        ({"dev_file": "my_dev.tsv", "test_file": "my_*.tsv"}, "my_dev.tsv,my_*.tsv"),
-        ({"dev_file": "my_dev.tsv"}, "my_dev.tsv,{folder}/test.tsv"),
-        ({"dev_share": 0.1}, "{folder}/train.tsv,{folder}/test.tsv"),
-        ({"dev_share": 0.1, "train_file": "all.tsv"}, "all.tsv,{folder}/test.tsv"),
-    ],
-)
-def test_excluded_files_are_those_of_the_task(
-    tmp_path: pathlib.Path, flags: dict[str, Any], excluded: str
-) -> None:
-    for name in ("train", "test"):
-        (tmp_path / f"{name}.tsv").write_text("text\ttopic\na\tyes\nb\tno\n")
-    options = ComparisonOptions(task_name="tsv", data_dir=str(tmp_path), text_a="text", **flags)
-    expected = f"--exclude_file={excluded.format(folder=tmp_path)}"
-    assert task_exclusion(options) == [expected, "--text_a=text"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"student": "1/32/2"}, "has hidden_size 24, the configuration says 32"),
-        ({"student": "2/24/3"}, "has num_hidden_layers 1, the configuration says 2"),
-        ({"student": "big"}, "--student=big: no such file"),
-        ({"vocab_file": "other.txt"}, "other.txt is not the vocabulary of "),
-        ({"teacher_checkpoint": "none"}, "--teacher_checkpoint=none: no checkpoint found"),
-        ({}, None),
-    ],
-)
-def test_models_that_do_not_go_together_are_named_before_anything_runs(
-    changes: dict[str, Any],
-    message: str | None,
-    vocab_file: str,
-    write_config: Callable[..., str],
-    tmp_path: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    words = pathlib.Path(vocab_file).read_text().split()
-    (tmp_path / "other.txt").write_text("\n".join([*words[:-2], words[-1], words[-2]]) + "\n")
-    config = load_config(write_config(num_hidden_layers=1))
-    values = variable_values(ClassifierModel(config, 2).trainable_variables)
-    write_model_folder("model", values, config, vocab_file, {})
-    given = {
-        "vocab_file": vocab_file,
-        "student": "1/24/3",
-        "student_checkpoint": "model",
-        "teacher_checkpoint": "model",
-    }
-    options = ComparisonOptions(**{**given, **changes})
-    if message is None:
-        check_models(options)
-        return
-    with pytest.raises(UserError, match=message):
-        check_models(options)

@@ -5,11 +5,7 @@ from __future__ import annotations
 import pathlib
 import sys
 
-import pytest
-
-from benchmarks.contestants import Command, Contestant, Result, Server, run_rounds
-from benchmarks.report import Group, markdown, pretraining_flops_per_token
-from modeling.config import load_config
+from benchmarks.contestants import Command, Contestant, Server, run_rounds
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -111,43 +107,3 @@ def test_command_that_takes_too_long_drops_out(tmp_path: pathlib.Path) -> None:
     slow = Command("slow", [sys.executable, "-c", code], str(tmp_path / "log"), units=1)
     (result,) = run_rounds([slow], rounds=1, timeout=0.3, seconds=60)
     assert "not finished within" in result.problem and not result.rates
-
-
-def test_table_has_ratios_shares_and_problems() -> None:
-    group = Group(
-        "pretraining tiny",
-        "tokens",
-        [
-            Result("ours, bfloat16", [900.0, 1000.0, 1100.0]),
-            Result("ours, float32", [400.0]),
-            Result("peer, eager", [250.0], {"version": 5}),
-            Result("other", problem="not installed"),
-        ],
-        flops_per_unit=2e6,
-    )
-    assert Group.from_dict(group.to_dict()) == group
-    alone = Group("startup", "run", [Result("ours, --help", [2.0])])
-    lines = markdown([alone, group], ceiling=4e9, heading="Here.").splitlines()
-    assert lines[:2] == ["Here.", ""]
-    # The best of each, where there is someone to compare with.
-    assert lines[2].count("|") == lines[4].count("|") == 6
-    assert lines[2].endswith("| peer: ours is | other: ours is |")
-    assert lines[4] == "| pretraining tiny | 1,000 tokens/s (bfloat16) | 50 % | 4.00× (eager) |  |"
-    assert lines[5] == ""
-    assert "| startup | ours, --help | 0.50 s |" in lines[8]
-    ours, slower, peer, other = (
-        [cell.strip() for cell in line.strip("|").split("|")] for line in lines[-4:]
-    )
-    assert ours[2:6] == ["1,000 tokens/s", "900 to 1,100", "", "50 %"]
-    assert slower[4] == ""
-    assert peer[4] == "4.00×" and peer[6] == "version: 5"
-    assert other[2:] == ["", "", "", "", "not installed"]
-
-
-def test_useful_operations_are_those_of_the_products() -> None:
-    config = load_config("tiny")
-    by_hand = 0
-    for _ in range(2):
-        by_hand += 4 * 128 * 128 + 2 * 128 * 512 + 2 * 128 * 128
-    by_hand = 6 * (by_hand + (128 * 128 + 128 * 30522) * 20 / 128)
-    assert pretraining_flops_per_token(config, 128, 20) == pytest.approx(by_hand)

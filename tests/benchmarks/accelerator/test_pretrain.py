@@ -1,0 +1,35 @@
+"""Updates that fit into the time."""
+
+from __future__ import annotations
+
+import time
+import types
+
+import pytest
+
+pytest.importorskip("jax", reason="no JAX: pip install -r requirements-tpu.lock")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left", "most", "updates"),
+    [
+        # 92 of 100 seconds, at half a second for an update of both models.
+        ([0.2, 0.3], 100.0, None, 180),
+        ([0.2, 0.3], 100.0, 45, 40),
+        ([0.2, 0.3], -1.0, None, 0),
+        ([30.0], 100.0, None, 0),
+    ],
+)
+def test_whole_calls(
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: list[float],
+    left: float,
+    most: int | None,
+    updates: int,
+) -> None:
+    from benchmarks.accelerator import pretrain
+
+    values = types.SimpleNamespace(max_updates=most, updates_per_call=20)
+    monkeypatch.setattr(pretrain, "FLAGS", values)
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    assert pretrain.affordable_updates(seconds, 1000.0 + left) == updates

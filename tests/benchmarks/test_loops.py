@@ -1,0 +1,123 @@
+"""The groups of a comparison and their contestants; nothing is measured."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from benchmarks import loops
+from benchmarks.contestants import Command, Contestant, Result, Server
+from benchmarks.inputs import CompareOptions
+from benchmarks.loops import Comparison, run
+
+GIVEN: dict[str, Any] = {
+    "loops": ["pretraining", "finetuning"],
+    "sizes": ["tiny", "2/256"],
+    "classifier_sizes": ["tiny"],
+    "teacher_sizes": ["base"],
+    "precisions": ["bfloat16", "float32"],
+    "dupe_factors": ["1", "5"],
+    "torch_compile": True,
+    "batch_size": 8,
+    "model_garden_python": "",
+    "hugging_face_python": "hf/python",
+    "original_python": "",
+    "original_dir": "",
+    "rounds": 1,
+    "timeout_seconds": 1.0,
+    "group_seconds": 1.0,
+}
+
+
+@pytest.fixture
+def measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> dict[str, Sequence[Contestant]]:
+    """Last group of contestants that was to be measured; each is as fast as its name is long."""
+    seen: dict[str, Sequence[Contestant]] = {}
+
+    def run_rounds(contestants: Sequence[Contestant], *_: Any) -> list[Result]:
+        seen["contestants"] = contestants
+        return [Result(c.name, [float(len(c.name))]) for c in contestants]
+
+    monkeypatch.setattr(loops, "run_rounds", run_rounds)
+    work = tmp_path / "work"
+    work.mkdir()
+    for name in ("pretraining.npz", "sst2.npz"):
+        (work / name).touch()
+    return seen
+
+
+def options(folder: pathlib.Path, **changes: Any) -> CompareOptions:
+    given: dict[str, Any] = dict.fromkeys(CompareOptions.__dataclass_fields__)
+    return CompareOptions(**{**given, **GIVEN, "output_dir": str(folder), **changes})
+
+
+def flags(server: Contestant) -> dict[str, str]:
+    assert isinstance(server, (Server, Command))
+    pairs = (a.removeprefix("--").partition("=") for a in server.command if a.startswith("--"))
+    return {name: value for name, _, value in pairs}
+
+
+@pytest.mark.parametrize(
+    ("asked", "groups"),
+    [
+        (["pretraining", "ceilings"], ["pretraining tiny", "pretraining 2/256", "ceilings"]),
+        (["data"], ["data dupe 1", "data dupe 5"]),
+        (["distillation"], ["distillation tiny"]),
+        (["labelling"], ["labelling sentences base", "labelling reviews base"]),
+    ],
+)
+def test_groups(tmp_path: pathlib.Path, asked: list[str], groups: list[str]) -> None:
+    assert list(Comparison(options(tmp_path, loops=asked)).groups()) == groups
+
+
+def test_pretraining_of_all_contestants(
+    measured: dict[str, Sequence[Contestant]], tmp_path: pathlib.Path
+) -> None:
+    group = Comparison(options(tmp_path)).pretraining("tiny")
+    names = ("ours", "Model Garden", "Hugging Face, eager", "Hugging Face, torch.compile")
+    contestants = measured["contestants"]
+    assert [c.name for c in contestants] == [
+        f"{name}, {precision}" for name in names for precision in ("bfloat16", "float32")
+    ]
+    found = [flags(c) for c in contestants]
+    assert all(f["model"] == "2,128" and f["batch_size"] == "8" for f in found)
+    # Tiny has 4.4 million weights, a ninth of those that get a batch; peers get an eighth of ours.
+    assert [f["batches"] for f in found] == ["9"] * 4 + ["1"] * 4
+    assert [f.get("compile") for f in found] == [None] * 6 + ["1"] * 2
+    assert group.flops_per_unit and group.unit == "tokens"
+
+
+def test_distillation_is_beside_our_fine_tuning(
+    measured: dict[str, Sequence[Contestant]], tmp_path: pathlib.Path
+) -> None:
+    """Model Garden has none."""
+    Comparison(options(tmp_path, torch_compile=False)).classifier("distillation", "tiny")
+    found = [(c.name.split(", ")[0], flags(c)["loop"]) for c in measured["contestants"]]
+    assert list(dict.fromkeys(found)) == [
+        ("ours", "distillation"),
+        ("our fine-tuning", "finetuning"),
+        ("Hugging Face", "distillation"),
+    ]
+
+
+def test_finished_groups_are_not_measured_again(
+    measured: dict[str, Sequence[Contestant]],
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = options(tmp_path, loops=["finetuning", "pretraining"], sizes=["tiny"])
+    run(asked)
+    first = json.loads((tmp_path / "comparison.json").read_text())["groups"]
+    assert [group["name"] for group in first] == ["finetuning tiny", "pretraining tiny"]
+    assert (tmp_path / "comparison.md").read_text() in capsys.readouterr().out
+    (tmp_path / "finetuning_tiny.json").unlink()
+    measured.clear()
+    run(asked)
+    assert {flags(c)["loop"] for c in measured["contestants"]} == {"finetuning"}
+    assert json.loads((tmp_path / "comparison.json").read_text())["groups"] == first

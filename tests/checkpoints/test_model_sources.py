@@ -1,0 +1,164 @@
+"""Flags and model folder together: what is taken, and what contradicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from models import ODD_CONFIG, write_classifier, write_vocabulary
+
+from checkpoints.model_sources import (
+    check_labels,
+    check_max_seq_length,
+    resolve_model,
+    resolve_text_model,
+)
+from common.errors import UserError
+
+
+@pytest.fixture
+def vocab(tmp_path: pathlib.Path) -> str:
+    return write_vocabulary(tmp_path / "vocab.txt", ["the", "film"])
+
+
+@pytest.fixture
+def write(tmp_path: pathlib.Path, vocab: str) -> Callable[..., str]:
+    """Writes a model folder with entries of `model_info.json`."""
+
+    def make(vocab_file: str | None = vocab, **info: Any) -> str:
+        folder = tmp_path / "model"
+        write_classifier(str(folder), ODD_CONFIG, vocab_file, 2, **info)
+        return str(folder)
+
+    return make
+
+
+@pytest.fixture
+def config_file(tmp_path: pathlib.Path) -> Callable[..., str]:
+    """Writes a configuration that differs from that of the model."""
+
+    def make(**changes: Any) -> str:
+        path = tmp_path / "config.json"
+        path.write_text(dataclasses.replace(ODD_CONFIG, **changes).to_json())
+        return str(path)
+
+    return make
+
+
+def test_everything_comes_from_the_folder(write: Callable[..., str]) -> None:
+    folder = write(labels=["no", "yes"], do_lower_case=True, max_seq_length=12)
+    sources = resolve_model(None, None, folder, None)
+    assert sources.config == ODD_CONFIG
+    assert (sources.labels, sources.do_lower_case) == (["no", "yes"], True)
+    assert sources.vocab_file == f"{folder}/vocab.txt"
+    assert sources.tokenizer and sources.vocab_sha256 == sources.tokenizer.sha256
+    assert (sources.input_length(None), sources.input_length(9)) == (12, 9)
+
+
+def test_what_is_not_known(write: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    sources = resolve_model(None, None, write(vocab_file=None), None)
+    assert (sources.labels, sources.do_lower_case, sources.tokenizer) == (None, None, None)
+    # The original's 128 are more than the model has positions for.
+    assert sources.input_length(None) == 17
+    assert "--max_seq_length=17; the model does not say its own." in caplog.text
+
+
+def test_flags_alone(config_file: Callable[..., str], vocab: str) -> None:
+    sources = resolve_text_model(config_file(num_hidden_layers=7), vocab, None, None)
+    assert sources.config.num_hidden_layers == 7
+    assert sources.do_lower_case is True and sources.labels is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_attention_heads": 2}, "num_attention_heads 2, but the weights of .* with 4"),
+        ({"hidden_act": "relu"}, "hidden_act relu, but the weights of .* with gelu"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps 1e-05, but the weights of .* with 1e-12"),
+        # Another depth is a start from a part of the model; so is another function of another width.
+        ({"num_hidden_layers": 2}, None),
+        ({"hidden_size": 64, "num_attention_heads": 2}, None),
+    ],
+)
+def test_same_weights_in_another_function(
+    write: Callable[..., str],
+    config_file: Callable[..., str],
+    changes: dict[str, Any],
+    message: str | None,
+) -> None:
+    folder, path = write(), config_file(**changes)
+    if message is None:
+        assert resolve_model(path, None, folder, None).config != ODD_CONFIG
+        return
+    with pytest.raises(UserError, match=f"^--bert_config_file has {message}"):
+        resolve_model(path, None, folder, None)
+
+
+def test_another_casing(write: Callable[..., str]) -> None:
+    folder = write(do_lower_case=True)
+    with pytest.raises(UserError, match="do_lower_case=False, but .*do_lower_case=True"):
+        resolve_model(None, None, folder, False)
+
+
+def test_vocabulary_of_another_size(config_file: Callable[..., str], vocab: str) -> None:
+    with pytest.raises(UserError, match="vocab.txt has 99 entries, but .* vocab_size is 98"):
+        resolve_model(config_file(vocab_size=98), vocab, None, None)
+
+
+@pytest.mark.parametrize("has_model", [False, True])
+def test_nothing_to_take_it_from(
+    write: Callable[..., str], config_file: Callable[..., str], has_model: bool
+) -> None:
+    start = write(vocab_file=None) if has_model else None
+    where = "there is no vocab.txt or tokenizer.json beside" if has_model else "there is no --init_"
+    with pytest.raises(UserError, match=f"--vocab_file is missing, and {where}"):
+        resolve_text_model(config_file(), None, start, None)
+    with pytest.raises(UserError, match="--bert_config_file is missing, and there is no --init_"):
+        resolve_model(None, None, None, None)
+
+
+def test_longer_inputs_than_the_tokenizer_says(
+    write: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write(do_lower_case=True)
+    config = {"tokenizer_class": "BertTokenizer", "model_max_length": 10, "do_lower_case": True}
+    (pathlib.Path(folder) / "tokenizer_config.json").write_text(json.dumps(config))
+    sources = resolve_model(None, None, folder, None)
+    assert sources.input_length(None) == 10 and not caplog.messages
+    assert sources.input_length(12) == 12
+    assert "--max_seq_length=12 is more than the model_max_length of 10" in caplog.text
+
+
+def test_length_and_positions() -> None:
+    check_max_seq_length(ODD_CONFIG, 17)
+    with pytest.raises(UserError, match="--max_seq_length=18 is more than .* of 17"):
+        check_max_seq_length(ODD_CONFIG, 18)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "labels", "message"),
+    [
+        (["a", "b"], ("a", "b"), None),
+        ([], (), None),
+        (["a", "b"], ("b", "a"), "made for the labels a, b, this run has b, a; .* same order"),
+        ([], ("a", "b"), "made for a regression .*, this run is a classification with the labels"),
+        (["a"], (), "made for a classification with the labels a, this run is a regression"),
+    ],
+)
+def test_labels(recorded: list[str], labels: Sequence[str], message: str | None) -> None:
+    if message is None:
+        check_labels(recorded, labels, "it")
+        return
+    with pytest.raises(UserError, match=f"^it was {message}"):
+        check_labels(recorded, labels, "it")
+
+
+def test_order_of_labels_that_is_assumed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    check_labels(None, ("a", "b"), "it")
+    assert "a, b" in caplog.text

@@ -1,0 +1,50 @@
+"""The description of the machine."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import pathlib
+import shutil
+from typing import Any
+
+import pytest
+
+from common import machine
+
+
+def test_name_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpuinfo = "processor\t: 0\nmodel name\t: Some CPU: 3 GHz\nmodel name\t: another\n"
+    monkeypatch.setattr(builtins, "open", lambda *_, **__: io.StringIO(cpuinfo))
+    assert machine.processor() == "Some CPU: 3 GHz"
+
+
+def test_name_where_the_system_has_no_such_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(builtins, "open", fail)
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert machine.processor() == "arm64"
+
+
+def test_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr(machine, "processor", lambda: "a CPU")
+    monkeypatch.setattr("platform.python_version", lambda: "3.11.9")
+    assert machine.describe_machine() == "3 cores, a CPU, Python 3.11.9"
+
+
+def test_driver_of_a_gpu(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = tmp_path / "version"
+    monkeypatch.setattr(machine, "_NVIDIA_DRIVER", str(driver))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr("ctypes.util.find_library", lambda _: None)
+    assert machine.nvidia_driver() is None
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: f"lib{name}.so.1")
+    assert machine.nvidia_driver() == "libcuda.so.1"
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    assert machine.nvidia_driver() == "/bin/nvidia-smi"
+    driver.touch()
+    assert machine.nvidia_driver() == str(driver)

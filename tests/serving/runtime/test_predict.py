@@ -1,0 +1,76 @@
+"""The runner of an exported model, in its folder alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from serving import Predictor
+
+TEXTS = ["good film .", "bad", "", "Great, GREAT story\tunknownword " * 20]
+
+
+# Keeps everything of the project, and TensorFlow, from being imported.
+ALONE = """
+import sys
+sys.modules["tensorflow"] = None
+sys.path[:] = [path for path in sys.path if path not in ({root!r}, "")] + [{folder!r}]
+"""
+
+
+def run_alone(shipped: pathlib.Path, code: str) -> str:
+    root = str(pathlib.Path(__file__).resolve().parents[3])
+    code = ALONE.format(root=root, folder=str(shipped)) + code
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=shipped.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout
+
+
+@pytest.mark.parametrize("model", ["model_float32.tflite", "onnx/model.onnx"])
+def test_answers_are_those_of_the_model(
+    shipped: pathlib.Path, review_student: str, model: str
+) -> None:
+    code = (
+        "import json; from predict import Classifier\n"
+        f"print(json.dumps(Classifier(model={model!r}).predict({TEXTS!r})))"
+    )
+    found = json.loads(run_alone(shipped, code))
+    expected = Predictor.load(review_student).predict(TEXTS)
+    for answer, wanted in zip(found, expected, strict=True):
+        probabilities = list((wanted.probabilities or {}).values())
+        np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
+        assert answer["label"] == ["negative", "positive"][int(wanted.label or 0)]
+
+
+def test_command_line(shipped: pathlib.Path) -> None:
+    command = [sys.executable, "predict.py"]
+    by_argument = subprocess.run(
+        [*command, *TEXTS[:2]], cwd=shipped, capture_output=True, text=True, check=True
+    )
+    by_input = subprocess.run(
+        command, cwd=shipped, input="good film .\nbad\n", capture_output=True, text=True, check=True
+    )
+    assert by_argument.stdout == by_input.stdout
+    assert (by_argument.stderr, by_input.stderr) == ("", "")
+    assert [set(json.loads(line)) for line in by_input.stdout.splitlines()] == [
+        {"label", "probabilities"}
+    ] * 2
+
+
+def test_requirements_are_two_lines(shipped: pathlib.Path) -> None:
+    lines = (shipped / "requirements.txt").read_text().splitlines()
+    assert [re.match(r"[\w-]+", line)[0] for line in lines] == ["ai-edge-litert", "numpy"]

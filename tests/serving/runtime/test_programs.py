@@ -1,0 +1,52 @@
+"""Exported programs of all runtimes give one answer."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+from scipy import special
+
+from serving import Predictor
+from serving.runtime.programs import _without_notes, open_program, softmax
+
+# Two rows of padded ids, of which the second is a word shorter.
+IDS = np.array([[2, 9, 10, 3], [2, 9, 3, 0]], np.int32)
+MASK = np.array([[1, 1, 1, 1], [1, 1, 1, 0]], np.int32)
+SEGMENTS = np.zeros_like(IDS)
+
+
+def test_errors_of_a_runtime_are_not_hidden(capfd: pytest.CaptureFixture[str]) -> None:
+    with _without_notes():
+        os.write(2, b"INFO: Created a delegate.\nERROR: no such file\n")
+    assert capfd.readouterr().err == "ERROR: no such file\n"
+
+
+def test_softmax() -> None:
+    logits = np.random.default_rng(0).normal(scale=300, size=(3, 4, 5))
+    np.testing.assert_allclose(softmax(logits), special.softmax(logits, axis=-1), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("path", "tolerance"),
+    [
+        ("model_float32.tflite", 1e-5),
+        ("onnx/model.onnx", 1e-5),
+        ("saved_model/1", 1e-5),
+        ("model_dynamic_int8.tflite", 0.2),
+        ("onnx/model_quantized.onnx", 0.2),
+    ],
+)
+def test_answers(shipped: pathlib.Path, review_student: str, path: str, tolerance: float) -> None:
+    program = open_program(str(shipped / path), threads=1)
+    inputs = {"input_ids": IDS, "input_mask": MASK, "segment_ids": SEGMENTS}
+    logits = Predictor.load(review_student).logits(inputs)
+    expected = special.softmax(logits, axis=1)
+    found = program(IDS, MASK, SEGMENTS)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+    # A row alone, without its padding, is the same row.
+    alone = program(IDS[1:, :3], MASK[1:, :3], SEGMENTS[1:, :3])
+    np.testing.assert_allclose(alone, found[1:], atol=tolerance)

@@ -1,0 +1,305 @@
+"""The loop on a line fitted to points, against the same updates in NumPy."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from common.errors import UserError
+from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
+from training import loop
+from training.loop import (
+    Batch,
+    LoopOptions,
+    Objective,
+    Predictor,
+    evaluate,
+    steps_within_a_call,
+    train,
+)
+from training.run_state import RunState, saved_steps
+
+STEPS, BATCH, RATE = 8, 4, 0.1
+_RNG = np.random.default_rng(0)
+X = _RNG.normal(size=(STEPS, BATCH, 2)).astype(np.float32)
+Y = X @ np.array([3.0, -2.0], np.float32) + 1
+# Of the rows of a batch; parts of it weigh differently.
+WEIGHTS = np.array([1.0, 0.5, 2.0, 0.0], np.float32)
+STRATEGY = tf.distribute.OneDeviceStrategy("/device:CPU:0")
+
+
+class Line(tf_keras.Model):
+    """w · x, without a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = self.add_weight(name="w", shape=[2], initializer="zeros")
+
+    def call(self, batch: Batch) -> tf.Tensor:
+        return tf.linalg.matvec(batch["x"], self.w)
+
+
+class Squares(Objective):
+    """The weighted mean of the squared errors, twice."""
+
+    def __init__(self) -> None:
+        self.model = Line()
+        self.loss_weights = {"squares": 2.0}
+
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        return {"squares": tf.reduce_sum(batch["weight"])}
+
+    def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        squares = tf.square(self.model(batch) - batch["y"])
+        return {"squares": tf.reduce_sum(batch["weight"] * squares)}
+
+
+class Reports:
+    """Keeps what is reported, and shows nothing."""
+
+    def __init__(self) -> None:
+        self.lines: dict[int, Mapping[str, float]] = {}
+        self.updates = 0
+
+    def progress(self, step: int, loss: float) -> None:
+        pass
+
+    def add_time(self, updates: int, seconds: float) -> None:
+        self.updates += updates
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self.lines[step] = values
+
+    def speed(self, step: int) -> None:
+        pass
+
+
+class Run:
+    """A run in a folder, which goes on where an earlier one has ended."""
+
+    def __init__(self, folder: pathlib.Path, y: np.ndarray = Y, **options: Any):
+        self.options = LoopOptions(**{"num_train_steps": STEPS, "log_steps": 2, **options})
+        self.objective, self.reports = Squares(), Reports()
+        self.y = y
+        self.optimizer = AdamWeightDecay(WarmupLinearDecay(RATE, STEPS, 0))
+        variables = self.objective.model.trainable_variables
+        self.state = RunState(str(folder), variables, self.optimizer, 9, ("loss", "squares"))
+        self.state.restore()
+
+    def batches_from(self, step: int) -> tf.data.Dataset:
+        rows = {"x": X[step:], "y": self.y[step:].astype(np.float32)}
+        rows["weight"] = np.tile(WEIGHTS, (STEPS - step, 1))
+        return tf.data.Dataset.from_tensor_slices(rows)
+
+    def train(
+        self,
+        evaluate: Callable[[], object] = lambda: None,
+        is_terminated: Callable[[], bool] = lambda: False,
+    ) -> np.ndarray:
+        train(
+            self.objective,
+            self.optimizer,
+            STRATEGY,
+            self.batches_from,
+            self.options,
+            self.state,
+            self.reports,
+            evaluate,
+            is_terminated,
+        )
+        return self.objective.model.w.numpy()
+
+
+def in_numpy() -> tuple[np.ndarray, list[float], list[float]]:
+    """The weights after all updates, and loss and norm of the gradient at each."""
+    w, m, v = np.zeros((3, 2))
+    losses, norms = [], []
+    for step, (x, y) in enumerate(zip(X.astype(np.float64), Y.astype(np.float64), strict=True)):
+        errors = x @ w - y
+        losses.append(2 * np.average(errors**2, weights=WEIGHTS))
+        gradient = 4 * (WEIGHTS * errors) @ x / WEIGHTS.sum()
+        norms.append(np.linalg.norm(gradient))
+        gradient /= max(1.0, norms[-1])
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        rate = RATE * (1 - step / STEPS)
+        w = w - rate * 0.01 * w - rate * m / (np.sqrt(v) + 1e-6)
+    return w, losses, norms
+
+
+@pytest.mark.parametrize("steps_per_call", [None, 1, 3])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_updates_are_those_in_numpy(
+    tmp_path: pathlib.Path, parts: int, steps_per_call: int | None
+) -> None:
+    run = Run(tmp_path, gradient_accumulation_steps=parts, steps_per_call=steps_per_call)
+    weights, losses, norms = in_numpy()
+    np.testing.assert_allclose(run.train(), weights, rtol=1e-4)
+    assert run.reports.updates == STEPS
+    assert list(run.reports.lines) == [2, 4, 6, 8]
+    for step, values in run.reports.lines.items():
+        mean = np.mean(losses[step - 2 : step])
+        assert values == {
+            "loss": pytest.approx(mean, rel=1e-4),
+            "squares": pytest.approx(mean / 2, rel=1e-4),
+            "learning_rate": pytest.approx(RATE * (1 - (step - 1) / STEPS)),
+            "gradient_norm": pytest.approx(norms[step - 1], rel=1e-4),
+        }
+    assert saved_steps(str(tmp_path)) == [STEPS]
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 5, 7])
+def test_terminated_run_goes_on(tmp_path: pathlib.Path, step: int) -> None:
+    """With the same weights and lines, bit for bit; lines and states are at the same steps."""
+    options = {"steps_per_call": 1, "save_checkpoints_steps": 5}
+    whole = Run(tmp_path / "whole", **options)
+    expected = whole.train()
+    assert saved_steps(str(tmp_path / "whole")) == [5, 8]
+    first = Run(tmp_path / "parts", **options)
+    with pytest.raises(SystemExit) as ended:
+        first.train(is_terminated=lambda: first.state.step == step)
+    assert ended.value.code == 143
+    assert saved_steps(str(tmp_path / "parts")) == [step]
+    second = Run(tmp_path / "parts", **options)
+    np.testing.assert_array_equal(second.train(), expected)
+    at_intervals = {5, 8} if step <= 5 else {8}
+    assert saved_steps(str(tmp_path / "parts")) == sorted({step, *at_intervals})
+    assert {**first.reports.lines, **second.reports.lines} == whole.reports.lines
+    assert list(second.reports.lines) == [s for s in (2, 4, 6, 8) if s > step]
+
+
+def test_terminated_at_the_end_is_a_finished_run(tmp_path: pathlib.Path) -> None:
+    run = Run(tmp_path)
+    run.train(is_terminated=lambda: run.state.step == STEPS)
+    assert saved_steps(str(tmp_path)) == [STEPS]
+
+
+# At steps 2, 4, 6 and 8.
+SCORES = [0.5, 0.6, 0.55, 0.6]
+
+
+class Scored(Run):
+    """A run with these evaluations on the way, in whose `steps` they are noted."""
+
+    def __init__(self, folder: pathlib.Path, patience: int, scores: list[float] = SCORES):
+        super().__init__(
+            folder,
+            steps_per_call=1,
+            evaluate_steps=2,
+            early_stopping_patience=patience,
+            save_checkpoints_steps=1,
+        )
+        self.steps: list[int] = []
+        self.scores = dict(zip((2, 4, 6, 8), scores, strict=True))
+
+    def evaluate(self) -> None:
+        self.steps.append(self.state.step)
+        self.state.is_best(self.scores[self.state.step])
+
+
+@pytest.mark.parametrize(
+    ("patience", "scores", "end"),
+    [
+        (0, [0.5, 0.4, 0.3, 0.2], 8),
+        (1, [0.5, 0.6, 0.6, 0.9], 6),
+        (2, [0.5, 0.4, 0.3, 0.9], 6),
+        # A rule that forgot to start again at a new best would stop too early.
+        (2, [0.5, 0.4, 0.6, 0.5], 8),
+    ],
+)
+def test_early_stopping(
+    tmp_path: pathlib.Path, patience: int, scores: list[float], end: int
+) -> None:
+    run = Scored(tmp_path, patience, scores)
+    run.train(run.evaluate)
+    assert run.steps == list(range(2, end + 1, 2)) and run.state.step == end
+    # Asked again, it stays where it has ended.
+    again = Scored(tmp_path, patience, scores)
+    again.train(again.evaluate)
+    assert again.steps == [] and again.state.step == end
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 5])
+def test_interrupted_run_stops_where_the_other_does(tmp_path: pathlib.Path, step: int) -> None:
+    """Before, at and after the best evaluation; with more patience it is trained to the end."""
+    first = Scored(tmp_path, patience=1)
+    with pytest.raises(SystemExit):
+        first.train(first.evaluate, lambda: first.state.step == step)
+    second = Scored(tmp_path, patience=1)
+    second.train(second.evaluate)
+    assert first.steps + second.steps == [2, 4, 6] and second.state.step == 6
+    assert int(second.state.best_step.numpy()) == 4
+    to_the_end = Scored(tmp_path, patience=0)
+    weights = to_the_end.train(to_the_end.evaluate)
+    assert to_the_end.steps == [8]
+    np.testing.assert_array_equal(weights, Run(tmp_path / "whole").train())
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 8])
+def test_loss_that_is_not_finite_names_its_step(
+    tmp_path: pathlib.Path, steps_per_call: int
+) -> None:
+    y = Y.copy()
+    y[4, 1] = np.inf
+    run = Run(tmp_path, y, steps_per_call=steps_per_call, save_checkpoints_steps=3)
+    with pytest.raises(UserError, match="the loss, or its gradient, is not finite at step 5;"):
+        run.train()
+    assert saved_steps(str(tmp_path)) == [3]
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.001, 500), (0.05, 10), (0.3, 1), (7.0, 1)])
+def test_calls_of_half_a_second(seconds: float, steps: int) -> None:
+    assert loop.CALL_SECONDS == 0.5
+    assert steps_within_a_call(seconds) == steps
+
+
+def rows(values: list[float], real: list[float], size: int) -> tf.data.Dataset:
+    batch = {
+        "x": np.array([[value, 0] for value in values], np.float32),
+        "row": np.arange(len(values)),
+        "is_real_row": np.array(real, np.float32),
+    }
+    return tf.data.Dataset.from_tensor_slices(batch).batch(size)
+
+
+def test_means_are_over_real_rows() -> None:
+    def metrics(batch: Batch) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        real, x = batch["is_real_row"], batch["x"][:, 0]
+        none = tf.constant(0.0)
+        return {"x": (tf.reduce_sum(real * x), tf.reduce_sum(real)), "none": (none, none)}
+
+    data = rows([1, 2, 3, 4, 5, 99], [1, 1, 1, 1, 1, 0], size=2)
+    assert evaluate(metrics, STRATEGY, data) == {"x": 3.0, "none": 0.0}
+
+
+class Double(tf_keras.Model):
+    """Twice the input; counts how often it is traced."""
+
+    traces = 0
+
+    def call(self, batch: Batch) -> tf.Tensor:
+        self.traces += 1
+        return 2 * batch["x"]
+
+
+def test_outputs_come_in_the_order_of_the_rows() -> None:
+    model = Double()
+    predictor = Predictor(model, STRATEGY)
+    data = rows([1, 2, 3, 4, 5, 99], [1, 1, 1, 1, 1, 0], size=2)
+    shuffled = data.unbatch().shuffle(6, seed=1).batch(2)
+    for batches in (data, shuffled):
+        assert predictor(batches, 5)[:, 0].tolist() == [2, 4, 6, 8, 10]
+    assert model.traces == 1
+
+
+@pytest.mark.parametrize("values", [[1.0, float("nan"), 3.0], [1.0, 2.0], []])
+def test_missing_outputs(values: list[float]) -> None:
+    predictor = Predictor(Double(), STRATEGY)
+    data = rows(values, [1.0] * len(values), size=2) if values else rows([1], [1], 1).take(0)
+    with pytest.raises(UserError, match="predictions are missing or not a number"):
+        predictor(data, 3)
