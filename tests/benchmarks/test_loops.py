@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import loops
-from benchmarks.contestants import Command, Contestant, Result, Server
+from benchmarks.contestants import Contestant, Result
 from benchmarks.inputs import CompareOptions
 from benchmarks.loops import Comparison, run
 
@@ -42,7 +42,8 @@ def measured(
 
     def run_rounds(contestants: Sequence[Contestant], *_: Any) -> list[Result]:
         seen["contestants"] = contestants
-        return [Result(c.name, [float(len(c.name))]) for c in contestants]
+        names = [contestant.result.name for contestant in contestants]
+        return [Result(name, [float(len(name))]) for name in names]
 
     monkeypatch.setattr(loops, "run_rounds", run_rounds)
     work = tmp_path / "work"
@@ -58,8 +59,7 @@ def options(folder: pathlib.Path, **changes: Any) -> CompareOptions:
 
 
 def flags(server: Contestant) -> dict[str, str]:
-    assert isinstance(server, (Server, Command))
-    pairs = (a.removeprefix("--").partition("=") for a in server.command if a.startswith("--"))
+    pairs = (a.removeprefix("--").partition("=") for a in server._command if a.startswith("--"))
     return {name: value for name, _, value in pairs}
 
 
@@ -82,7 +82,7 @@ def test_pretraining_of_all_contestants(
     group = Comparison(options(tmp_path)).pretraining("tiny")
     names = ("ours", "Model Garden", "Hugging Face, eager", "Hugging Face, torch.compile")
     contestants = measured["contestants"]
-    assert [c.name for c in contestants] == [
+    assert [c.result.name for c in contestants] == [
         f"{name}, {precision}" for name in names for precision in ("bfloat16", "float32")
     ]
     found = [flags(c) for c in contestants]
@@ -98,7 +98,7 @@ def test_distillation_is_beside_our_fine_tuning(
 ) -> None:
     """Model Garden has none."""
     Comparison(options(tmp_path, torch_compile=False)).classifier("distillation", "tiny")
-    found = [(c.name.split(", ")[0], flags(c)["loop"]) for c in measured["contestants"]]
+    found = [(c.result.who, flags(c)["loop"]) for c in measured["contestants"]]
     assert list(dict.fromkeys(found)) == [
         ("ours", "distillation"),
         ("our fine-tuning", "finetuning"),

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from models import ODD_CONFIG, write_classifier, write_vocabulary
+from models import ODD_CONFIG, random_weights, write_classifier, write_vocabulary
 
+from checkpoints.hugging_face import write_huggingface
 from checkpoints.model_sources import (
     check_labels,
     check_max_seq_length,
@@ -18,6 +19,7 @@ from checkpoints.model_sources import (
     resolve_text_model,
 )
 from common.errors import UserError
+from modeling.heads import ClassifierModel
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def test_another_casing(write: Callable[..., str]) -> None:
 
 
 def test_vocabulary_of_another_size(config_file: Callable[..., str], vocab: str) -> None:
-    with pytest.raises(UserError, match="vocab.txt has 99 entries, but .* vocab_size is 98"):
+    with pytest.raises(UserError, match="vocab_size is 98, but the vocabulary has 99 entries"):
         resolve_model(config_file(vocab_size=98), vocab, None, None)
 
 
@@ -122,16 +124,23 @@ def test_nothing_to_take_it_from(
         resolve_model(None, None, None, None)
 
 
-def test_longer_inputs_than_the_tokenizer_says(
-    write: Callable[..., str], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("said", "length"), [(10, 10), (1 << 20, 17)])
+def test_length_that_the_tokenizer_of_another_tool_says(
+    tmp_path: pathlib.Path,
+    vocab: str,
+    caplog: pytest.LogCaptureFixture,
+    said: int,
+    length: int,
 ) -> None:
-    folder = write(do_lower_case=True)
-    config = {"tokenizer_class": "BertTokenizer", "model_max_length": 10, "do_lower_case": True}
-    (pathlib.Path(folder) / "tokenizer_config.json").write_text(json.dumps(config))
-    sources = resolve_model(None, None, folder, None)
-    assert sources.input_length(None) == 10 and not caplog.messages
+    weights = random_weights(ClassifierModel(ODD_CONFIG, 2))
+    write_huggingface(str(tmp_path / "hf"), weights, ODD_CONFIG, vocab, True, ["a", "b"])
+    path = tmp_path / "hf" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": said}))
+    sources = resolve_model(None, None, str(tmp_path / "hf"), None)
+    assert sources.input_length(None) == length and not caplog.messages
     assert sources.input_length(12) == 12
-    assert "--max_seq_length=12 is more than the model_max_length of 10" in caplog.text
+    is_warned = "--max_seq_length=12 is more than the model_max_length of 10" in caplog.text
+    assert is_warned == (said == 10)
 
 
 def test_length_and_positions() -> None:

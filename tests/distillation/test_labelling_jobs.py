@@ -13,15 +13,15 @@ from distillation.labelling_jobs import LabellingOptions, job_of_file
 from distillation.soft_labels import TransferExample
 
 
-def options(folder: pathlib.Path, vocab_file: str, content: str, **more: Any) -> LabellingOptions:
+def options(folder: pathlib.Path, content: str, **more: Any) -> LabellingOptions:
     (folder / "scores.csv").write_text(content)
-    given = {"vocab_file": vocab_file, "output_dir": str(folder / "out"), **more}
+    given = {"output_dir": str(folder / "out"), **more}
     return LabellingOptions(from_file=str(folder / "scores.csv"), **given)
 
 
 def test_job(tmp_path: pathlib.Path, vocab_file: str, caplog: pytest.LogCaptureFixture) -> None:
     content = "text,logit_a,logit_b\ngood,1,2\n,5,5\nbad,3,-4\n"
-    job = job_of_file(options(tmp_path, vocab_file, content, labels=["b", "a"]))
+    job = job_of_file(options(tmp_path, content, vocab_file=vocab_file, labels=["b", "a"]))
     texts = job.transfer_set
     assert (texts.num_examples, texts.num_labelled, texts.are_pairs) == (2, 0, False)
     assert "1 rows without text are left out; the first: " in caplog.text
@@ -34,10 +34,10 @@ def test_job(tmp_path: pathlib.Path, vocab_file: str, caplog: pytest.LogCaptureF
 
 
 def test_digests_are_of_texts_and_of_scores(tmp_path: pathlib.Path, vocab_file: str) -> None:
-    found = [
-        job_of_file(options(tmp_path, vocab_file, f"text,score\n{text},{score}\n")).transfer_set
-        for text, score in (("good", 1), ("good", 1.0), ("good", 2), ("bad", 1))
-    ]
+    found = []
+    for row in ("good,1", "good,1.0", "good,2", "bad,1"):
+        given = options(tmp_path, f"text,score\n{row}\n", vocab_file=vocab_file)
+        found.append(job_of_file(given).transfer_set)
     assert len({texts.sha256 for texts in found}) == 2
     assert found[0].sha256 == found[1].sha256 == found[2].sha256
     assert found[0].outputs_sha256 == found[1].outputs_sha256 == found[3].outputs_sha256
@@ -57,12 +57,12 @@ def test_refusals(
     tmp_path: pathlib.Path, vocab_file: str, content: str, more: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        job_of_file(options(tmp_path, vocab_file, content, **more))
+        job_of_file(options(tmp_path, content, **{"vocab_file": vocab_file, **more}))
 
 
 def test_texts_are_scored_by_the_file_alone(tmp_path: pathlib.Path, vocab_file: str) -> None:
     """An example without scores has no row among the outputs."""
-    job = job_of_file(options(tmp_path, vocab_file, "text,score\nx,1.5\n"))
+    job = job_of_file(options(tmp_path, "text,score\nx,1.5\n", vocab_file=vocab_file))
     (example,) = job.transfer_set.examples()
     found = job.outputs([TransferExample("a:1", "y", None), example], {})
     np.testing.assert_array_equal(found, [[1.5]])

@@ -9,6 +9,7 @@ import pathlib
 import pytest
 
 from common.errors import UserError
+from experiments.fork_server import ForkServer
 from experiments.grid_search import Cell, Grid, parse_values, search, split_arguments
 
 # Stands in for a run: takes the scores of its evaluations from a file, notes that it ran.
@@ -49,7 +50,9 @@ CHOSEN = ["batch8_lr5e-05_seed1", "batch8_lr5e-05_seed2", "batch8_lr5e-05_seed3"
 
 
 @pytest.fixture
-def grid(tmp_path: pathlib.Path) -> Grid:
+def grid(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
+    # The script that stands in for a run needs no TensorFlow, whose import takes seconds.
+    monkeypatch.setattr(ForkServer, "can_run", lambda command: False)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     write_scores(tmp_path, SCORES)
