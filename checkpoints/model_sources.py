@@ -77,8 +77,8 @@ class ModelSources:
 
         Args:
           given: By the user.
-          of_records: That of records for the model. Without it counts the length that the model, or
-            the one that training starts from, was trained with, else the original's default.
+          of_records: Length of records for the model. Without it counts the length that the model,
+            or the one that training starts from, was trained with, else the original's default.
 
         Raises:
           UserError: The model has too few positions.

@@ -49,7 +49,7 @@ def label_points(
       axes: Axes that are finished but for this.
       names: One for each point.
       points: In the units of the axes.
-      others: What else should not be covered, such as a legend.
+      others: Other things that should not be covered, such as a legend.
     """
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox

@@ -59,6 +59,7 @@ def test_everything_comes_from_the_folder(write: Callable[..., str]) -> None:
     assert sources.vocab_file == f"{folder}/vocab.txt"
     assert sources.tokenizer and sources.vocab_sha256 == sources.tokenizer.sha256
     assert (sources.input_length(None), sources.input_length(9)) == (12, 9)
+    assert (sources.input_length(None, of_records=8), sources.input_length(9, 8)) == (8, 9)
 
 
 def test_what_is_not_known(write: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
@@ -67,7 +68,7 @@ def test_what_is_not_known(write: Callable[..., str], caplog: pytest.LogCaptureF
     assert (sources.labels, sources.do_lower_case, sources.tokenizer) == (None, None, None)
     # The original's 128 are more than the model has positions for.
     assert sources.input_length(None) == 17
-    assert "--max_seq_length=17; the model does not say its own." in caplog.text
+    assert "--max_seq_length=17, the default, because no model says its own." in caplog.text
 
 
 def test_flags_alone(config_file: Callable[..., str], vocab: str) -> None:
