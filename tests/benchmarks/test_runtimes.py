@@ -32,7 +32,9 @@ def setting(
 def test_rows_are_those_of_the_texts(setting: EngineInput) -> None:
     assert setting.num_texts == 30
     with np.load(setting.rows) as rows:
-        assert {name: rows[name].shape for name in rows} == dict.fromkeys(("input_ids", "input_mask", "segment_ids"), (30, 16))
+        assert {name: rows[name].shape for name in rows} == dict.fromkeys(
+            ("input_ids", "input_mask", "segment_ids"), (30, 16)
+        )
 
 
 @pytest.mark.parametrize("mode", ["ONNX Runtime, float32", "ONNX Runtime, int8"])

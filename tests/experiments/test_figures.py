@@ -46,8 +46,8 @@ def test_sizes_of_the_transfer_set() -> None:
 def test_panels() -> None:
     scores = {0: Score((60.0, 62.0)), 2: Score((71.0,))}
     panels = [
-        ("one", ["a", "b", "c"], {"PF": scores}, 90.0),
-        ("two", ["a"], {"PF": {0: Score((1.0,))}}, None),
+        ("one", ["a", "b", "c"], {"PF": scores}, {0: 90.0, 2: 91.0}),
+        ("two", ["a"], {"PF": {0: Score((1.0,))}}, {}),
     ]
     one, two = plot_panels("title", panels).axes
     (drawn,) = one.containers
@@ -56,5 +56,7 @@ def test_panels() -> None:
     # Half a 95 % interval of two values one from their mean: t is 12.706, the error of the mean 1.
     bar = drawn.lines[2][0].get_segments()[0]
     assert bar[:, 1] == pytest.approx([61 - 12.706, 61 + 12.706], abs=1e-3)
-    assert one.lines[-1].get_label() == "Teacher" and one.get_title() == "one"
+    teacher = one.lines[-1]
+    assert teacher.get_label() == "Teacher" and one.get_title() == "one"
+    assert dict(zip(teacher.get_xdata(), teacher.get_ydata(), strict=True)) == {0: 90, 2: 91}
     assert "Teacher" not in [line.get_label() for line in two.lines]
