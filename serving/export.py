@@ -168,13 +168,16 @@ def _read(options: ExportOptions) -> tuple[TrainedModel, EvaluationSet]:
     )
     rows = EvaluationSet("random ids", [])
     if options.task_name:
-        task = get_task(**options.values(TASK_FLAGS))
+        task = get_task(known_labels=model.known_labels, **options.values(TASK_FLAGS))
         if not model.has_classifier:
             raise UserError(f"--task_name={task.name}: {options.input_path} holds no classifier.")
         check_labels(model.known_labels, task.labels, options.input_path)
         model = dataclasses.replace(model, labels=task.labels)
         if not task.dev:
-            raise UserError(f"--task_name={task.name} has no development set to compare on.")
+            without = " without --label, the column of its labels" if task.labels_from else ""
+            raise UserError(
+                f"--task_name={task.name} has no development set to compare on{without}."
+            )
         examples = list(task.read_examples(task.dev[0], options.data_dir or ""))
         labels = np.array([task.label_value(str(example.label)) for example in examples])
         texts = [(example.text_a, example.text_b) for example in examples]
@@ -211,7 +214,7 @@ def _calibration(options: ExportOptions, model: TrainedModel) -> list[dict[str, 
     if options.calibration_file:
         texts = _texts(options.calibration_file, options)
     elif options.task_name:
-        task = get_task(**options.values(TASK_FLAGS))
+        task = get_task(known_labels=model.known_labels, **options.values(TASK_FLAGS))
         examples = task.read_examples(task.train[0], options.data_dir or "")
         texts = [(x.text_a, x.text_b) for x, _ in zip(examples, range(4096), strict=False)]
     else:

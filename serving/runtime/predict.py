@@ -114,7 +114,8 @@ def main() -> None:
         try:
             (answer,) = classifier.predict([text.split("\t", 1) if classifier.pairs else text])
         except ValueError as error:
-            sys.exit(f"ERROR: text {number}: {error}.")
+            hint = ", separated by a tab" if classifier.pairs else ""
+            sys.exit(f"ERROR: text {number}: {error}{hint}.")
         print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 

@@ -138,6 +138,17 @@ def test_pairs_and_regression(tmp_path: pathlib.Path, vocab: str) -> None:
         assert result["times"][0]["median_ms"] > 0 and result["peak_mb"] < 200
 
 
+def test_labels_of_the_model_stand_for_a_training_set(tmp_path: pathlib.Path, student: str) -> None:
+    dev = tmp_path / "dev.csv"
+    dev.write_text("text,label\nthe good film,so so\nbad,bad\n")
+    flags = {"formats": "onnx", "task_name": "csv", "dev_file": dev, "text_a": "text"}
+    export(student, tmp_path / "out", **flags, label="label")
+    report = json.loads((tmp_path / "out" / "export_report.json").read_text())
+    assert (report["num_rows"], report["labels"]) == (2, ["bad", "so so", "gut für mich"])
+    with pytest.raises(UserError, match="no development set to compare on without --label"):
+        export(student, tmp_path / "x", **flags)
+
+
 def test_encoder(tmp_path: pathlib.Path, vocab: str) -> None:
     student = write_student(tmp_path / "student", random_model(vocab, (), has_classifier=False))
     export(student, tmp_path / "out", formats="onnx,saved_model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import pathlib
@@ -17,28 +18,38 @@ from typing import Any
 
 import numpy as np
 import pytest
+from models import random_model, write_student
+from scripts import run_script
 
 
-@pytest.fixture(scope="module")
-def server(shipped: pathlib.Path) -> Iterator[int]:
+@contextlib.contextmanager
+def serving(folder: pathlib.Path, name: str) -> Iterator[int]:
     """The port of a server that waits for a request for half a second at most."""
     code = (
         "import sys, server; server.TIMEOUT_SECONDS = server.Handler.timeout = 0.5; server.main()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, "--port=0", "--max_connections=8"],
-        cwd=shipped,
+        cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout
     line = process.stdout.readline()
-    match = re.fullmatch(r"Serving reviews at http://127.0.0.1:(\d+)/\n", line)
+    match = re.fullmatch(rf"Serving {name} at http://127.0.0.1:(\d+)/\n", line)
     assert match, line
-    yield int(match[1])
-    process.terminate()
-    assert process.wait(10) == 0
-    process.stdout.close()
+    try:
+        yield int(match[1])
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server(shipped: pathlib.Path) -> Iterator[int]:
+    with serving(shipped, "reviews") as port:
+        yield port
 
 
 def ask(
@@ -75,17 +86,36 @@ def test_paths_of_tensorflow_serving(server: int) -> None:
     assert status == 200 and b"<textarea" in page
 
 
-def test_page_in_a_browser(server: int) -> None:
+def page_in_a_browser(port: int, query: str) -> str:
+    """The page as a browser has it after its scripts."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
-    page = subprocess.run(
-        [browser, *flags, "--dump-dom", f"http://127.0.0.1:{server}/?text=good+film"],
+    return subprocess.run(
+        [browser, *flags, "--dump-dom", f"http://127.0.0.1:{port}/?{query}"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
+
+
+def test_page_of_a_regression_of_pairs(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
+    """It waits for the second text."""
+    student = write_student(tmp_path / "student", random_model(odd_vocab_file, labels=()))
+    flags = {"formats": "litert", "quantization": "none", "measure": False, "pairs": True}
+    run_script("export_model", input_path=student, output_dir=tmp_path / "out", **flags)
+    with serving(tmp_path / "out", "student") as port:
+        whole = page_in_a_browser(port, "text_a=a&text_b=b")
+        first = page_in_a_browser(port, "text_a=a")
+        asked = {"instances": [["a", "b"]]}
+        _, answer = ask(port, "POST", "/v1/models/student:predict", asked)
+    assert f"Score: {answer['predictions'][0]['score']:.3f}" in whole
+    assert "Score" not in first.partition("<script>")[0] and "Two texts" in first
+
+
+def test_page_in_a_browser(server: int) -> None:
+    page = page_in_a_browser(server, "text=good+film")
     answer = ask(server, "POST", PREDICT, {"instances": ["good film"]})[1]["predictions"][0]
     bars = re.findall(r'<div class="name">(\w+)</div>.*?<div>([\d.]+) %</div>', page)
     assert [name for name, _ in bars] == ["negative", "positive"]
