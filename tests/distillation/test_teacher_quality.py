@@ -64,7 +64,14 @@ def test_classes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("scores", "is_warned"), [([1.0, 2.0, 4.0], False), ([3.0, 3.0, 0.0], True)]
+    ("scores", "is_warned"),
+    # The last one is as far from the truth as the mean is.
+    [
+        ([1.0, 2.0, 4.0], False),
+        ([3.0, 3.0, 0.0], True),
+        ([2.0, 1.0, 4.0], True),
+        ([2.0, 1.0, 3.0], True),
+    ],
 )
 def test_scores(scores: list[float], is_warned: bool, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")

@@ -11,31 +11,43 @@ from collections.abc import Callable
 
 import pytest
 import tensorflow as tf
+from tqdm import tqdm
 
 from common.errors import UserError
-from serving.parts import write_in_parts, write_to_standard_output
+from serving.parts import Stages, write_in_parts, write_to_standard_output
 
 ALONE = tf.distribute.OneDeviceStrategy("/device:CPU:0")
 
 
-class Work:
-    """Makes the content of windows of numbers; fails at one."""
+class Work(Stages[list[int], int, str]):
+    """Makes the content of windows of one number; the model fails at one."""
 
     def __init__(self, fails_at: int | None = None, model: str = "model"):
         self.done: list[int] = []
         self.model, self._fails_at = model, fails_at
 
-    def key(self, window: int) -> str:
+    def key(self, window: list[int]) -> str:
         return f"{self.model} {window}"
 
-    def content(self, window: int) -> bytes:
-        if window == self._fails_at:
-            raise UserError("the disk is full")
-        self.done.append(window)
-        return f"{window}\n".encode()
+    def prepare(self, window: list[int]) -> int:
+        return window[0]
 
-    def write(self, path: pathlib.Path, windows: list[int]) -> None:
-        write_in_parts(str(path), windows, self.key, self.content, lambda: b"head\n", ALONE)
+    def compute(self, prepared: int) -> str:
+        if prepared == self._fails_at:
+            raise UserError("the disk is full")
+        self.done.append(prepared)
+        return str(prepared)
+
+    def content(self, window: list[int], outputs: str) -> bytes:
+        assert outputs == str(window[0])
+        return f"{outputs}\n".encode()
+
+    def write(
+        self, path: pathlib.Path, numbers: list[int], head: Callable[[], bytes] = lambda: b"head\n"
+    ) -> None:
+        windows = [[number] for number in numbers]
+        with tqdm(disable=True) as progress:
+            write_in_parts(str(path), windows, self, head, progress, ALONE)
 
 
 def test_interrupted_output_goes_on(tmp_path: pathlib.Path) -> None:
@@ -77,9 +89,7 @@ def test_parts_of_something_else_are_not_taken(
 
 def test_head_is_asked_for_at_the_end_and_the_whole_is_compressed(tmp_path: pathlib.Path) -> None:
     work, out = Work(), tmp_path / "out.csv.gz"
-    write_in_parts(
-        str(out), iter([1, 2]), work.key, work.content, lambda: f"{work.done}\n".encode(), ALONE
-    )
+    work.write(out, [1, 2], lambda: f"{work.done}\n".encode())
     assert gzip.decompress(out.read_bytes()) == b"[1, 2]\n1\n2\n"
 
 
@@ -106,8 +116,13 @@ def to(monkeypatch: pytest.MonkeyPatch, buffer: io.BytesIO) -> Callable[[list[in
     output.buffer = buffer
     monkeypatch.setattr(sys, "stdout", output)
     monkeypatch.setattr(os, "dup2", lambda *_: None)
-    work = Work()
-    return lambda windows: write_to_standard_output(windows, work.content, lambda: b"head\n", ALONE)
+
+    def write(numbers: list[int]) -> None:
+        windows = [[number] for number in numbers]
+        with tqdm(disable=True) as progress:
+            write_to_standard_output(windows, Work(), lambda: b"head\n", progress, ALONE)
+
+    return write
 
 
 def test_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,3 +96,15 @@ def test_best_evaluation(tmp_path: pathlib.Path) -> None:
     # At 10 and 12; the one after the last update does not count.
     assert state.evaluations_since_best(2) == 2
     np.testing.assert_equal(float(state.best_value.numpy()), -2.5)
+
+
+def test_evaluations_of_a_run_that_became_longer(tmp_path: pathlib.Path) -> None:
+    """The best one was at its former end, between two others."""
+    state, _ = new_state(tmp_path)
+    assert at_step(state, 13).is_best(1.0)
+    assert [at_step(state, step).evaluations_since_best(4) for step in (13, 15, 16, 20)] == [
+        0,
+        0,
+        1,
+        2,
+    ]

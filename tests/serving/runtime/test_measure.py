@@ -55,9 +55,9 @@ def test_slow_programs_are_called_a_few_times(calls: list[tuple[int, ...]]) -> N
 
 
 def test_memory_of_this_process() -> None:
-    """As the system call tells it, in kilobytes."""
+    """As the system call tells it, in units of 1,024 bytes."""
     found = peak_megabytes()
     if found is None:
         pytest.skip("the system does not tell")
-    expected = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    expected = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     assert found == pytest.approx(expected, rel=0.01)
