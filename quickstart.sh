@@ -30,11 +30,11 @@ fi
   --task_name=tsv --text_a=sentence --label=label --data_dir="$OUTPUT/corpus/task" \
   --lm_file="$OUTPUT/corpus/lm.txt" --transfer_file="$OUTPUT/corpus/transfer.txt" \
   --vocab_file="$OUTPUT/corpus/vocab.txt" --output_dir="$OUTPUT" \
-  --student=tiny "${teacher[@]}" --max_seq_length=40 --lm_max_seq_length=64 \
+  --student=tiny "${teacher[@]}" --max_seq_length=32 --lm_max_seq_length=64 \
   --lm_dupe_factor=5 --lm_batch_size=32 --batch_size=64 \
   --lm_student_steps=3000 --lm_learning_rate=1e-3 \
   --label_learning_rate=3e-4 --label_epochs=8 \
-  --labelling_precision=int8 --distill_learning_rate=5e-4 --distill_epochs=1 \
+  --distill_learning_rate=5e-4 --distill_epochs=1 \
   --final_learning_rate=3e-5 --final_epochs=2
 
 # The student in use.
@@ -44,5 +44,5 @@ printf '%s\n' "Draws a line plot of the values against the index of the data fra
   "$PYTHON" predict.py --init_checkpoint="$OUTPUT/pd-f_seed1" --input_file=- --output_file=-
 
 # Sizes and milliseconds of the teacher and of the student, as files for a server or a phone.
-"$PYTHON" benchmark_models.py --output_dir="$OUTPUT/sizes" --formats=litert --seq_length=40 \
+"$PYTHON" benchmark_models.py --output_dir="$OUTPUT/sizes" --formats=litert --seq_length=32 \
   --models="$OUTPUT/teacher,$OUTPUT/pd-f_seed1"

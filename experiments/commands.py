@@ -46,21 +46,13 @@ class CommandGraph:
       output_dir: Each stage has a folder of its own in it.
       vocab_file: WordPiece vocabulary of the students, and of the teacher unless it has another.
       precision: float32 or bfloat16.
-      labelling_precision: Of soft labels, where it is another; there is int8, too.
     """
 
-    def __init__(
-        self,
-        output_dir: str,
-        vocab_file: str,
-        precision: str,
-        labelling_precision: str | None = None,
-    ):
+    def __init__(self, output_dir: str, vocab_file: str, precision: str):
         self._output_dir = output_dir
         self.vocab_file = vocab_file
         self._vocab = f"--vocab_file={vocab_file}"
         self._precision = f"--precision={precision}"
-        self._labelling_precision = f"--precision={labelling_precision or precision}"
         self._stages: dict[str, Stage] = {}
 
     @property
@@ -173,7 +165,7 @@ class CommandGraph:
             *arguments,
             f"--output_dir={self.folder(name)}",
             f"--max_seq_length={length}",
-            self._labelling_precision,
+            self._precision,
         )
 
     def fine_tuning(

@@ -101,13 +101,6 @@ flags.DEFINE_float(
     3e-4,
     "Peak learning rate of students that are distilled, KD and PD.",
 )
-flags.DEFINE_enum(
-    "labelling_precision",
-    None,
-    ["float32", "bfloat16", "int8"],
-    "Precision of the teacher when it labels; int8 where another engine than TensorFlow does it "
-    "(create_soft_labels.py --engine). Default: --precision.",
-)
 flags.DEFINE_float("distill_epochs", 3.0, "Passes of KD and PD students over the soft labels.")
 flags.DEFINE_integer(
     "distill_examples",

@@ -70,7 +70,6 @@ class ComparisonOptions(TaskOptions):
     start_over: bool = False
     jobs: int = 2
     precision: str = "bfloat16"
-    labelling_precision: str | None = None
 
     def arguments(self) -> tuple[str, ...]:
         """The flags of a command that has the same task."""
@@ -189,9 +188,7 @@ def make_plan(
     options: ComparisonOptions, sizes: Sequence[int]
 ) -> tuple[CommandGraph, dict[str, list[str]]]:
     """The commands, and row of the table -> the folders of the models it averages."""
-    graph = CommandGraph(
-        options.output_dir, options.vocab_file, options.precision, options.labelling_precision
-    )
+    graph = CommandGraph(options.output_dir, options.vocab_file, options.precision)
     models = TaskModels(graph, _settings(options))
     starts, teacher_start = _starts(graph, options)
     teacher = models.teacher(teacher_start, options.seeds[0])
