@@ -112,14 +112,6 @@ def test_from_text_to_a_distilled_student(graph: CommandGraph) -> None:
     assert {s.name: s.anew for s in graph.stages}["pd"] == ("--start_over",)
 
 
-def test_precision_of_soft_labels_may_be_another() -> None:
-    graph = CommandGraph("out", "vocab.txt", "bfloat16", labelling_precision="int8")
-    graph.soft_labels("labels", "teacher", "texts.txt", 64)
-    graph.fine_tuning("pf", random_start("tiny"), Schedule(1e-5, 1.0))
-    found = {name: flags(graph, name)["precision"] for name in ("labels", "pf")}
-    assert found == {"labels": "int8", "pf": "bfloat16"}
-
-
 def test_teacher_of_another_vocabulary(graph: CommandGraph) -> None:
     graph.fine_tuning("t", trained_start("big"), Schedule(1e-5, 1.0), vocab_file="other.txt")
     assert flags(graph, "t")["vocab_file"] == "other.txt"
