@@ -125,6 +125,7 @@ def test_manifest_of_a_finished_set(tmp_path: Path) -> None:
         "are_pairs": False,
         "is_regression": False,
         "shards": {"soft_labels-00000.tfrecord": 5, "soft_labels-00001.tfrecord": 3},
+        "transfer_set_sha256": None,
         **DESCRIPTION,
         "versions": {"tensorflow": "x"},
     }

@@ -6,9 +6,9 @@ import pathlib
 
 import numpy as np
 
-from benchmarks import fine_tuning_accuracy
-from benchmarks.fine_tuning_accuracy import OURS, OWN_ORDER, SAME_BATCHES, report
 from data.classifier_records import Example, write_classifier_records
+from experiments import fine_tuning_accuracy
+from experiments.fine_tuning_accuracy import OURS, OWN_ORDER, SAME_BATCHES, report
 from modeling.tokenization import SPECIAL_TOKENS, FullTokenizer
 
 

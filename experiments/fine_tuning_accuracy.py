@@ -4,7 +4,7 @@ For every seed the same model is fine-tuned three times: by run_classifier.py; b
 the batches that run_classifier.py takes; by transformers with an order of its own. Run the same
 command again to continue.
 
-  python -m benchmarks.fine_tuning_accuracy --init_checkpoint=tiny --data_dir=glue/SST-2 \
+  python -m experiments.fine_tuning_accuracy --init_checkpoint=tiny --data_dir=glue/SST-2 \
     --output_dir=accuracy --seeds=10 --torch_python=torch_venv/bin/python
 """
 
@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import hugging_face_accuracy
 from common.atomic import write_json, write_text
 from common.files import exists, read_json
 from common.markdown import table
+from experiments import hugging_face_accuracy
 from experiments.scores import Score
 from experiments.stages import ROOT
 

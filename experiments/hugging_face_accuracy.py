@@ -2,7 +2,7 @@
 
 What its examples do: AdamW with bias correction and weight decay 0.01 (none for biases and norms),
 gradients clipped to norm 1, a linear schedule with warm-up. Imports nothing of this project: it runs
-in an environment with PyTorch (`benchmarks.fine_tuning_accuracy`).
+in an environment with PyTorch (`experiments.fine_tuning_accuracy`).
 """
 
 from __future__ import annotations
