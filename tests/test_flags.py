@@ -311,11 +311,24 @@ NOT_REACHED = {
     "checkpoints.model_sources._absent": {
         "convert_checkpoint": "which has an --input_path",
         "export_model": "as above",
+        "benchmark_models": "which has --models",
     },
     "checkpoints.model_sources.check_max_seq_length": {
         "benchmark_models": "which has compared its --seq_length before"
     },
     "experiments.grid_search.split_arguments": {"run_grid_search": "flags after the --"},
+    **{
+        place: {"benchmark_models": "which measures model folders that say it all"}
+        for place in (
+            "modeling.tokenization.check_casing",
+            "modeling.tokenization.open_tokenizer",
+            "checkpoints.model_sources.resolve_model",
+            "checkpoints.model_sources._check_same_function",
+            "checkpoints.model_sources.ModelSources.input_length",
+            "checkpoints.tokenizer_files.open_tokenizer_of_file",
+            "serving.trained_model.read_trained_model",
+        )
+    },
 }
 # Flags of absl and of Apache Beam, and the name that stands for any.
 NOT_OURS = {"name", "helpfull", "project", "region", "temp_location"}
