@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from common.machine import peak_bytes
 from data.tfrecords import remove_sidecar
 
 
@@ -127,7 +128,8 @@ class Server(Contestant):
         except OSError:  # It ended since: by the kernel, where all together need too much memory.
             raise _Failed(f"ended while it waited: {self._last_words()}") from None
         answer = self._answer(timeout)
-        self.result.facts[_MEMORY] = _peak_megabytes(self._process.pid)
+        peak = peak_bytes(self._process.pid)
+        self.result.facts[_MEMORY] = peak and round(peak / 1e6)
         return answer["units"] / answer["seconds"]
 
     def close(self) -> None:
@@ -197,16 +199,6 @@ class Command(Contestant):
 
     def close(self) -> None:
         """Nothing runs between the rounds."""
-
-
-def _peak_megabytes(pid: int) -> int | None:
-    """The most memory that a process has had; None where the system does not tell (no Linux)."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            peak = next(line for line in file if line.startswith("VmHWM"))
-    except OSError:
-        return None
-    return round(int(peak.split()[1]) * 1024 / 1e6)
 
 
 def _resident_bytes(pid: int) -> int:

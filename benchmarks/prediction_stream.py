@@ -6,7 +6,6 @@ A model with random weights reads random words of its vocabulary, as CSV from st
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import subprocess
@@ -18,6 +17,7 @@ from typing import IO
 
 from absl import flags
 
+from common.machine import peak_bytes
 from common.markdown import table
 from training import cli
 from training.help import group
@@ -74,8 +74,7 @@ def _predict(model: str, folder: str, words: Sequence[str], num_rows: int) -> tu
     _write_rows(process.stdin, words, num_rows)
     peak = 0
     while process.poll() is None:
-        with contextlib.suppress(FileNotFoundError):
-            peak = max(peak, _peak_bytes(process.pid))
+        peak = max(peak, peak_bytes(process.pid) or 0)
         time.sleep(_POLL_SECONDS)
     seconds = time.perf_counter() - start
     with open(output, "rb") as file:
@@ -92,13 +91,6 @@ def _write_rows(stream: IO[bytes], words: Sequence[str], num_rows: int) -> None:
         text = " ".join(rng.choices(words, k=rng.randint(*_WORDS_PER_ROW)))
         stream.write(f"{i},{text}\n".encode())
     stream.close()
-
-
-def _peak_bytes(pid: int) -> int:
-    """The most memory that a process had so far (Linux)."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        found = dict(line.split(":", 1) for line in file)
-    return int(found.get("VmHWM", "0 kB").split()[0]) * 1024
 
 
 if __name__ == "__main__":

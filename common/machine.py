@@ -32,3 +32,17 @@ def nvidia_driver() -> str | None:
     if os.path.exists(_NVIDIA_DRIVER):
         return _NVIDIA_DRIVER
     return shutil.which("nvidia-smi") or ctypes.util.find_library("cuda")
+
+
+def peak_bytes(pid: int) -> int | None:
+    """The most memory that a process has had; None if it has ended, or where there is no /proc.
+
+    `serving/runtime/measure.py`, which is shipped without this project, asks the same of itself.
+    """
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            found = dict(line.split(":", 1) for line in file)
+    except OSError:
+        return None
+    # The kernel's kB are of 1024 bytes; a process that has just ended has no such line.
+    return int(found["VmHWM"].split()[0]) * 1024 if "VmHWM" in found else None

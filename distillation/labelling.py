@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from common.chunks import chunks
 from common.errors import UserError
 from common.outputs import lock_folder
-from common.overlap import one_ahead, one_behind
+from common.overlap import one_behind
 from distillation.labelling_jobs import Job, LabellingOptions, job_of_file, job_of_teachers
 from distillation.soft_labels import (
     TransferExample,
@@ -27,7 +27,7 @@ from distillation.soft_labels import (
 from distillation.teachers import Features
 from training.options import TASK_FLAGS
 from training.reporting import log_summary
-from training.strategy import chief_value, is_chief, is_single_worker
+from training.strategy import ahead_if_alone, chief_value, is_chief
 from training.trained_models import software_versions
 
 # Where the texts come from and how they are cut into files, for the record.
@@ -126,9 +126,7 @@ def _label(
     """
     counts, digests = [], []
     chief = is_chief(job.strategy)
-    shards: Iterable[_Shard] = _shards(options, shard_index, job)
-    if is_single_worker(job.strategy):  # Else workers ask the chief in turn.
-        shards = one_ahead(shards)
+    shards = ahead_if_alone(_shards(options, shard_index, job), job.strategy)
     total = job.transfer_set.num_examples
     with (
         tqdm(total=total, unit=" examples", desc="Soft labels") as progress,

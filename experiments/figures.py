@@ -103,7 +103,7 @@ def plot_panels(title: str, panels: Sequence[PanelData]) -> Figure:
             )
         if teacher:
             (line,) = axes.plot(list(teacher), list(teacher.values()), "--", label="Teacher")
-            line.set_color(COLOURS["Teacher"])
+            line.set(color=COLOURS["Teacher"], marker="_", markersize=20)  # Seen at one point, too.
         axes.set_xticks(range(len(points)), points, rotation=30 if len(points) > 4 else 0)
         axes.set_xlim(-0.3, len(points) - 0.7)
         axes.set_title(panel_title)

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +23,9 @@ from common.atomic import write_json, write_text
 from common.files import exists, read_json
 from common.markdown import table
 from experiments import hugging_face_accuracy
+from experiments.commands import script
+from experiments.paper.report import paired_difference
 from experiments.scores import Score
-from experiments.stages import ROOT
 
 BATCH_SIZE = 32
 OURS = "run_classifier.py"
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     hugging_face = os.path.join(args.output_dir, "hugging_face")
     if not exists(hugging_face):
-        script(
+        _run(
             "convert_checkpoint.py",
             f"--input_path={args.init_checkpoint}",
             f"--output_path={hugging_face}",
@@ -71,18 +71,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def report(found: dict[str, dict[str, float]]) -> str:
     """Table of means and of differences to run_classifier.py, paired by seed."""
+    by_seed = {name: {int(s): v for s, v in scores.items()} for name, scores in found.items()}
     rows = []
-    for name, scores in found.items():
+    for name, scores in by_seed.items():
         difference = ""
-        if name != OURS:
-            pairs = [found[OURS][s] - scores[s] for s in scores if s in found[OURS]]
-            paired = Score(tuple(pairs))
+        paired = paired_difference(by_seed[OURS], scores)
+        if paired and name != OURS:
             difference = f"{paired.mean:+.2f}"
-            if paired.interval is not None:
-                difference += f" ± {paired.interval:.2f}"
-        score = Score(tuple(scores.values()))
-        deviation = "" if score.deviation is None else f" ± {score.deviation:.2f}"
-        rows.append([name, f"{score.mean:.2f}{deviation}", str(len(scores)), difference])
+            difference += f" ± {paired.high - paired.mean:.2f}" if paired.seeds > 1 else ""
+        score = Score(tuple(scores.values()), digits=2)
+        rows.append([name, str(score), str(len(scores)), difference])
     header = ["", "dev accuracy", "seeds", f"{OURS} minus it, 95 % interval"]
     return "\n".join(table(header, rows)) + "\n"
 
@@ -91,7 +89,7 @@ def _accuracy(args: argparse.Namespace, name: str, seed: int, hugging_face: str)
     """Of one run, as a share of the development rows."""
     ours = os.path.join(args.output_dir, f"ours_{seed}")
     if name == OURS:
-        script(
+        _run(
             OURS,
             f"--task_name={args.task_name}",
             f"--data_dir={args.data_dir}",
@@ -120,10 +118,8 @@ def _accuracy(args: argparse.Namespace, name: str, seed: int, hugging_face: str)
     return json.loads(output.splitlines()[-1])["accuracy"]
 
 
-def script(name: str, *arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, os.path.join(ROOT, name), *arguments], check=True, capture_output=True
-    )
+def _run(program: str, *arguments: str) -> None:
+    subprocess.run([*script(program), *arguments], check=True, capture_output=True)
 
 
 def _records(folder: str, kind: str) -> tuple[Any, dict[str, Any]]:
@@ -141,16 +137,12 @@ def _records(folder: str, kind: str) -> tuple[Any, dict[str, Any]]:
 def _all_rows(folder: str) -> dict[str, np.ndarray]:
     from data.batches import read_feature
 
+    features = {"ids": "input_ids", "segments": "segment_ids", "labels": "label_ids"}
     found = {}
-    for kind in ("train", "eval"):
+    for name, kind in (("train", "train"), ("dev", "eval")):
         records, spec = _records(folder, kind)
-        name = {"train": "train", "eval": "dev"}[kind]
-        for feature, ours in (
-            ("ids", "input_ids"),
-            ("segments", "segment_ids"),
-            ("labels", "label_ids"),
-        ):
-            found[f"{name}_{feature}"] = read_feature(records, spec, ours)
+        for key, feature in features.items():
+            found[f"{name}_{key}"] = read_feature(records, spec, feature)
         found[f"{name}_lengths"] = read_feature(records, spec, "input_mask").sum(axis=1)
     return found
 

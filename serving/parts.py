@@ -22,13 +22,12 @@ from tqdm import tqdm
 from common.atomic import atomic_output
 from common.errors import UserError
 from common.files import BLOCK_BYTES, compressed_writer, exists, open_binary, remove_folder
-from common.overlap import one_ahead, one_behind
-from training.strategy import chief_value, is_chief, is_single_worker
+from common.overlap import one_behind
+from training.strategy import ahead_if_alone, chief_value, is_chief
 
 Window = TypeVar("Window", bound=Sized)
 Prepared = TypeVar("Prepared")
 Outputs = TypeVar("Outputs")
-Item = TypeVar("Item")
 
 
 class Stages(abc.ABC, Generic[Window, Prepared, Outputs]):
@@ -94,7 +93,7 @@ def write_in_parts(
             file.write(data)
 
     with one_behind() as later:
-        for window, part, prepared in _ahead(planned(), strategy):
+        for window, part, prepared in ahead_if_alone(planned(), strategy):
             if prepared is not None:
                 outputs = stages.compute(prepared)
                 if chief:
@@ -115,11 +114,6 @@ def write_in_parts(
                     file.write(chunk)
     if exists(folder):
         remove_folder(folder)
-
-
-def _ahead(items: Iterable[Item], strategy: tf.distribute.Strategy) -> Iterable[Item]:
-    """`one_ahead`, where no other worker waits for this one to ask the same things in turn."""
-    return one_ahead(items) if is_single_worker(strategy) else items
 
 
 def write_to_standard_output(
@@ -145,7 +139,7 @@ def write_to_standard_output(
     try:
         with one_behind() as later:
             planned = ((window, stages.prepare(window)) for window in windows)
-            for i, (window, prepared) in enumerate(_ahead(planned, strategy)):
+            for i, (window, prepared) in enumerate(ahead_if_alone(planned, strategy)):
                 outputs = stages.compute(prepared)
                 if chief:
                     later(write, window, outputs, i == 0)

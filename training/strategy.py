@@ -11,15 +11,18 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
 from common.errors import UserError
+from common.overlap import one_ahead
 from training.devices import describe_devices, warn_of_unused_gpu
 from training.options import DeviceOptions
 from training.workers import wait_for_workers
+
+Item = TypeVar("Item")
 
 
 def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
@@ -120,6 +123,11 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
 def is_single_worker(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process trains alone, without other workers to keep in step with."""
     return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def ahead_if_alone(items: Iterable[Item], strategy: tf.distribute.Strategy) -> Iterable[Item]:
+    """`one_ahead`, but for several workers, who ask the chief about the items in turn."""
+    return one_ahead(items) if is_single_worker(strategy) else items
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import builtins
 import io
+import os
 import pathlib
+import resource
 import shutil
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -48,3 +52,13 @@ def test_driver_of_a_gpu(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     assert machine.nvidia_driver() == "/bin/nvidia-smi"
     driver.touch()
     assert machine.nvidia_driver() == str(driver)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
+def test_peak_memory_of_a_process() -> None:
+    """The kernel's own figure for this process is in kB of 1024 bytes."""
+    expected = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert machine.peak_bytes(os.getpid()) == pytest.approx(expected, rel=0.05)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert machine.peak_bytes(ended.pid) is None
