@@ -148,15 +148,13 @@ def model_outputs(
             variable.assign(weights[variable_name(variable)])
     inputs = {name: tf.constant(value) for name, value in batch.items()}
     shape = batch["input_ids"].shape
-    everywhere = tf.tile(tf.range(shape[1])[tf.newaxis], [shape[0], 1])
     output = model.encoder(inputs["input_ids"], inputs["input_mask"], inputs["segment_ids"])
     outputs = {"sequence_output": output.sequence_output}
     if "bert/pooler/dense/kernel" in weights:
         outputs["pooled_output"] = output.pooled_output
     if "cls/predictions/output_bias" in weights:
-        logits = model.masked_lm(
-            output.sequence_output, everywhere, model.encoder.embeddings.word_embeddings
-        )
+        words = model.encoder.embeddings.word_embeddings
+        logits = model.masked_lm(output.sequence_output, words)
         outputs["masked_lm_logits"] = tf.reshape(logits, [*shape, config.vocab_size])
     if "cls/seq_relationship/output_bias" in weights:
         outputs["next_sentence_logits"] = model.next_sentence(output.pooled_output)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from modeling.bert import BertEncoder
+from modeling.bert import BertEncoder, select_first, select_with_first
 from modeling.config import BertConfig
 from modeling.dropout import dropout, mask_keys
 from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation
@@ -38,42 +38,34 @@ class MaskedLmHead(NamedLayer):
         self.activation = activation(config.hidden_act)
         self.output_bias = self.vector("output_bias", config.vocab_size)
 
-    def call(
-        self, sequence_output: tf.Tensor, positions: tf.Tensor, word_embeddings: tf.Variable
-    ) -> tf.Tensor:
-        """Logits at the given positions only; decoding every token would cost six times as much.
+    def call(self, x: tf.Tensor, word_embeddings: tf.Variable) -> tf.Tensor:
+        """Logits of words.
 
         Args:
-          sequence_output: [batch_size, seq_length, hidden_size].
-          positions: int32 [batch_size, num_predictions].
+          x: [batch_size, num_predictions, hidden_size], the encoder's output at masked positions;
+            decoding every token would cost six times as much.
           word_embeddings: float32 [vocab_size, hidden_size].
 
         Returns:
           float32 [batch_size * num_predictions, vocab_size].
         """
-        hidden = self._transformed(sequence_output, positions)
+        hidden = self._transformed(x)
         embeddings = tf.cast(word_embeddings, hidden.dtype)
         logits = tf.matmul(hidden, embeddings, transpose_b=True)
         return tf.cast(logits, tf.float32) + self.output_bias
 
     def loss_sum(
-        self,
-        sequence_output: tf.Tensor,
-        positions: tf.Tensor,
-        word_embeddings: tf.Variable,
-        ids: tf.Tensor,
-        weights: tf.Tensor,
+        self, x: tf.Tensor, word_embeddings: tf.Variable, ids: tf.Tensor, weights: tf.Tensor
     ) -> tf.Tensor:
         """The weighted sum of the cross-entropies, as a float32 scalar.
 
         Args:
-          sequence_output: As in `call`.
-          positions: As in `call`.
+          x: As in `call`.
           word_embeddings: As in `call`.
           ids: int32 [batch_size, num_predictions], the original words.
           weights: float32 [batch_size, num_predictions], 0 for padding.
         """
-        hidden = self._transformed(sequence_output, positions)
+        hidden = self._transformed(x)
         return tied_softmax_loss_sum(
             hidden,
             tf.identity(word_embeddings),
@@ -82,10 +74,9 @@ class MaskedLmHead(NamedLayer):
             tf.reshape(weights, [-1]),
         )
 
-    def _transformed(self, sequence_output: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    def _transformed(self, x: tf.Tensor) -> tf.Tensor:
         """[batch_size * num_predictions, hidden_size], ready for the decoder."""
-        hidden = tf.gather(sequence_output, positions, batch_dims=1)
-        hidden = tf.reshape(hidden, [-1, sequence_output.shape[-1]])
+        hidden = tf.reshape(x, [-1, x.shape[-1]])
         return self.layer_norm(self.activation(self.transform(hidden)))
 
 
@@ -185,13 +176,9 @@ class PretrainingModel(tf_keras.Model):
           batch: The int32 Tensors `input_ids`, `input_mask`, `segment_ids` [batch_size, seq_length]
             and `masked_lm_positions` [batch_size, num_predictions].
         """
-        output = self.encoder(batch["input_ids"], batch["input_mask"], batch["segment_ids"])
-        masked_lm_logits = self.masked_lm(
-            output.sequence_output,
-            batch["masked_lm_positions"],
-            self.encoder.embeddings.word_embeddings,
-        )
-        return masked_lm_logits, self.next_sentence(output.pooled_output)
+        at_masks, pooled = self._encoded(batch)
+        masked_lm_logits = self.masked_lm(at_masks, self.encoder.embeddings.word_embeddings)
+        return masked_lm_logits, self.next_sentence(pooled)
 
     def training_outputs(
         self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor
@@ -203,17 +190,27 @@ class PretrainingModel(tf_keras.Model):
             [batch_size, num_predictions].
           seed: int32 [2] for dropout.
         """
-        output = self.encoder(
-            batch["input_ids"], batch["input_mask"], batch["segment_ids"], seed=seed
-        )
+        at_masks, pooled = self._encoded(batch, seed)
         masked_lm_sum = self.masked_lm.loss_sum(
-            output.sequence_output,
-            batch["masked_lm_positions"],
+            at_masks,
             self.encoder.embeddings.word_embeddings,
             batch["masked_lm_ids"],
             batch["masked_lm_weights"],
         )
-        return masked_lm_sum, self.next_sentence(output.pooled_output)
+        return masked_lm_sum, self.next_sentence(pooled)
+
+    def _encoded(
+        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the heads read: the output at masked positions, and the pooled output."""
+        output = self.encoder(
+            batch["input_ids"],
+            batch["input_mask"],
+            batch["segment_ids"],
+            seed,
+            select_with_first(batch["masked_lm_positions"]),
+        )
+        return output.sequence_output[:, 1:], output.pooled_output
 
 
 class ClassifierModel(tf_keras.Model):
@@ -258,7 +255,7 @@ class ClassifierModel(tf_keras.Model):
           float32 [batch_size, num_labels], and L + 1 Tensors float32 [batch_size, hidden_size].
         """
         output = self.encoder(
-            batch["input_ids"], batch["input_mask"], batch["segment_ids"], seed=seed
+            batch["input_ids"], batch["input_mask"], batch["segment_ids"], seed, select_first
         )
         # Another seed than the encoder's.
         seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, 1)

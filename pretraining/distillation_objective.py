@@ -114,9 +114,6 @@ def _outputs(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Last hidden states [B, S, H], MLM logits [B * P, V] and NSP logits [B, 2]."""
     output = model.encoder(batch["input_ids"], batch["input_mask"], batch["segment_ids"], seed=seed)
-    masked_lm_logits = model.masked_lm(
-        output.sequence_output,
-        batch["masked_lm_positions"],
-        model.encoder.embeddings.word_embeddings,
-    )
+    at_masks = tf.gather(output.sequence_output, batch["masked_lm_positions"], batch_dims=1)
+    masked_lm_logits = model.masked_lm(at_masks, model.encoder.embeddings.word_embeddings)
     return output.sequence_output, masked_lm_logits, model.next_sentence(output.pooled_output)

@@ -31,6 +31,9 @@ INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 LOGITS = "logits"
 LAST_HIDDEN_STATE, POOLER_OUTPUT = "last_hidden_state", "pooler_output"
 
+# Inputs of a Slice that takes the first token of [batch_size, seq_length, hidden_size].
+_FIRST_TOKEN = {"first_token/from": 0, "first_token/to": 1, "first_token/axis": 1}
+
 # `modeling.config.ACTIVATION_FUNCTIONS` -> operator and its attributes.
 _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu_tanh": ("Gelu", {"approximate": "tanh"}),
@@ -205,12 +208,18 @@ def _add_network(graph: _Graph, config: BertConfig, weights: Mapping[str, np.nda
         shaped = graph.add("Reshape", [x, by_head], f"{x}/by_head")
         return graph.add("Transpose", [shaped], f"{x}/split", perm=order)
 
+    is_classifier = CLASSIFIER_WEIGHTS in weights
     mask = _add_mask(graph)
     x = norm(_add_embeddings(graph, weights), "bert/embeddings/LayerNorm")
     for i in range(config.num_hidden_layers):
         scope = f"bert/encoder/layer_{i}"
         own = f"{scope}/attention/self"
-        query = split(dense(x, f"{own}/query", config.head_size**-0.5), [0, 2, 1, 3])
+        selected = x
+        if is_classifier and i == config.num_hidden_layers - 1:
+            # Of the last layer a classifier reads [CLS] alone (`modeling.bert.select_first`).
+            bounds = (graph.constant(n, np.array([v], np.int64)) for n, v in _FIRST_TOKEN.items())
+            selected = graph.add("Slice", [x, *bounds], f"{x}/first_token")
+        query = split(dense(selected, f"{own}/query", config.head_size**-0.5), [0, 2, 1, 3])
         key = split(dense(x, f"{own}/key"), [0, 2, 3, 1])
         value = split(dense(x, f"{own}/value"), [0, 2, 1, 3])
         scores = graph.add("MatMul", [query, key], f"{own}/scores")
@@ -220,7 +229,7 @@ def _add_network(graph: _Graph, config: BertConfig, weights: Mapping[str, np.nda
         context = graph.add("Transpose", [context], f"{own}/by_token", perm=[0, 2, 1, 3])
         context = graph.add("Reshape", [context, joined], f"{own}/joined")
         attended = dense(context, f"{scope}/attention/output/dense")
-        total = graph.add("Add", [attended, x], f"{scope}/attention/output/sum")
+        total = graph.add("Add", [attended, selected], f"{scope}/attention/output/sum")
         x = norm(total, f"{scope}/attention/output/LayerNorm")
         hidden = dense(x, f"{scope}/intermediate/dense")
         hidden = graph.add(function, [hidden], f"{scope}/intermediate/activation", **attributes)
@@ -230,7 +239,7 @@ def _add_network(graph: _Graph, config: BertConfig, weights: Mapping[str, np.nda
         "Gather", [x, graph.constant("first", np.array(0, np.int64))], "first_token", axis=1
     )
     pooled = dense(first, "bert/pooler/dense")
-    if CLASSIFIER_WEIGHTS not in weights:
+    if not is_classifier:
         graph.add("Identity", [x], LAST_HIDDEN_STATE)
         graph.add("Tanh", [pooled], POOLER_OUTPUT)
         return

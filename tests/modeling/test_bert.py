@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from checkpoints.model_garden import build_model_garden_encoder
 from checkpoints.weights import variable_values
-from modeling.bert import BertEncoder
+from modeling.bert import BertEncoder, select_first, select_with_first
 from modeling.config import BertConfig
 from modeling.heads import ClassifierModel, PretrainingModel
 from modeling.layers import Build
@@ -61,6 +61,40 @@ def test_encoder_equals_model_garden() -> None:
         atol=2e-5,
     )
     np.testing.assert_allclose(ours.pooled_output, theirs["pooled_output"], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("head", ["classifier", "pre-training"])
+def test_last_layer_at_some_positions_is_what_it_is_among_all(head: str) -> None:
+    encoder = BertEncoder(CONFIG, Build(stddev=0.02))
+    randomize(encoder.trainable_variables)
+    batch = random_batch()
+    positions, inputs = batch.pop("masked_lm_positions"), list(batch.values())
+    select = select_first if head == "classifier" else select_with_first(positions)
+    wanted = (
+        np.pad(positions, [(0, 0), (1, 0)]) if head == "pre-training" else np.zeros([13, 1], int)
+    )
+    with tf.GradientTape() as of_all:
+        everywhere = encoder(*inputs)
+        chosen = tf.gather(everywhere.sequence_output, wanted, batch_dims=1)
+        sum_of_all = tf.reduce_sum(tf.sin(chosen)) + tf.reduce_sum(everywhere.pooled_output)
+    with tf.GradientTape() as of_some:
+        some = encoder(*inputs, select=select)
+        sum_of_some = tf.reduce_sum(tf.sin(some.sequence_output)) + tf.reduce_sum(
+            some.pooled_output
+        )
+    np.testing.assert_allclose(some.sequence_output, chosen, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(some.pooled_output, everywhere.pooled_output, rtol=1e-4, atol=1e-5)
+    for below, same in zip(some.layer_outputs[:-1], everywhere.layer_outputs, strict=False):
+        np.testing.assert_array_equal(below, same)
+    variables = encoder.trainable_variables
+    for variable, one, other in zip(
+        variables,
+        of_some.gradient(sum_of_some, variables),
+        of_all.gradient(sum_of_all, variables),
+        strict=True,
+    ):
+        one, other = tf.convert_to_tensor(one), tf.convert_to_tensor(other)
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3, err_msg=variable.name)
 
 
 def test_padding_does_not_change_real_positions() -> None:

@@ -67,7 +67,7 @@ def test_classifier_reads_the_pooled_vector() -> None:
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(model(BATCH), logits)
     assert len(states) == CONFIG.num_hidden_layers + 1
-    np.testing.assert_array_equal(states[-1], output.sequence_output[:, 0])
+    np.testing.assert_allclose(states[-1], output.sequence_output[:, 0], rtol=1e-5, atol=1e-5)
 
 
 def test_dropout_of_the_classifier_is_beside_that_of_the_encoder() -> None:
