@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from common.machine import peak_bytes
+from common.machine import peak_bytes, resident_bytes
 from data.tfrecords import remove_sidecar
 
 
@@ -57,7 +57,7 @@ class Result:
 
 # Little beside the shortest command, and it costs next to nothing.
 _POLL_SECONDS = 0.02
-_MEMORY = "MB of its processes at most"
+MEMORY = "MB of its processes at most"
 
 
 class _Failed(Exception):
@@ -129,7 +129,7 @@ class Server(Contestant):
             raise _Failed(f"ended while it waited: {self._last_words()}") from None
         answer = self._answer(timeout)
         peak = peak_bytes(self._process.pid)
-        self.result.facts[_MEMORY] = peak and round(peak / 1e6)
+        self.result.facts[MEMORY] = peak and round(peak / 1e6)
         return answer["units"] / answer["seconds"]
 
     def close(self) -> None:
@@ -188,32 +188,17 @@ class Command(Contestant):
                 process.terminate()
                 process.wait()
                 raise _Failed(f"not finished within {timeout:.0f} s")
-            peak = max(peak, _resident_bytes(process.pid))
+            peak = max(peak, resident_bytes(process.pid))
             time.sleep(_POLL_SECONDS)
         seconds = time.perf_counter() - start
         if status:
             raise _Failed(self._last_words())
         facts = self.result.facts
-        facts[_MEMORY] = max(round(peak / 1e6), facts.get(_MEMORY, 0))
+        facts[MEMORY] = max(round(peak / 1e6), facts.get(MEMORY, 0))
         return self._units / seconds
 
     def close(self) -> None:
         """Nothing runs between the rounds."""
-
-
-def _resident_bytes(pid: int) -> int:
-    """Memory of a process and its descendants now; pages that they share count for each (Linux).
-
-    The kernel's own maximum (`ru_maxrss`) begins with the memory of the process that forked.
-    """
-    try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            total = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            children = file.read().split()
-    except OSError:  # It has just ended.
-        return 0
-    return total + sum(_resident_bytes(int(child)) for child in children)
 
 
 def run_rounds(

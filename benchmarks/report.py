@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.contestants import Result
+from benchmarks.contestants import MEMORY, Result
 from common.markdown import table
 from modeling.config import BertConfig
 
@@ -78,12 +78,14 @@ def _best_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
             best = _best(group, peer)
             ratio = f"{ours.rate / best.rate:.2f}× ({best.mode})" if best else ""
             cells.append(ratio.replace(" ()", ""))
-        rows.append([group.name, cells[0].replace(" ()", ""), *cells[1:]])
-    return table(["Loop", OURS, "of bf16 product", *(f"{p}: ours is" for p in peers)], rows)
+        rows.append([group.name, cells[0].replace(" ()", ""), *cells[1:], _leanest(group)])
+    columns = ["Loop", OURS, "of bf16 product", *(f"{p}: ours is" for p in peers)]
+    return table([*columns, "least memory of ours, of a peer"], rows)
 
 
 def _all_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
-    header = ["Loop", "Who", "median", "lowest to highest", "ours is", "of bf16 product", "notes"]
+    header = ["Loop", "Who", "median", "lowest to highest", "ours is", "of bf16 product"]
+    header += ["most memory, MB", "notes"]
     rows = []
     for group in groups:
         ours = _best(group, OURS)
@@ -95,10 +97,11 @@ def _all_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
                 if ours and result.who != OURS:
                     ratio = f"{ours.rate / result.rate:.2f}×"
             notes = [result.problem] if result.problem else []
-            notes += [f"{key}: {value}" for key, value in result.facts.items()]
+            notes += [f"{key}: {value}" for key, value in result.facts.items() if key != MEMORY]
             text = "; ".join(notes).replace("|", "/")
-            share = _share(result, group, ceiling)
-            rows.append([group.name, result.name, rate, spread, ratio, share, text])
+            share, memory = _share(result, group, ceiling), result.facts.get(MEMORY)
+            cells = [rate, spread, ratio, share, f"{memory:,}" if memory else "", text]
+            rows.append([group.name, result.name, *cells])
     return table(header, rows)
 
 
@@ -106,6 +109,16 @@ def _best(group: Group, who: str) -> Result | None:
     """The fastest mode of one of them; None if nothing was measured."""
     measured = [r for r in group.results if r.who == who and r.rates]
     return max(measured, key=lambda r: r.rate, default=None)
+
+
+def _leanest(group: Group) -> str:
+    """Memory of the modes that need the least, of ours and of the peers; "" where it is not known."""
+    known = [r for r in group.results if r.facts.get(MEMORY)]
+    parts = []
+    for results in ([r for r in known if r.who == OURS], [r for r in known if r.who != OURS]):
+        least = min(results, key=lambda r: r.facts[MEMORY], default=None)
+        parts += [f"{least.facts[MEMORY]:,} MB ({least.name})"] if least else []
+    return ", ".join(parts)
 
 
 def _share(result: Result, group: Group, ceiling: float | None) -> str:

@@ -46,3 +46,29 @@ def peak_bytes(pid: int) -> int | None:
         return None
     # The kernel's kB are of 1024 bytes; a process that has just ended has no such line.
     return int(found["VmHWM"].split()[0]) * 1024 if "VmHWM" in found else None
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process and its descendants now; pages that they share count for each (Linux).
+
+    The kernel's own maximum (`ru_maxrss`) begins with the memory of the process that forked.
+    """
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            total = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+    except OSError:  # It has just ended.
+        return 0
+    return total + sum(resident_bytes(int(child)) for child in children)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process, and those that it has waited for, have used (Linux)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            # Behind the name, which may hold anything, even brackets.
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

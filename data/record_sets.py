@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,8 @@ FeatureSpec = Mapping[str, tf.io.FixedLenFeature]
 
 # Records of another tool are checked in batches of this many.
 _CHECKED_ROWS = 512
+# Files that are asked about at the same time: remote ones answer slowly.
+_PARALLEL_FILES = 16
 # What bad ones raise; the last where a message of TensorFlow's quotes their bytes.
 _RECORD_ERRORS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError)
 
@@ -162,44 +165,50 @@ def open_records(
     if "masked_lm_positions" in spec:
         length = spec["input_ids"].shape[0]
         limits["masked_lm_positions"] = Limit(length, "the max_seq_length")
-    compressions: list[str] = []
-    first_info: dict[str, Any] = {}
+    with ThreadPoolExecutor(_PARALLEL_FILES) as pool:
+        compressions = list(pool.map(record_compression, files))
+        infos = [info or {} for info in pool.map(read_sidecar, files)]
+        sizes = list(pool.map(file_size, files))
+    for path, info, size in zip(files, infos, sizes, strict=True):
+        _check_facts(path, info, size, expected)
+    _check_first_records(files, compressions, spec, limits)
+    counts = [
+        _checked_count(path, compression, spec, limits)
+        if (known := info.get("num_examples")) is None
+        else known
+        for path, compression, info in zip(files, compressions, infos, strict=True)
+    ]
     digest = hashlib.sha256()
-    counts: list[int] = []
-    size = 0
-    for path in files:
-        compressions.append(record_compression(path))
-        info = read_sidecar(path) or {}
-        if info and info.get("file_size") not in (None, file_size(path)):
-            raise UserError(
-                f"{path}: {file_size(path)} bytes, but it had {info['file_size']} when it was "
-                "finished; it is truncated or was overwritten, so create it again."
-            )
-        for key, value in expected.items():
-            if value is not None and info.get(key, value) != value:
-                raise UserError(
-                    f"{path} was made with {key} = {info[key]}, this run has {value}; create the "
-                    "records again or run with what they were made with."
-                )
-        _check_records(path, compressions[-1], spec, limits, count=1)
-        known = info.get("num_examples")
-        if known is None:
-            logging.info("%s has no sidecar: counting and checking its records.", path)
-            known = _checked_count(path, compressions[-1], spec, limits)
-        counts.append(known)
-        size += file_size(path)
-        digest.update(f"{records_digest(path)}\n".encode())
-        first_info = first_info or info
+    with ThreadPoolExecutor(_PARALLEL_FILES) as pool:
+        for sha256 in pool.map(records_digest, files, infos):
+            digest.update(f"{sha256}\n".encode())
     return RecordSet(
         files=tuple(files),
         compressions=tuple(compressions),
         counts=tuple(counts),
-        mean_bytes=max(1, size // sum(counts)),
+        mean_bytes=max(1, sum(sizes) // sum(counts)),
         sha256=digest.hexdigest(),
-        info=first_info,
+        info=next(filter(None, infos), {}),
         spec=spec,
         limits=limits,
     )
+
+
+def _check_facts(
+    path: str, info: Mapping[str, Any], size: int, expected: Mapping[str, Any]
+) -> None:
+    """Raises a UserError where a sidecar contradicts its file or the run."""
+    if info and info.get("file_size") not in (None, size):
+        raise UserError(
+            f"{path}: {size} bytes, but it had {info['file_size']} when it was finished; it is "
+            "truncated or was overwritten, so create it again."
+        )
+    for key, value in expected.items():
+        if value is not None and info.get(key, value) != value:
+            raise UserError(
+                f"{path} was made with {key} = {info[key]}, this run has {value}; create the records "
+                "again or run with what they were made with."
+            )
 
 
 def record_files(patterns: str, flag: str) -> list[str]:
@@ -222,6 +231,36 @@ def _records(path: str, compression: str) -> Iterator[bytes]:
         raise UserError(
             f"{path}: record {position + 1} is corrupt or cut off ({error.message.splitlines()[0]})."
         ) from error
+
+
+def _check_first_records(
+    files: Sequence[str],
+    compressions: Sequence[str],
+    spec: FeatureSpec,
+    limits: Mapping[str, Limit],
+) -> None:
+    """Looks at the first record of each file.
+
+    One data set reads all of them: making one takes longer than reading a record.
+    """
+
+    @as_written
+    def first(path: tf.Tensor, compression: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path, compression_type=compression).take(1)
+        return records.map(lambda record: (path, record))
+
+    dataset = tf.data.Dataset.from_tensor_slices((list(files), list(compressions)))
+    dataset = dataset.interleave(first, _PARALLEL_FILES, num_parallel_calls=_PARALLEL_FILES)
+    found: dict[str, bytes] = {}
+    try:
+        for path, record in dataset.with_options(dataset_options()).as_numpy_iterator():
+            found[path.decode()] = record
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        logging.debug("%s", error)
+    for path, compression in zip(files, compressions, strict=True):
+        # Whatever is wrong is named by the reader of single files.
+        if path not in found or _fault(found[path], spec, limits):
+            _check_records(path, compression, spec, limits, count=1)
 
 
 def _check_records(
@@ -285,6 +324,7 @@ def _checked_count(
     path: str, compression: str, spec: FeatureSpec, limits: Mapping[str, Limit]
 ) -> int:
     """The number of records, of which each was checked: whole batches at a time, as that is fast."""
+    logging.info("%s has no sidecar: counting and checking its records.", path)
 
     @as_written
     def check(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

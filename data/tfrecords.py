@@ -198,14 +198,18 @@ def record_compression(path: str) -> str:
     return "ZLIB" if is_zlib else ""
 
 
-def records_digest(record_path: str) -> str:
+def records_digest(record_path: str, info: Mapping[str, Any]) -> str:
     """SHA-256 of a file's bytes; that of its sidecar where the file is not younger than it.
 
+    Args:
+      record_path: The file.
+      info: The content of its sidecar, empty for a file of another tool.
+
     Raises:
-      UserError: The sidecar is damaged, or the file is not the one that it describes.
+      UserError: The file is not the one that the sidecar describes.
     """
-    known = (read_sidecar(record_path) or {}).get("file_sha256")
-    sidecar = _found_sidecar(record_path)
+    known = info.get("file_sha256")
+    sidecar = _found_sidecar(record_path) if known else None
     if known and sidecar and last_change(record_path) <= last_change(sidecar):
         return str(known)
     found = sha256_file(record_path)

@@ -109,12 +109,12 @@ def _shards(options: LabellingOptions, shard_index: int, job: Job) -> Iterator[_
     for index, examples in enumerate(
         chunks(job.transfer_set.examples(), options.examples_per_shard)
     ):
-        path = shard_path(options.output_dir, index)
+        path, digest = shard_path(options.output_dir, index), examples_digest(examples)
         # Asked of the chief: another worker may see a file that the chief has just finished.
         is_ours = index % options.num_shards == shard_index
-        is_open = is_ours and not chief_value(job.strategy, is_finished(path, examples))
+        is_open = is_ours and not chief_value(job.strategy, is_finished(path, digest))
         features = job.records.features(examples) if is_open else None
-        yield _Shard(path, examples, examples_digest(examples), features)
+        yield _Shard(path, examples, digest, features)
 
 
 def _label(

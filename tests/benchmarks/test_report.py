@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.contestants import Result
+from benchmarks.contestants import MEMORY, Result
 from benchmarks.report import Group, markdown, pretraining_flops_per_token
 from modeling.config import load_config
 
@@ -14,9 +14,9 @@ def test_table_has_ratios_shares_and_problems() -> None:
         "pretraining tiny",
         "tokens",
         [
-            Result("ours, bfloat16", [900.0, 1000.0, 1100.0]),
-            Result("ours, float32", [400.0]),
-            Result("peer, eager", [250.0], {"version": 5}),
+            Result("ours, bfloat16", [900.0, 1000.0, 1100.0], {MEMORY: 1250}),
+            Result("ours, float32", [400.0], {MEMORY: 980}),
+            Result("peer, eager", [250.0], {"version": 5, MEMORY: 640}),
             Result("other", problem="not installed"),
         ],
         flops_per_unit=2e6,
@@ -26,9 +26,12 @@ def test_table_has_ratios_shares_and_problems() -> None:
     lines = markdown([alone, group], ceiling=4e9, heading="Here.").splitlines()
     assert lines[:2] == ["Here.", ""]
     # The best of each, where there is someone to compare with.
-    assert lines[2].count("|") == lines[4].count("|") == 6
-    assert lines[2].endswith("| peer: ours is | other: ours is |")
-    assert lines[4] == "| pretraining tiny | 1,000 tokens/s (bfloat16) | 50 % | 4.00× (eager) |  |"
+    assert lines[2].count("|") == lines[4].count("|") == 7
+    assert lines[2].endswith("| peer: ours is | other: ours is | least memory of ours, of a peer |")
+    assert lines[4] == (
+        "| pretraining tiny | 1,000 tokens/s (bfloat16) | 50 % | 4.00× (eager) |  "
+        "| 980 MB (ours, float32), 640 MB (peer, eager) |"
+    )
     assert lines[5] == ""
     assert "| startup | ours, --help | 0.50 s |" in lines[8]
     ours, slower, peer, other = (
@@ -36,8 +39,8 @@ def test_table_has_ratios_shares_and_problems() -> None:
     )
     assert ours[2:6] == ["1,000 tokens/s", "900 to 1,100", "", "50 %"]
     assert slower[4] == ""
-    assert peer[4] == "4.00×" and peer[6] == "version: 5"
-    assert other[2:] == ["", "", "", "", "not installed"]
+    assert peer[4] == "4.00×" and peer[6:] == ["640", "version: 5"]
+    assert other[2:] == ["", "", "", "", "", "not installed"]
 
 
 def test_useful_operations_are_those_of_the_products() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import tensorflow as tf
 
 from common.errors import UserError
 from data.tfrecords import read_sidecar, sidecar_path
+from distillation import soft_labels
 from distillation.soft_labels import (
     MANIFEST,
+    ScoredExample,
     TransferExample,
     check_earlier_shards,
     check_pairs,
+    examples_digest,
     feature_spec,
     is_finished,
     read_manifest,
@@ -160,6 +164,22 @@ def test_sets_of_several_folders(tmp_path: Path) -> None:
     assert read_manifest(files)["labels"] == ["no", "yes"]
 
 
+def test_manifest_of_many_shards_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [*write_set(tmp_path / "a"), *write_set(tmp_path / "b")]
+    read: list[str] = []
+
+    def read_object(path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        read.append(path)
+        return original(path, *args, **kwargs)
+
+    original = soft_labels.read_object
+    monkeypatch.setattr(soft_labels, "read_object", read_object)
+    assert read_manifest(paths)["num_labelled"] == 2 * read_manifest(paths[:2])["num_labelled"]
+    assert read == [str(tmp_path / name / MANIFEST) for name in ("a", "b", "a")]
+
+
 def test_missing_manifest(tmp_path: Path) -> None:
     paths = write_set(tmp_path)
     (tmp_path / MANIFEST).unlink()
@@ -202,10 +222,10 @@ def test_sets_of_different_teachers(tmp_path: Path, key: str, value: Any, messag
 
 def test_shard_of_an_earlier_run_is_kept_when_it_is_whole(tmp_path: Path) -> None:
     path, _ = write_set(tmp_path)
-    assert is_finished(path, list(examples(5)))
+    assert is_finished(path, examples_digest(list(examples(5))))
     # The same input has more lines by now.
-    assert not is_finished(path, list(examples(6)))
-    assert not is_finished(shard_path(str(tmp_path), 2), list(examples(5)))
+    assert not is_finished(path, examples_digest(list(examples(6))))
+    assert not is_finished(shard_path(str(tmp_path), 2), examples_digest(list(examples(5))))
 
 
 @pytest.mark.parametrize(
@@ -226,8 +246,20 @@ def test_shard_of_other_examples_is_made_again(
     changed = list(examples(5))
     changed[position] = dataclasses.replace(changed[position], **changes)
     assert changed != list(examples(5))
-    assert not is_finished(path, changed)
-    assert not is_finished(path, list(examples(5))[::-1])
+    assert not is_finished(path, examples_digest(changed))
+    assert not is_finished(path, examples_digest(list(examples(5))[::-1]))
+
+
+def test_digest_stays_what_it_was() -> None:
+    """Shards of earlier versions are recognized by it."""
+    given = [
+        TransferExample("a.txt:1", "gut", None),
+        ScoredExample("b.csv:2", "ein\udce4", "zwei", 1, (0.5, -2.0)),
+    ]
+    expected = hashlib.sha256()
+    for example in given:
+        expected.update(repr(dataclasses.astuple(example)).encode("utf-8", "surrogatepass"))
+    assert examples_digest(given) == expected.hexdigest()
 
 
 @pytest.mark.parametrize("damage", ["no sidecar", "cut short", "no records"])
@@ -239,7 +271,7 @@ def test_damaged_shard_is_made_again(tmp_path: Path, damage: str) -> None:
         Path(path).write_bytes(Path(path).read_bytes()[:-1])
     else:
         Path(path).unlink()
-    assert not is_finished(path, list(examples(5)))
+    assert not is_finished(path, examples_digest(list(examples(5))))
 
 
 def test_shard_of_another_setting_is_refused(tmp_path: Path) -> None:
@@ -253,7 +285,7 @@ def test_shard_of_another_setting_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"00000.tfrecord was made with {key} = "):
             check_earlier_shards(str(tmp_path), {**DESCRIPTION, key: value})
     check_earlier_shards(str(tmp_path), DESCRIPTION)
-    assert is_finished(path, list(examples(5)))
+    assert is_finished(path, examples_digest(list(examples(5))))
 
 
 def test_every_earlier_shard_is_looked_at(tmp_path: Path) -> None:
