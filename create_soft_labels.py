@@ -26,6 +26,7 @@ from absl import flags
 from common.errors import UserError
 from training import cli
 from training.flags import (
+    ANSWER_PRECISIONS,
     define_device_flags,
     define_engine_flag,
     define_model_flags,
@@ -114,7 +115,7 @@ flags.DEFINE_integer(
     "Number of this process among --num_shards, counted from 0. It labels every --num_shards-th "
     "output file.",
 )
-define_device_flags(computes_int8=True)
+define_device_flags(ANSWER_PRECISIONS)
 define_engine_flag()
 
 

@@ -17,7 +17,11 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
-from training.flags import define_device_flags, define_trained_model_flags
+from training.flags import (
+    VECTOR_PRECISIONS,
+    define_device_flags,
+    define_trained_model_flags,
+)
 from training.help import group
 from training.options import from_flags
 
@@ -60,7 +64,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("batch_size", 32, "Lines of full length per batch.", lower_bound=1)
 
 group("Devices")
-define_device_flags()
+define_device_flags(VECTOR_PRECISIONS)
 
 
 def main(_: Sequence[str]) -> None:

@@ -14,7 +14,12 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
-from training.flags import define_device_flags, define_engine_flag, define_trained_model_flags
+from training.flags import (
+    ANSWER_PRECISIONS,
+    define_device_flags,
+    define_engine_flag,
+    define_trained_model_flags,
+)
 from training.help import group
 from training.options import from_flags
 
@@ -63,7 +68,7 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 flags.DEFINE_integer("num_threads", 0, "Threads of a CPU. 0 for all.", lower_bound=0)
-define_device_flags(computes_int8=True)
+define_device_flags(ANSWER_PRECISIONS)
 define_engine_flag()
 
 

@@ -106,7 +106,7 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
 
 
 def engines(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
-    """The same with a trained model and any engine (`serving.cpu_engines`)."""
+    """The same with a trained model and any engine (`serving.engine_choice`)."""
     from serving import Predictor
 
     with open(args.input, encoding="utf-8") as file:
@@ -123,7 +123,7 @@ def engines(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
         return len(predictor.logits(texts))
 
     work()
-    return work, {"engine": " ".join(predictor.settled or ())}
+    return work, {"engine": " ".join(predictor.logits_engine().settled or ())}
 
 
 def product(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:

@@ -229,6 +229,12 @@ def weights_digest(values: Mapping[str, np.ndarray]) -> str:
     return _digest(values, values.__getitem__)
 
 
+def variables_digest(variables: Sequence[tf.Variable]) -> str:
+    """`weights_digest` of variables, of which the value of one at a time is copied."""
+    by_name = {variable_name(v): v for v in variables}
+    return _digest(by_name, lambda name: by_name[name].numpy())
+
+
 def stored_weights_digest(reader: WeightReader, names: Iterable[str]) -> str:
     """`weights_digest` of some stored variables, of which one at a time is held.
 

@@ -8,6 +8,8 @@ import platform
 import shutil
 
 _NVIDIA_DRIVER = "/proc/driver/nvidia/version"
+# Linux's names for such instructions (cpufeatures.h of x86, cpuinfo.c of arm64).
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def describe_machine() -> str:
@@ -17,14 +19,29 @@ def describe_machine() -> str:
 
 def processor() -> str:
     """The processor's name, such as "AMD EPYC 7B12"."""
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for products in bfloat16; False where it is not known.
+
+    They are AVX-512 BF16 and AMX on x86, BF16 on Arm.
+    """
+    found = f"{_cpu_info('flags')} {_cpu_info('Features')}".split()
+    return not _BFLOAT16.isdisjoint(found)
+
+
+def _cpu_info(name: str) -> str:
+    """What the system says of its first processor under this name; empty where it does not."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
+                key, _, value = line.partition(":")
+                if key.strip() == name:
+                    return value.strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return ""
 
 
 def nvidia_driver() -> str | None:

@@ -26,6 +26,7 @@ from distillation.soft_labels import (
     TransferDigest,
     TransferExample,
     check_pairs,
+    recorded_engines,
 )
 from distillation.teacher_quality import assess_teacher
 from distillation.teachers import (
@@ -39,7 +40,8 @@ from distillation.teachers import (
     reading_of_records,
     teacher_paths,
 )
-from serving.cpu_engines import AUTO, INT8, SAMPLE_ROWS, TENSORFLOW
+from serving.cpu_engines import INT8
+from serving.engine_choice import AUTO, SAMPLE_ROWS, TENSORFLOW, check_engine
 from serving.predictor import Predictor
 from training.devices import describe_devices
 from training.options import TASK_FLAGS, DeviceOptions, ModelOptions, TaskOptions
@@ -109,7 +111,6 @@ class Job(NamedTuple):
 
 def job_of_teachers(options: LabellingOptions) -> Job:
     """Labelling by models."""
-    engine = _engine(options)
     strategy = create_strategy(options)
     check_batch_size("predict_batch_size", options.predict_batch_size, strategy)
     text = StudentText(options.vocab_file, options.do_lower_case, options.max_seq_length)
@@ -124,6 +125,7 @@ def job_of_teachers(options: LabellingOptions) -> Job:
         )
     inputs = {"init_checkpoint": [checkpoint_file(path) for path in paths]}
     check_folder_apart("output_dir", options.output_dir, inputs)
+    engines = _engines(options, len(paths), strategy)
     loaded = [
         load_teacher(
             path,
@@ -131,8 +133,7 @@ def job_of_teachers(options: LabellingOptions) -> Job:
             text,
             # Tasks have their own labels, and the other teachers those of the first in any order.
             given if index == 0 and not options.task_name else None,
-            engine,
-            options.precision,
+            *engines[index],
             options.predict_batch_size,
             strategy,
         )
@@ -158,7 +159,8 @@ def job_of_teachers(options: LabellingOptions) -> Job:
         )
 
     transfer_set = _open_transfer_set(options, task, inputs)
-    computed = teachers.settle(list(itertools.islice(transfer_set.examples(), SAMPLE_ROWS)))
+    first = list(itertools.islice(transfer_set.examples(), SAMPLE_ROWS))
+    computed = teachers.settle(first, transfer_set.num_examples)
     return Job(
         transfer_set,
         records,
@@ -180,16 +182,39 @@ def job_of_teachers(options: LabellingOptions) -> Job:
     )
 
 
-def _engine(options: LabellingOptions) -> str:
-    """The engine that is asked for; hidden states are computed by TensorFlow alone."""
-    if not options.hidden_state_layers:
-        return options.engine
-    if options.engine not in (AUTO, TENSORFLOW) or options.precision == INT8:
-        raise UserError(
-            f"--engine={options.engine} --precision={options.precision}: --hidden_state_layers are "
-            "computed by TensorFlow in float32 or bfloat16; leave one or the other out."
-        )
-    return TENSORFLOW
+def _engines(
+    options: LabellingOptions, num_teachers: int, strategy: tf.distribute.Strategy
+) -> list[tuple[str, str]]:
+    """Engine and precision of each teacher: as asked for, or those of a labelling that goes on.
+
+    Hidden states are computed by TensorFlow alone.
+    """
+    asked = options.engine, options.precision
+    if options.hidden_state_layers:
+        if options.engine not in (AUTO, TENSORFLOW) or options.precision == INT8:
+            raise UserError(
+                f"--engine={options.engine} --precision={options.precision}: --hidden_state_layers "
+                "are computed by TensorFlow, not in int8; leave one or the other out."
+            )
+        asked = TENSORFLOW, options.precision
+    earlier = [] if options.start_over else recorded_engines(options.output_dir, num_teachers)
+    if not all(_is_choice(asked, found, strategy) for found in earlier):
+        earlier = []  # Which is then refused.
+    if earlier and AUTO in asked:
+        names = ", ".join(dict.fromkeys(" in ".join(found) for found in earlier))
+        logging.info("Engine: %s, as in the soft labels of %s.", names, options.output_dir)
+    return earlier or [asked] * num_teachers
+
+
+def _is_choice(
+    asked: tuple[str, str], found: tuple[str, str], strategy: tf.distribute.Strategy
+) -> bool:
+    """Whether `AUTO` can mean this engine and precision."""
+    try:
+        check_engine(*found, strategy)
+    except UserError:
+        return False
+    return all(name in (AUTO, one) for name, one in zip(asked, found, strict=True))
 
 
 def job_of_file(options: LabellingOptions) -> Job:

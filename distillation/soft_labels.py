@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -195,15 +195,7 @@ def check_earlier_shards(
     Raises:
       UserError: A shard belongs to another teacher, text or setting.
     """
-    for name in sorted(list_folder(output_dir)) if exists(output_dir) else ():
-        path = os.path.join(output_dir, name)
-        try:
-            info = read_sidecar(path) if name.endswith(".tfrecord") else None
-        except UserError:
-            continue
-        if not info:
-            continue
-        info = {**_BEFORE, **info}
+    for path, info in _earlier_sidecars(output_dir):
         other = [key for key, value in description.items() if info.get(key) != value]
         if other and start_over:
             remove_manifest(output_dir)
@@ -214,6 +206,28 @@ def check_earlier_shards(
                 f"{path} was made with {key} = {info.get(key)}, this run has {description[key]}; use "
                 "another --output_dir, or --start_over to replace the set that is there."
             )
+
+
+def _earlier_sidecars(output_dir: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Paths of the shards that are there, and what their sidecars say; none of damaged ones."""
+    for name in sorted(list_folder(output_dir)) if exists(output_dir) else ():
+        path = os.path.join(output_dir, name)
+        try:
+            info = read_sidecar(path) if name.endswith(".tfrecord") else None
+        except UserError:
+            continue
+        if info:
+            yield path, {**_BEFORE, **info}
+
+
+def recorded_engines(output_dir: str, num_teachers: int) -> list[tuple[str, str]]:
+    """Engine and precision of each teacher, as the shards that are there say; empty if none does."""
+    for _, info in _earlier_sidecars(output_dir):
+        names = [str(info.get(key)).split(", ") for key in ("engine", "precision")]
+        if all(len(each) in (1, num_teachers) for each in names):
+            engines, precisions = (each * (num_teachers // len(each)) for each in names)
+            return list(zip(engines, precisions, strict=True))
+    return []
 
 
 class TransferDigest:

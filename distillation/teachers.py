@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from checkpoints.formats import find_weights
 from checkpoints.initialization import say_assumed_order
 from checkpoints.model_folder import read_model_folder
 from checkpoints.tokenizer_files import open_tokenizer_of_file
-from checkpoints.weights import variable_values, weights_digest
+from checkpoints.weights import variables_digest
 from common.errors import UserError
 from common.files import exists
 from common.outputs import checkpoint_file
@@ -29,6 +29,7 @@ from distillation.patience import parse_layers, teacher_outputs
 from distillation.soft_labels import TransferExample
 from modeling.tokenization import FullTokenizer
 from modeling.vocabulary import read_vocabulary, vocabulary_digest
+from serving.engine_choice import ChosenEngine
 from serving.predictor import Predictor
 from training.reporting import describe_model
 
@@ -198,25 +199,28 @@ class Teachers:
             if teacher.predictor.labels is None:
                 say_assumed_order(teacher.path, labels)
         self._orders = [_order(teacher, self.labels) for teacher in teachers]
-        self._computed: list[Callable[[Features], np.ndarray]] = [
-            self._computation(teacher.predictor) for teacher in teachers
-        ]
+        self._engines = [self._engine(teacher.predictor) for teacher in teachers]
 
-    def _computation(self, predictor: Predictor) -> Callable[[Features], np.ndarray]:
+    def _engine(self, predictor: Predictor) -> ChosenEngine:
         if not self.layers:
-            return predictor.logits_of
+            return predictor.logits_engine()
         return predictor.engine("states", teacher_outputs(predictor.classifier(), self.layers))
 
-    def settle(self, examples: Sequence[TransferExample]) -> dict[str, str]:
-        """Opens the engines, which are compared on these texts; errors as of `Predictor.settle`.
+    def settle(self, examples: Sequence[TransferExample], num_rows: int) -> dict[str, str]:
+        """Opens the engines; errors as of `ChosenEngine.settle`.
+
+        Args:
+          examples: The first texts, on which they are compared.
+          num_rows: Number of all texts.
 
         Returns:
-          `engine` and `precision` of the outputs, for the record.
+          `engine` and `precision` of the outputs, for the record (`soft_labels.recorded_engines`).
         """
         found = []
-        for teacher in self._teachers:
-            teacher.predictor.settle(teacher.reading.features(examples))
-            found.append(teacher.predictor.settled)
+        for teacher, engine in zip(self._teachers, self._engines, strict=True):
+            engine.settle(teacher.reading.features(examples), num_rows)
+            assert engine.settled
+            found.append(engine.settled)
         engines, precisions = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
         return {"engine": ", ".join(engines), "precision": ", ".join(precisions)}
 
@@ -235,7 +239,7 @@ class Teachers:
         """
         found = []
         for teacher, compute, order in zip(
-            self._teachers, self._computed, self._orders, strict=True
+            self._teachers, self._engines, self._orders, strict=True
         ):
             is_read = teacher.reading.is_like(records)
             outputs = compute(features if is_read else teacher.reading.features(examples))
@@ -252,9 +256,7 @@ class Teachers:
             each.append(
                 {
                     "teacher_config": teacher.predictor.encoder.config.to_dict(),
-                    "teacher_weights_sha256": weights_digest(
-                        variable_values(classifier.trainable_variables)
-                    ),
+                    "teacher_weights_sha256": variables_digest(classifier.trainable_variables),
                 }
             )
             if not teacher.reading.is_like(records):

@@ -11,10 +11,11 @@ layer normalization is computed in float32.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 import tf_keras
@@ -22,6 +23,8 @@ import tf_keras
 from modeling.config import ACTIVATION_FUNCTIONS
 from modeling.dropout import masked
 
+# Precision of matrix products -> Keras' name for it, with float32 variables.
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 # Added to the variance, as in the original (`tf.contrib.layers.layer_norm`).
 LAYER_NORM_EPSILON = 1e-12
 
@@ -96,7 +99,7 @@ class NamedLayer(tf_keras.layers.Layer):
     """
 
     def __init__(self, scope: str, build: Build):
-        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[build.precision]
+        policy = _POLICIES[build.precision]
         # No autocast: each layer casts what it means to compute in low precision.
         super().__init__(name=scope.replace("/", "_") or None, dtype=policy, autocast=False)
         self.scope = scope
@@ -125,6 +128,23 @@ class NamedLayer(tf_keras.layers.Layer):
         return self.add_weight(
             name=name, shape=shape, dtype=tf.float32, initializer=init, experimental_autocast=False
         )
+
+
+@contextlib.contextmanager
+def computing_in(precision: str, model: tf_keras.layers.Layer) -> Iterator[None]:
+    """The matrix products of `model` in another precision than it was built in.
+
+    A function that is traced meanwhile keeps that precision; the variables are the same.
+    """
+    layers = [layer for layer in (model, *model.submodules) if isinstance(layer, NamedLayer)]
+    before = [layer.dtype_policy for layer in layers]
+    try:
+        for layer in layers:
+            layer._set_dtype_policy(_POLICIES[precision])
+        yield
+    finally:
+        for layer, policy in zip(layers, before, strict=True):
+            layer._set_dtype_policy(policy)
 
 
 class Dense(NamedLayer):

@@ -7,6 +7,7 @@ original, which pads every text to the full length and masks the padding.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -23,6 +24,7 @@ from common.files import read_lines
 from common.input_files import expand_globs
 from common.outputs import check_files_apart, checkpoint_file, lock_files
 from serving.engine import WINDOW_ROWS
+from serving.engine_choice import SAMPLE_ROWS
 from serving.parts import Stages, write_in_parts
 from serving.predictor import Predictor, layer_vectors
 from training.options import DeviceOptions, ModelOptions
@@ -134,15 +136,17 @@ class _Extractor(Stages[list[Line], dict[str, np.ndarray], Any]):
         row_bytes = 4 * predictor.max_seq_length * len(self._layers) * self._width
         fitting = max(options.batch_size, _WINDOW_BYTES // row_bytes)
         self.window_rows = WINDOW_ROWS if options.pooling else min(WINDOW_ROWS, fitting)
-        self._settings = (
-            *predictor.identity(predictor.encoder),
-            self._layers,
-            options.pooling,
-            self._as_numpy,
-        )
 
     def key(self, window: list[Line]) -> str:
+        if not self._engine.settled:
+            self._engine.settle(self.prepare(window[:SAMPLE_ROWS]))
         return repr((self._settings, window))
+
+    @functools.cached_property
+    def _settings(self) -> tuple[Any, ...]:
+        """Everything that decides the output beside the lines; once the engine is settled."""
+        identity = self._predictor.identity(self._engine)
+        return (*identity, self._layers, self._pooling, self._as_numpy)
 
     def head(self, num_lines: int) -> bytes:
         """Of a NumPy file: its shape is [lines, hidden_size], or [lines, layers, hidden_size]."""

@@ -36,8 +36,8 @@ from data.rows import (
     read_rows,
 )
 from data.texts import TEXT, TEXT_COLUMN, is_source_name, text_columns
-from serving.cpu_engines import AUTO, SAMPLE_ROWS
 from serving.engine import WINDOW_ROWS
+from serving.engine_choice import AUTO, SAMPLE_ROWS
 from serving.parts import Stages, write_in_parts, write_to_standard_output
 from serving.predictor import Predictor, probabilities, set_threads
 from training.options import DeviceOptions, ModelOptions
@@ -195,8 +195,8 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
     """Windows of rows -> bytes of the output."""
 
     def __init__(self, predictor: Predictor, table: _InputTable, file_format: str):
-        predictor.classifier()
         self._predictor, self._table, self._format = predictor, table, file_format
+        self._engine = predictor.logits_engine()
         self._labels = predictor.known_labels()
         self._ours = ["score"]
         if self._labels:
@@ -204,14 +204,14 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
         self._renamed = self._renamed_columns()
 
     def key(self, rows: list[TextRow]) -> str:
-        if not self._predictor.settled:
-            self._predictor.settle(self.prepare(rows[:SAMPLE_ROWS]))
+        if not self._engine.settled:
+            self._engine.settle(self.prepare(rows[:SAMPLE_ROWS]), len(rows))
         return repr((self._settings, [(row.cells, texts) for row, texts in rows]))
 
     @functools.cached_property
     def _settings(self) -> tuple[Any, ...]:
         """Everything that decides the output beside the rows; once the engine is settled."""
-        identity = self._predictor.identity(self._predictor.classifier())
+        identity = self._predictor.identity(self._engine)
         return (*identity, self._labels, self._table.names, self._format)
 
     def head(self) -> bytes:
@@ -225,7 +225,7 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
         return self._predictor.features([texts for _, texts in rows])
 
     def compute(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        return self._predictor.logits_of(features)
+        return self._engine(features)
 
     def content(self, rows: list[TextRow], logits: np.ndarray) -> bytes:
         answers = self._answers(logits)

@@ -15,19 +15,29 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from scipy.special import softmax
 
 from checkpoints.formats import find_weights, open_weights
 from checkpoints.model_sources import ModelSources, check_labels, resolve_model
-from checkpoints.weights import variable_values, weights_digest
+from checkpoints.weights import variable_values, variables_digest
 from common.chunks import chunks
 from common.errors import UserError
 from data.classifier_records import encode_rows
 from modeling.bert import INPUTS, BertEncoder
 from modeling.heads import CLASSIFIER_BIAS, ClassifierModel
-from serving.cpu_engines import FLOAT32, TENSORFLOW, Choice, Program
-from serving.engine import WINDOW_ROWS, Engine, compiled
+from modeling.layers import computing_in
+from serving.cpu_engines import FLOAT32, INT8, Program
+from serving.engine import WINDOW_ROWS, compiled
+from serving.engine_choice import (
+    TENSORFLOW,
+    Agreement,
+    Batches,
+    ChosenEngine,
+    Outputs,
+    check_engine,
+    compare_logits,
+    compare_values,
+)
 from serving.given_inputs import checked_texts, windows_of_ids
 from training.options import DeviceOptions
 from training.strategy import check_batch_size, create_strategy
@@ -79,7 +89,8 @@ class Predictor:
         labels: Sequence[str] | None,
         max_seq_length: int,
         batch_size: int,
-        choice: Choice,
+        engine: str,
+        precision: str,
         strategy: tf.distribute.Strategy,
         source: str,
     ):
@@ -91,9 +102,9 @@ class Predictor:
             self._classifier.classifier.output_bias.shape[0]
         )
         self.sources, self.max_seq_length, self.strategy = sources, max_seq_length, strategy
-        self._batch_size, self._source, self._choice = batch_size, source, choice
-        self._engines: dict[str, Engine] = {}
-        self._of_logits: Engine | None = None
+        self._batch_size, self._source = batch_size, source
+        self._asked = engine, precision
+        self._engines: dict[str, ChosenEngine] = {}
 
     @classmethod
     def load(
@@ -121,9 +132,11 @@ class Predictor:
             default as many as have 4,096 tokens, 32 of length 128.
           threads: Of a CPU; by default all. The first model that is loaded in a process decides.
           engine: Computes the logits: "tensorflow"; "openvino", "onnxruntime" or "litert", on a CPU;
-            or "auto", the fastest that is installed. It is opened when the first inputs are there, on
-            which it is compared with TensorFlow.
-          precision: "float32" or "bfloat16"; "int8" by ONNX Runtime and LiteRT.
+            or "auto", the fastest that is installed. The first inputs settle it: another than
+            TensorFlow is compared with it on them, and "auto" takes another only where they are
+            `serving.engine_choice.MIN_ROWS` or more.
+          precision: "float32" or "bfloat16"; "int8" by ONNX Runtime and LiteRT; or "auto", bfloat16
+            where the devices multiply it and the first inputs' answers are close to float32's.
           labels: In the order of the outputs, none for a regression, where they are not recorded.
           bert_config_file: Architecture, where none is beside the weights.
           vocab_file: Vocabulary, where none is beside the weights; not needed for ids.
@@ -137,8 +150,9 @@ class Predictor:
         if threads is not None:
             set_threads(threads)
         if strategy is None:
-            strategy = create_strategy(DeviceOptions(precision=precision))
-        choice = Choice(engine, precision, strategy)
+            strategy = create_strategy(DeviceOptions())
+        asked = engine, precision
+        check_engine(*asked, strategy)
         sources = resolve_model(bert_config_file, vocab_file, path, do_lower_case)
         length = sources.input_length(max_seq_length)
         replicas = strategy.num_replicas_in_sync
@@ -147,15 +161,15 @@ class Predictor:
         shapes = open_weights(find_weights(path)).shapes
         if CLASSIFIER_BIAS not in shapes:
             with strategy.scope():
-                encoder = ClassifierModel(sources.config, 1, choice.model_precision).encoder
+                encoder = ClassifierModel(sources.config, 1).encoder
             load_trained_encoder(encoder, path)
-            return cls(encoder, sources, None, length, batch_size, choice, strategy, path)
+            return cls(encoder, sources, None, length, batch_size, *asked, strategy, path)
         (num_outputs,) = shapes[CLASSIFIER_BIAS]
         labels = _settled_labels(sources, labels, num_outputs, path)
         with strategy.scope():
-            classifier = ClassifierModel(sources.config, num_outputs, choice.model_precision)
+            classifier = ClassifierModel(sources.config, num_outputs)
         load_trained_weights(classifier, path)
-        return cls(classifier, sources, labels, length, batch_size, choice, strategy, path)
+        return cls(classifier, sources, labels, length, batch_size, *asked, strategy, path)
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
         """Labels and probabilities, or scores of a regression.
@@ -178,45 +192,18 @@ class Predictor:
 
     def logits(self, inputs: Inputs) -> np.ndarray:
         """The classifier's unscaled outputs, float32 [N, num_outputs]; arguments as of `predict`."""
-        self.classifier()
-        return self._outputs(self.logits_of, inputs, self.num_outputs or 0)
+        return self._outputs(self.logits_engine(), inputs, self.num_outputs or 0)
 
-    def logits_of(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`logits` of ids, from `features`; errors as of `settle`."""
-        self.settle(features)
-        assert self._of_logits
-        return self._of_logits(features)
-
-    def settle(self, features: Mapping[str, np.ndarray]) -> None:
-        """Opens the engine of the logits, unless it is open.
-
-        Args:
-          features: The first rows, one or more, on which it is compared with TensorFlow.
-
-        Raises:
-          UserError: There is no classifier; or the engine that was asked for cannot compute it, or
-            not exactly enough.
-        """
-        if self._of_logits is None:
-            classifier = self.classifier()
-
-            def reference(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-                # Operation by operation: to trace it would take longer than these rows do.
-                return classifier({name: tf.constant(batch[name]) for name in INPUTS}).numpy()
-
-            forward = self._choice.settle(self._program, reference, features)
-            forward = forward or compiled(classifier, self.strategy)
-            self._of_logits = Engine(forward, self.strategy, self._batch_size)
-
-    @property
-    def settled(self) -> tuple[str, str] | None:
-        """Engine and precision of the logits; None as long as the engine is not open."""
-        return self._choice.settled
+    def logits_engine(self) -> ChosenEngine:
+        """The engine of `logits`, of ids from `features`; UserError where there is no classifier."""
+        classifier = self.classifier()
+        engine, precision = self._asked
+        return self._chosen("logits", classifier, engine, precision, compare_logits, self._program)
 
     def _program(self) -> Program:
         threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
-        weights = variable_values(self.classifier().trainable_variables)
-        return Program(self.encoder.config, weights, threads)
+        variables = self.classifier().trainable_variables
+        return Program(self.encoder.config, lambda: variable_values(variables), threads)
 
     def classifier(self) -> ClassifierModel:
         """The whole model, batch -> logits; UserError where there is no classifier in it."""
@@ -255,16 +242,16 @@ class Predictor:
             )
         return self.labels
 
-    def identity(self, model: tf_keras.Model) -> tuple[Any, ...]:
-        """Everything that decides what `model` (this one, settled, or its encoder) says of a text."""
+    def identity(self, engine: ChosenEngine) -> tuple[Any, ...]:
+        """Everything that decides what an engine of this model, settled, says of a text."""
         tokenizer = self.sources.tokenizer
         return (
-            weights_digest(variable_values(model.trainable_variables)),
+            variables_digest((self._classifier or self.encoder).trainable_variables),
             self.encoder.config.to_json(),
             self.sources.tokenizer_info(),
             tokenizer and tokenizer.do_lower_case,
             self.max_seq_length,
-            self._choice.settled if model is self._classifier else self._choice.model_precision,
+            engine.settled,
         )
 
     def features(self, rows: Sequence[tuple[str, str | None]]) -> dict[str, np.ndarray]:
@@ -281,11 +268,45 @@ class Predictor:
         encoded = encode_rows(self.sources.tokenizer, rows, self.max_seq_length)
         return {name: encoded[name] for name in INPUTS}
 
-    def engine(self, name: str, outputs: Callable[[Batch], tf.Tensor]) -> Engine:
-        """Computes outputs of this model, compiled once for each name."""
-        if name not in self._engines:
-            forward = compiled(outputs, self.strategy)
-            self._engines[name] = Engine(forward, self.strategy, self._batch_size)
+    def engine(self, name: str, outputs: Callable[[Batch], tf.Tensor]) -> ChosenEngine:
+        """TensorFlow's engine for outputs of this model, one for each name.
+
+        In the precision that was asked for; in float32 where that is int8.
+        """
+        precision = FLOAT32 if self._asked[1] == INT8 else self._asked[1]
+        return self._chosen(name, outputs, TENSORFLOW, precision, compare_values)
+
+    def _chosen(
+        self,
+        name: str,
+        outputs: Callable[[Batch], tf.Tensor],
+        engine: str,
+        precision: str,
+        compare: Callable[[Batches, Batches], Agreement],
+        program: Callable[[], Program] | None = None,
+    ) -> ChosenEngine:
+        if name in self._engines:
+            return self._engines[name]
+        model = self._classifier or self.encoder
+
+        def outputs_in(precision: str) -> Callable[[Batch], tf.Tensor]:
+            def computed(batch: Batch) -> tf.Tensor:
+                with computing_in(precision, model):
+                    return outputs(batch)
+
+            return computed
+
+        def reference(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+            tensors = {name: tf.constant(batch[name]) for name in INPUTS}
+            return outputs_in(FLOAT32)(tensors).numpy()
+
+        def by_tensorflow(precision: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+            return compiled(outputs_in(precision), self.strategy)
+
+        found = Outputs(reference, by_tensorflow, compare, program)
+        self._engines[name] = ChosenEngine(
+            found, engine, precision, self.strategy, self._batch_size
+        )
         return self._engines[name]
 
     def _outputs(

@@ -6,10 +6,14 @@ import importlib.util
 import logging
 import os
 from collections import Counter
+from typing import Any
 
 import tensorflow as tf
 
-from common.machine import nvidia_driver, processor
+from common.machine import multiplies_bfloat16, nvidia_driver, processor
+
+# The first generation of NVIDIA's GPUs that multiplies bfloat16 (CUDA C++ Programming Guide).
+_AMPERE = (8, 0)
 
 
 def describe_devices(strategy: tf.distribute.Strategy) -> str:
@@ -26,12 +30,27 @@ def describe_devices(strategy: tf.distribute.Strategy) -> str:
 def _names(strategy: tf.distribute.Strategy) -> str:
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return "TPU"
-    gpus = tf.config.list_physical_devices("GPU")
-    if not any("GPU" in device for device in strategy.extended.worker_devices):
+    if not has_gpus(strategy):
         return f"{processor()}, {os.cpu_count()} cores"
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    counts = Counter(detail.get("device_name", "GPU") for detail in details)
+    counts = Counter(detail.get("device_name", "GPU") for detail in _gpu_details())
     return ", ".join(f"{n} x {name}" if n > 1 else name for name, n in counts.items())
+
+
+def has_gpus(strategy: tf.distribute.Strategy) -> bool:
+    return any("GPU" in device for device in strategy.extended.worker_devices)
+
+
+def _gpu_details() -> list[dict[str, Any]]:
+    """What TensorFlow knows of each GPU of this machine."""
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+
+
+def multiply_bfloat16(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the CPU or the GPUs of this process multiply bfloat16; others are slower in it."""
+    if has_gpus(strategy):
+        return all(gpu.get("compute_capability", (0, 0)) >= _AMPERE for gpu in _gpu_details())
+    return multiplies_bfloat16()
 
 
 def warn_of_unused_gpu() -> None:

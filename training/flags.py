@@ -6,14 +6,26 @@ all at once into a frozen object (`training.options`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from absl import flags
 
+# Precisions of scripts that only ask a model; int8 is that of engines (`define_engine_flag`).
+VECTOR_PRECISIONS = ("float32", "bfloat16", "auto")
+ANSWER_PRECISIONS = ("float32", "bfloat16", "auto", "int8")
+_PRECISION_HELP = {
+    "auto": " auto is bfloat16 where the CPU or GPUs multiply it and what comes out for the first "
+    "rows is close to float32's, else float32; one line says which and why.",
+    "int8": " int8 is for the engines onnxruntime and litert, whose answers are refused where they "
+    "differ too much from those in float32 on the first rows.",
+}
 
-def define_device_flags(computes_int8: bool = False) -> None:
+
+def define_device_flags(precisions: Sequence[str] = ("float32", "bfloat16")) -> None:
     """Defines the flags for devices and precision; those for TPUs are the original's.
 
     Args:
-      computes_int8: Whether the script has engines that do (`define_engine_flag`).
+      precisions: Values of --precision: those of training, or of a script that only asks a model.
     """
     flags.DEFINE_bool(
         "use_tpu",
@@ -56,20 +68,15 @@ def define_device_flags(computes_int8: bool = False) -> None:
     flags.DEFINE_enum(
         "precision",
         "float32",
-        ["float32", "bfloat16", *(["int8"] if computes_int8 else [])],
+        precisions,
         "Precision of matrix products. bfloat16 is about twice as fast on processors that multiply "
-        "it, and the native precision of TPUs; "
-        + (
-            "int8 is for the engines onnxruntime and litert. Answers that differ too much from those "
-            "in float32 on the first rows are refused."
-            if computes_int8
-            else "weights and the optimizer's moments stay float32."
-        ),
+        "it, and the native precision of TPUs; weights and an optimizer's moments stay float32."
+        + "".join(_PRECISION_HELP.get(precision, "") for precision in precisions),
     )
 
 
 def define_engine_flag() -> None:
-    """Defines --engine, for scripts that only ask a classifier (`serving.cpu_engines`)."""
+    """Defines --engine, for scripts that only ask a classifier (`serving.engine_choice`)."""
     flags.DEFINE_enum(
         "engine",
         "auto",
@@ -77,7 +84,7 @@ def define_engine_flag() -> None:
         "Runtime that computes the model. Others than TensorFlow compute on the CPU of one process "
         "(pip install -e '.[openvino]' or '.[onnx]'), and only after their answers for the first "
         "rows were compared with TensorFlow's. auto takes the fastest that is installed and exact "
-        "enough.",
+        "enough, or TensorFlow where the rows are too few to be worth opening another.",
     )
 
 

@@ -24,8 +24,7 @@ from checkpoints.weights import (
     WeightReader,
     stored_weights_digest,
     variable_name,
-    variable_values,
-    weights_digest,
+    variables_digest,
 )
 from common.content import Content
 from common.errors import UserError
@@ -278,5 +277,5 @@ def model_content(model: tf_keras.Model, source: str) -> Content:
       source: Path that it was read from.
     """
     config = json.dumps(model.encoder.config.to_dict(), sort_keys=True)
-    weights = weights_digest(variable_values(model.trainable_variables))
+    weights = variables_digest(model.trainable_variables)
     return Content(hashlib.sha256(f"{config} {weights}".encode()).hexdigest(), source)

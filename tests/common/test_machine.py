@@ -33,6 +33,21 @@ def test_name_where_the_system_has_no_such_file(monkeypatch: pytest.MonkeyPatch)
     assert machine.processor() == "arm64"
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 vaes\n", True),
+        ("flags : amx_tile amx_bf16\n", True),
+        ("Features\t: fp asimd i8mm bf16 dgh\n", True),
+        ("flags : avx512f avx512_vnni\nbugs : avx512_bf16\n", False),
+        ("", False),
+    ],
+)
+def test_products_in_bfloat16(monkeypatch: pytest.MonkeyPatch, lines: str, expected: bool) -> None:
+    monkeypatch.setattr(builtins, "open", lambda *_, **__: io.StringIO(f"model name: x\n{lines}"))
+    assert machine.multiplies_bfloat16() == expected
+
+
 def test_description(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     monkeypatch.setattr(machine, "processor", lambda: "a CPU")

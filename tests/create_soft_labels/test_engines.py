@@ -14,7 +14,8 @@ from scripts import run_script
 
 from common.errors import UserError
 from data.tfrecords import read_sidecar, write_sidecar
-from distillation.soft_labels import check_earlier_shards
+from distillation.soft_labels import check_earlier_shards, recorded_engines
+from serving import engine_choice
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,59 @@ def test_shards_of_earlier_versions_are_tensorflow_s(by_tensorflow: pathlib.Path
             check_earlier_shards(str(by_tensorflow), {"engine": "litert"})
     finally:
         write_sidecar(shard, now)
+
+
+@pytest.mark.parametrize("layers", [None, "1"])
+def test_auto_goes_on_with_what_it_chose(
+    options: dict[str, Any],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    layers: str | None,
+) -> None:
+    """On a processor that multiplies bfloat16 it is begun, and on another one it is ended."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setitem(engine_choice.BOUNDS, "bfloat16", 1.0)
+    more = {} if layers is None else {"hidden_state_layers": layers}
+    flags = {**options, **more, "precision": "auto", "output_dir": tmp_path}
+    monkeypatch.setattr("training.devices.multiplies_bfloat16", lambda: True)
+    run_script("create_soft_labels", **flags)
+    assert "Engine: tensorflow in bfloat16" in caplog.text
+    whole = contents(tmp_path)
+    monkeypatch.setattr("training.devices.multiplies_bfloat16", lambda: False)
+    (tmp_path / "soft_labels-00001.tfrecord").unlink()
+    run_script("create_soft_labels", **flags)
+    assert f"Engine: tensorflow in bfloat16, as in the soft labels of {tmp_path}" in caplog.text
+    assert contents(tmp_path) == whole
+    manifest = json.loads((tmp_path / "soft_labels.json").read_text())
+    assert (manifest["precision"], manifest["flags"]["precision"]) == ("bfloat16", "auto")
+    with pytest.raises(UserError, match="made with precision = bfloat16, this run has float32"):
+        run_script("create_soft_labels", **{**flags, "precision": "float32"})
+    run_script("create_soft_labels", **flags, start_over=True)
+    assert json.loads((tmp_path / "soft_labels.json").read_text())["precision"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "num_teachers", "expected"),
+    [
+        ("a", "float32", 1, [("a", "float32")]),
+        ("a", "float32", 3, [("a", "float32")] * 3),
+        ("a, b", "float32", 2, [("a", "float32"), ("b", "float32")]),
+        ("a, b", "float32, int8", 2, [("a", "float32"), ("b", "int8")]),
+        ("a, b", "float32", 3, []),
+    ],
+)
+def test_engines_of_several_teachers(
+    tmp_path: pathlib.Path,
+    engine: str,
+    precision: str,
+    num_teachers: int,
+    expected: list[tuple[str, str]],
+) -> None:
+    assert recorded_engines(str(tmp_path), num_teachers) == []
+    (tmp_path / "x.tfrecord").touch()
+    write_sidecar(str(tmp_path / "x.tfrecord"), {"engine": engine, "precision": precision})
+    assert recorded_engines(str(tmp_path), num_teachers) == expected
 
 
 @pytest.mark.parametrize(

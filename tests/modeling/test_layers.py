@@ -5,7 +5,14 @@ import pytest
 import tensorflow as tf
 
 from modeling.dropout import dropout, mask_keys
-from modeling.layers import Build, Dense, LayerNorm, activation, training_activation
+from modeling.layers import (
+    Build,
+    Dense,
+    LayerNorm,
+    activation,
+    computing_in,
+    training_activation,
+)
 
 
 @pytest.mark.parametrize("name", ["gelu", "gelu_erf", "relu"])
@@ -84,3 +91,18 @@ def test_epsilon_is_that_of_the_configuration(epsilon: float) -> None:
     expected = centered / np.sqrt(full.var(axis=1, keepdims=True) + epsilon)
     for found in (norm(x), norm.of_sum(x, tf.zeros_like(x), 0.0, key)):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_another_precision_than_that_of_the_layers() -> None:
+    """As if they were built in it, also in what was traced meanwhile, and no longer than that."""
+    plain, rounded = (Dense("dense", 64, 5, Build(0.5, name)) for name in ("float32", "bfloat16"))
+    x = tf.random.stateless_normal([3, 64], [0, 1])
+    traced = tf.function(lambda x: plain(x))
+    with computing_in("bfloat16", plain):
+        np.testing.assert_array_equal(plain(x), rounded(x))
+        np.testing.assert_array_equal(traced(x), rounded(x))
+    assert plain(x).dtype == tf.float32
+    assert traced(x).dtype == tf.bfloat16
+    with pytest.raises(ZeroDivisionError), computing_in("bfloat16", plain):
+        1 / 0  # noqa: B018
+    assert plain(x).dtype == tf.float32

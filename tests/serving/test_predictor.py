@@ -19,8 +19,9 @@ from common.errors import UserError
 from modeling.config import load_config
 from modeling.heads import ClassifierModel
 from modeling.tokenization import FullTokenizer
-from serving import Predictor
-from serving.cpu_engines import FLOAT32, TENSORFLOW
+from serving import Predictor, engine_choice
+from serving.cpu_engines import BFLOAT16, FLOAT32
+from serving.engine_choice import AUTO, TENSORFLOW
 from serving.predictor import Prediction
 
 LENGTH = 12
@@ -220,16 +221,48 @@ def test_engine_that_was_asked_for_computes_the_logits(
     plain = Predictor.load(folder)
     rows = ["good film", ("bad plot", "a dull scene"), "", "the story was very good"]
     expected = plain.logits(rows)
-    assert plain.settled == (TENSORFLOW, FLOAT32)
+    assert plain.logits_engine().settled == (TENSORFLOW, FLOAT32)
     found = Predictor.load(folder, engine="onnxruntime")
-    assert found.settled is None
+    assert found.logits_engine().settled is None
     np.testing.assert_allclose(found.logits(rows), expected, atol=1e-5)
     np.testing.assert_allclose(
         found.logits({"input_ids": [[2, 5, 3], [2, 6, 7, 3]]}),
         plain.logits({"input_ids": [[2, 5, 3], [2, 6, 7, 3]]}),
         atol=1e-5,
     )
-    assert found.settled == ("onnxruntime", FLOAT32)
-    assert found.identity(found.classifier()) != plain.identity(plain.classifier())
-    assert found.identity(found.encoder) == plain.identity(plain.encoder)
+    assert found.logits_engine().settled == ("onnxruntime", FLOAT32)
+    assert found.identity(found.logits_engine()) != plain.identity(plain.logits_engine())
     np.testing.assert_array_equal(found.embed(rows), plain.embed(rows))
+
+
+def test_auto_decides_by_the_first_call(
+    write_student: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small calls stay with TensorFlow, whatever comes later."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(engine_choice, "MIN_ROWS", 3)
+    monkeypatch.setattr(engine_choice, "FASTEST", {FLOAT32: ("onnxruntime",)})
+    folder, _ = write_student()
+    for first, name in ((["good"], TENSORFLOW), (["good", "bad", "dull"], "onnxruntime")):
+        student = Predictor.load(folder, engine=AUTO)
+        for texts in (first, ["good", "bad", "dull"], ["good"]):
+            assert len(student.predict(texts)) == len(texts)
+            assert student.logits_engine().settled == (name, FLOAT32)
+
+
+def test_bfloat16_where_it_is_multiplied_and_close(
+    write_student: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits and vectors settle theirs one by one, and do not change each other."""
+    folder, _ = write_student()
+    rows = ["good film", ("bad plot", "a dull scene"), "the story was very good"]
+    plain, rounded = (Predictor.load(folder, precision=name) for name in (FLOAT32, BFLOAT16))
+    vectors = rounded.embed(rows)
+    assert np.abs(vectors - plain.embed(rows)).max() > 1e-4
+    for multiplies, bound, like in ((True, 9, rounded), (True, 0, plain), (False, 9, plain)):
+        monkeypatch.setattr("training.devices.multiplies_bfloat16", lambda is_so=multiplies: is_so)
+        monkeypatch.setitem(engine_choice.BOUNDS, BFLOAT16, bound)
+        found = Predictor.load(folder, precision=AUTO)
+        np.testing.assert_array_equal(found.logits(rows), like.logits(rows))
+        np.testing.assert_array_equal(found.embed(rows), like.embed(rows))
+        assert found.logits_engine().settled == like.logits_engine().settled

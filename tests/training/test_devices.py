@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
+import types
+from typing import Any
 
 import pytest
 import tensorflow as tf
 
 from common import machine
 from training import devices
-from training.devices import describe_devices, warn_of_unused_gpu
+from training.devices import describe_devices, multiply_bfloat16, warn_of_unused_gpu
 
 
 def test_a_cpu_by_name() -> None:
@@ -27,19 +29,39 @@ def test_a_cpu_by_name() -> None:
     ],
 )
 def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch, names: list[str], expected: str) -> None:
-    class Extended:
-        worker_devices = ("/device:GPU:0",)
-
-    class Strategy:
-        num_replicas_in_sync = len(names)
-        extended = Extended()
-
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: names)
     monkeypatch.setattr(
         tf.config.experimental, "get_device_details", lambda gpu: {"device_name": gpu}
     )
     replicas = "1 replica" if len(names) == 1 else "2 replicas"
-    assert describe_devices(Strategy()) == f"{expected} ({replicas})"
+    assert describe_devices(with_gpus(len(names))) == f"{expected} ({replicas})"
+
+
+def with_gpus(number: int) -> Any:
+    """As much of a strategy as names of devices need."""
+    extended = types.SimpleNamespace(worker_devices=("/device:GPU:0",))
+    return types.SimpleNamespace(num_replicas_in_sync=number, extended=extended)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [([(8, 0)], True), ([(9, 0), (7, 5)], False), ([None], False)],
+)
+def test_products_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch,
+    capabilities: list[tuple[int, int] | None],
+    expected: bool,
+) -> None:
+    """Of all GPUs; without one, of the processor."""
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: not expected)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: capabilities)
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "get_device_details",
+        lambda gpu: {"compute_capability": gpu} if gpu else {},
+    )
+    assert multiply_bfloat16(with_gpus(len(capabilities))) == expected
+    assert multiply_bfloat16(tf.distribute.OneDeviceStrategy("/cpu:0")) != expected
 
 
 @pytest.fixture
