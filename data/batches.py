@@ -6,17 +6,23 @@ step n sees exactly the batches an uninterrupted run would have seen from there 
 
 from __future__ import annotations
 
+import heapq
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from common.files import is_remote
 from data.datasets import PARALLEL_CALLS, as_written, dataset_options, interleaved
 from data.record_sets import FeatureSpec, RecordSet
 from modeling.bert import INPUTS
 
 # Records held for shuffling: a share of memory that does not grow with the data.
 SHUFFLE_BYTES = 64 << 20
+
+
+# A record is still in the buffer after so many times as many others with a probability of e^-30.
+SETTLED_BUFFERS = 30
 
 
 # Batches are formed from up to this many batches' worth of shuffled examples sorted by length.
@@ -45,7 +51,8 @@ def training_batches(
       spec: Features to parse; int64 arrive as int32, as the original casts them.
       batch_size: Examples per batch over all replicas.
       seed: Decides the order.
-      start_step: Number of batches to leave out; whole epochs are skipped without reading.
+      start_step: Number of batches to leave out; whole epochs are skipped without reading, and in
+        an epoch the files that the shuffling has no more records of.
       group_by_length: Sort the examples of some batches by the number of tokens, cut each batch to
         its longest example, and shuffle the batches. The examples are the same; padding is not
         computed. Only where `training.strategy.lengths_may_vary`.
@@ -59,9 +66,13 @@ def training_batches(
     consumed = first_window * window * batch_size
     first_epoch, first_record = divmod(consumed, records.num_examples)
 
-    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-    dataset = epochs.flat_map(lambda epoch: _shuffled_epoch(records, seed, epoch))
-    dataset = dataset.skip(first_record).batch(window * batch_size, drop_remainder=True)
+    left_out = _left_out(records, seed, first_epoch, first_record)
+    begun = tf.data.Dataset.from_tensors(tf.constant(first_epoch, tf.int64))
+    begun = begun.flat_map(lambda epoch: _shuffled_epoch(records, seed, epoch, left_out))
+    later = tf.data.Dataset.range(first_epoch + 1, np.iinfo(np.int64).max)
+    later = later.flat_map(lambda epoch: _shuffled_epoch(records, seed, epoch))
+    dataset = begun.skip(first_record).concatenate(later)
+    dataset = dataset.batch(window * batch_size, drop_remainder=True)
     dataset = dataset.map(lambda x: _parse(x, spec), num_parallel_calls=PARALLEL_CALLS)
     if group_by_length:
         dataset = dataset.enumerate(start=first_window)
@@ -139,17 +150,77 @@ def evaluation_batches(
 
 
 @as_written
-def _shuffled_epoch(records: RecordSet, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
+def _shuffled_epoch(
+    records: RecordSet, seed: int, epoch: tf.Tensor, left_out: np.ndarray | None = None
+) -> tf.data.Dataset:
+    """The records of an epoch in its order.
+
+    Args:
+      records: From `open_records`.
+      seed: Decides the order, together with `epoch`.
+      epoch: int64 scalar.
+      left_out: From `_left_out`; the first records are empty then.
+    """
     key = tf.stack([tf.constant(seed, tf.int64), epoch])
-    order = tf.random.experimental.stateless_shuffle(tf.range(len(records.files)), key)
+    order = _order_of_files(records, key)
     dataset = interleaved(
         tf.gather(records.files, order),
         tf.gather(records.compressions, order),
-        cycle=min(16, len(records.files)),
+        cycle=_open_files(records),
+        in_threads=is_remote(records.files[0]),
+        left_out=left_out,
     )
-    buffer = max(1, min(records.num_examples, SHUFFLE_BYTES // records.mean_bytes))
     shuffle_seed = tf.random.stateless_uniform([], key, 0, np.iinfo(np.int64).max, tf.int64)
+    buffer = _shuffle_buffer(records)
     return dataset.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
+
+
+def _order_of_files(records: RecordSet, key: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_shuffle(tf.range(len(records.files)), key)
+
+
+def _open_files(records: RecordSet) -> int:
+    """Number of files that are read in turn."""
+    return min(16, len(records.files))
+
+
+def _shuffle_buffer(records: RecordSet) -> int:
+    """Records that are held for shuffling."""
+    return max(1, min(records.num_examples, SHUFFLE_BYTES // records.mean_bytes))
+
+
+def _left_out(records: RecordSet, seed: int, epoch: int, num_done: int) -> np.ndarray | None:
+    """The files of an epoch that need not be read, since all of their records are done with.
+
+    Which records are still in the buffer after `num_done` of them depends on their number alone, so
+    the order stays the same with empty ones in place of those that have left it.
+
+    Args:
+      records: From `open_records`.
+      seed: Of the order.
+      epoch: Number of the epoch.
+      num_done: Its first records, which are to be skipped.
+
+    Returns:
+      int64 [files], in the order of the epoch: their numbers of records, 0 for those to read; None
+      where all are to be read.
+    """
+    num_settled = num_done - SETTLED_BUFFERS * _shuffle_buffer(records)
+    if num_settled <= 0:
+        return None
+    order = _order_of_files(records, tf.constant([seed, epoch], tf.int64)).numpy()
+    cycle = _open_files(records)
+    # Rounds in which the open files end, if each round takes a record of each of them, and noticing
+    # an end takes a round: not later than that.
+    ends = [0] * cycle
+    left_out = np.zeros(len(order), np.int64)
+    for position, file in enumerate(order.tolist()):
+        count = records.counts[file]
+        end = ends[0] + count + 1
+        heapq.heapreplace(ends, end)
+        if end * cycle <= num_settled:
+            left_out[position] = count
+    return left_out
 
 
 @as_written

@@ -28,14 +28,38 @@ def dataset_options() -> tf.data.Options:
 
 
 @as_written
-def interleaved(files: Any, compressions: Any, cycle: int) -> tf.data.Dataset:
-    dataset = tf.data.Dataset.from_tensor_slices(
-        (tf.convert_to_tensor(files), tf.convert_to_tensor(compressions))
-    )
+def interleaved(
+    files: Any, compressions: Any, cycle: int, in_threads: bool = False, left_out: Any = None
+) -> tf.data.Dataset:
+    """Records of files, of which `cycle` are open at a time and read in turn, record by record.
+
+    Args:
+      files: Paths.
+      compressions: "", "GZIP" or "ZLIB" for each of them.
+      cycle: Number of open files; 1 reads one file after the other.
+      in_threads: Whether several files are read at the same time, which pays where they are remote;
+        for local ones it takes twice the processor time. The order is the same.
+      left_out: For each file 0, or its number of records not to read it and to have that many empty
+        ones in its place; by default all are read.
+    """
 
     def read(path: tf.Tensor, compression: tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(path, compression_type=compression, buffer_size=1 << 20)
 
+    def read_or_leave_out(
+        path: tf.Tensor, compression: tf.Tensor, num_empty: tf.Tensor
+    ) -> tf.data.Dataset:
+        paths = tf.repeat(path, tf.cast(num_empty == 0, tf.int64))
+        empty = tf.data.Dataset.from_tensors("").repeat(num_empty)
+        return empty.concatenate(read(paths, compression))
+
+    inputs = (tf.convert_to_tensor(files), tf.convert_to_tensor(compressions))
+    if left_out is not None:
+        inputs = (*inputs, tf.convert_to_tensor(left_out, tf.int64))
+    dataset = tf.data.Dataset.from_tensor_slices(inputs)
+    read_file = read if left_out is None else read_or_leave_out
     if cycle == 1:
-        return dataset.flat_map(read)
-    return dataset.interleave(read, cycle_length=cycle, num_parallel_calls=2, deterministic=True)
+        return dataset.flat_map(read_file)
+    if in_threads:
+        return dataset.interleave(read_file, cycle, num_parallel_calls=2, deterministic=True)
+    return dataset.interleave(read_file, cycle)

@@ -134,6 +134,30 @@ def test_start_step_leaves_out_that_many_batches(records: RecordSet, grouped: bo
         assert_same(batches_from(step, 12), whole[step : step + 12])
 
 
+def test_files_that_are_done_with_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order is that of reading all of them, though 34 of 40 could not be read."""
+    monkeypatch.setattr(pipeline, "SHUFFLE_BYTES", 3000)  # About 8 records.
+    rng = np.random.default_rng(5)
+    counts = rng.integers(1, 30, 40)
+    for i, (count, end) in enumerate(zip(counts, np.cumsum(counts), strict=True)):
+        write_records(tmp_path / f"{i:02d}.tfrecord", rows(end - count, count))
+    records = open_records(f"{tmp_path}/*.tfrecord", "input_file", SPEC, {})
+    batch_size, steps = 4, len(range(0, counts.sum() - 4, 4))
+    whole = take(training_batches(records, SPEC, batch_size, seed=3), steps + 5)
+    for step in (1, 80, 100, 120, steps - 1):
+        batches = training_batches(records, SPEC, batch_size, seed=3, start_step=step)
+        assert_same(take(batches, steps + 5 - step), whole[step:])
+    left_out = pipeline._left_out(records, 3, 0, 4 * (steps - 1))
+    assert left_out is not None and (left_out > 0).sum() >= 10
+    order = pipeline._order_of_files(records, tf.constant([3, 0], tf.int64)).numpy()
+    for position in np.flatnonzero(left_out):
+        Path(records.files[order[position]]).unlink()
+    batches = training_batches(records, SPEC, batch_size, seed=3, start_step=steps - 1)
+    assert_same(take(batches, 1), whole[steps - 1 : steps])
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 2, 8, 65, 200])
 def test_evaluation_sees_every_row_once(records: RecordSet, grouped: bool, batch_size: int) -> None:
