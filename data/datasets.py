@@ -53,7 +53,7 @@ def interleaved(
         empty = tf.data.Dataset.from_tensors("").repeat(num_empty)
         return empty.concatenate(read(paths, compression))
 
-    inputs = (tf.convert_to_tensor(files), tf.convert_to_tensor(compressions))
+    inputs: tuple[Any, ...] = (tf.convert_to_tensor(files), tf.convert_to_tensor(compressions))
     if left_out is not None:
         inputs = (*inputs, tf.convert_to_tensor(left_out, tf.int64))
     dataset = tf.data.Dataset.from_tensor_slices(inputs)
