@@ -20,6 +20,7 @@ from training.loop import (
     Objective,
     Predictor,
     evaluate,
+    replica_step,
     steps_within_a_call,
     train,
 )
@@ -176,6 +177,39 @@ def test_terminated_at_the_end_is_a_finished_run(tmp_path: pathlib.Path) -> None
     run = Run(tmp_path)
     run.train(is_terminated=lambda: run.state.step == STEPS)
     assert saved_steps(str(tmp_path)) == [STEPS]
+
+
+class LookedUp(Squares):
+    """Words as numbers: of each batch a look-up, so the gradient has rows, some of them twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model.w.assign([2.0, 1.0])
+        self.words = self.model.add_weight(name="words", shape=[5, 2], initializer="ones")
+
+    def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        x = tf.gather(tf.convert_to_tensor(self.words), batch["ids"])
+        return super().sums({**batch, "x": x}, seed)
+
+
+def test_clipping_of_rows_is_that_of_the_whole_gradient() -> None:
+    batch = {
+        "ids": tf.constant([3, 1, 3, 3]),
+        "y": tf.constant([9.0, -5.0, 2.0, 1.0]),
+        "weight": tf.constant(WEIGHTS),
+    }
+    found = []
+    for keeps_rows in (False, True):
+        objective = LookedUp()
+        variables = objective.model.trainable_variables
+        optimizer = AdamWeightDecay(WarmupLinearDecay(RATE, STEPS, 0))
+        optimizer.build(variables)
+        step = tf.function(replica_step(objective, optimizer, LoopOptions(STEPS), keeps_rows))
+        norms = [float(step(batch)["gradient_norm"]) for _ in range(3)]
+        found.append((norms, *(v.numpy() for v in (*variables, *optimizer.second_moments))))
+    assert min(found[0][0]) > 1  # Of the optimizer's clipping.
+    for dense, by_rows in zip(*found, strict=True):
+        np.testing.assert_allclose(by_rows, dense, rtol=1e-6)
 
 
 # At steps 2, 4, 6 and 8.
