@@ -9,6 +9,7 @@ Beside PyTorch in an environment of its own, on the same model (convert_checkpoi
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -16,8 +17,10 @@ from collections.abc import Sequence
 from absl import flags
 
 from common.errors import UserError
+from common.files import read_json
 from training import cli
 from training.help import group
+from training.options import Options, from_flags
 
 FLAGS = flags.FLAGS
 
@@ -47,23 +50,49 @@ PROGRAMS = {
 REFERENCE = "Hugging Face, PyTorch eager"
 
 
+@dataclasses.dataclass(frozen=True)
+class SpeedOptions(Options):
+    """The flags of this script, but for the lengths."""
+
+    folder: str
+    output_dir: str
+    hugging_face_dir: str = ""
+    hugging_face_python: str = ""
+    rounds: int = 15
+    calls: int = 30
+
+
 def main(_: Sequence[str]) -> None:
     from benchmarks.contestants import Result
     from common.atomic import write_json, write_text
     from common.files import make_folder
 
+    check_lengths(FLAGS.folder, FLAGS.lengths)
     make_folder(FLAGS.output_dir)
+    options = from_flags(SpeedOptions, FLAGS)
     results: dict[int, list[Result]] = {}
     for length in map(int, FLAGS.lengths):
-        results[length] = measured(length)
-    text = report(results)
+        results[length] = measured(length, options)
+    text = report(results, options)
     rates = {length: {r.name: r.rates for r in of_length} for length, of_length in results.items()}
     write_json(os.path.join(FLAGS.output_dir, "export_speed.json"), {"rows_per_second": rates})
     write_text(os.path.join(FLAGS.output_dir, "export_speed.md"), text)
     print(text)
 
 
-def measured(length: int) -> list:
+def check_lengths(folder: str, lengths: Sequence[str]) -> None:
+    """Raises a UserError where the folder's programs would cut the texts."""
+    longest = read_json(os.path.join(folder, "model.json"))["max_seq_length"]
+    too_long = [length for length in lengths if int(length) > longest]
+    if too_long:
+        raise UserError(
+            f"--lengths={','.join(lengths)}: the programs in {folder} cut texts at {longest} tokens, "
+            f"so {', '.join(too_long)} cannot be measured; export with "
+            f"--max_seq_length={too_long[-1]}."
+        )
+
+
+def measured(length: int, options: SpeedOptions) -> list:
     """The results of all contestants at a length."""
     from benchmarks.contestants import Server, run_rounds
 
@@ -71,11 +100,11 @@ def measured(length: int) -> list:
 
     def contestant(name: str, python: str, loop: str, path: str) -> Server:
         command = [python, "-m", "benchmarks.peers.exported", f"--loop={loop}", f"--model={path}"]
-        command += [f"--max_seq_length={length}", f"--batches={FLAGS.calls}"]
-        log = os.path.join(os.path.abspath(FLAGS.output_dir), f"{name} {length}.log")
+        command += [f"--max_seq_length={length}", f"--batches={options.calls}"]
+        log = os.path.join(os.path.abspath(options.output_dir), f"{name} {length}.log")
         return Server(name, command, log, cwd=root)
 
-    folder = os.path.abspath(FLAGS.folder)
+    folder = os.path.abspath(options.folder)
     contestants = []
     for name, (loop, path) in PROGRAMS.items():
         if not os.path.exists(os.path.join(folder, path)):
@@ -85,13 +114,13 @@ def measured(length: int) -> list:
             )
         program = os.path.join(folder, path) if path else folder
         contestants.append(contestant(name, sys.executable, loop, program))
-    python = FLAGS.hugging_face_python and os.path.abspath(FLAGS.hugging_face_python)
-    theirs = os.path.abspath(FLAGS.hugging_face_dir)
+    python = options.hugging_face_python and os.path.abspath(options.hugging_face_python)
+    theirs = os.path.abspath(options.hugging_face_dir)
     contestants.append(contestant(REFERENCE, python, "hugging_face", theirs))
-    return run_rounds(contestants, FLAGS.rounds, timeout=120, seconds=150)
+    return run_rounds(contestants, options.rounds, timeout=120, seconds=150)
 
 
-def report(results: dict) -> str:
+def report(results: dict, options: SpeedOptions) -> str:
     """Milliseconds in the fastest round, and how many times faster than each the first program is.
 
     The fastest, since what others do on the machine only adds to it.
@@ -111,8 +140,8 @@ def report(results: dict) -> str:
                 cells = [result.problem or "not measured", ""]
             rows[result.name] += cells
     note = (
-        f"One row, one thread; the fastest of {FLAGS.rounds} rounds of {FLAGS.calls} rows, in turn. "
-        f"Machine: {describe_machine()}."
+        f"One row, one thread; the fastest of {options.rounds} rounds of {options.calls} rows, in "
+        f"turn. Machine: {describe_machine()}."
     )
     return "\n".join([*table(header, rows.values()), "", note]) + "\n"
 

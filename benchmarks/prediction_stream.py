@@ -42,32 +42,34 @@ def main(_: Sequence[str]) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         model = os.path.join(folder, "model")
-        _write_model(model)
+        _write_model(model, FLAGS.size, FLAGS.vocab_file)
         for text in FLAGS.num_rows:
-            seconds, peak = _predict(model, folder, words, int(text))
+            output = os.path.join(folder, f"{text}.csv")
+            command = [sys.executable, "predict.py", f"--init_checkpoint={model}", "--input_file=-"]
+            command += [f"--output_file={output}", f"--max_seq_length={FLAGS.max_seq_length}"]
+            seconds, peak = _predict(command, output, words, int(text))
             rate = f"{int(text) / seconds:,.0f}"
             rows.append([f"{int(text):,}", f"{seconds:.0f}", rate, f"{peak / 1e6:,.0f}"])
     columns = ["rows", "seconds, with the start", "rows per second", "most memory, MB"]
     print("\n".join(table(columns, rows)))
 
 
-def _write_model(folder: str) -> None:
+def _write_model(folder: str, size: str, vocab_file: str) -> None:
     from checkpoints.model_folder import write_model_folder
     from checkpoints.weights import variable_values
     from modeling.config import load_config
     from modeling.heads import ClassifierModel
     from modeling.vocabulary import read_vocabulary
 
-    config = load_config(FLAGS.size, len(read_vocabulary(FLAGS.vocab_file)))
+    config = load_config(size, len(read_vocabulary(vocab_file)))
     values = variable_values(ClassifierModel(config, len(_LABELS)).trainable_variables)
-    write_model_folder(folder, values, config, FLAGS.vocab_file, {"labels": _LABELS})
+    write_model_folder(folder, values, config, vocab_file, {"labels": _LABELS})
 
 
-def _predict(model: str, folder: str, words: Sequence[str], num_rows: int) -> tuple[float, int]:
-    """Seconds, and the most bytes of memory, of one call of predict.py."""
-    output = os.path.join(folder, f"{num_rows}.csv")
-    command = [sys.executable, "predict.py", f"--init_checkpoint={model}", "--input_file=-"]
-    command += [f"--output_file={output}", f"--max_seq_length={FLAGS.max_seq_length}"]
+def _predict(
+    command: Sequence[str], output: str, words: Sequence[str], num_rows: int
+) -> tuple[float, int]:
+    """Seconds, and the most bytes of memory, of a command of predict.py."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdin
