@@ -10,7 +10,7 @@ with halves of others. What was made is removed again.
     --num_records=500000 --text_file=wikipedia.txt.xz --text_megabytes=6 --output_dir=big
 Pre-training data alone, also by Beam:
   python -m benchmarks.big_inputs --vocab_file=vocab.txt --text_file=wikipedia.txt.xz \\
-    --beam_runner=FnApiRunner --output_dir=big
+    --beam_runner=FnApiRunner --beam_python=beam/bin/python --output_dir=big
 Records alone, of another length, in smaller shards:
   python -m benchmarks.big_inputs --vocab_file=vocab.txt --sentences_file=yelp_sentences.txt.xz \\
     --num_records=50000 --max_seq_length=128 --examples_per_shard=1000 --output_dir=big
@@ -18,6 +18,7 @@ Records alone, of another length, in smaller shards:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -43,6 +44,7 @@ flags.DEFINE_float(
 flags.DEFINE_string(
     "beam_runner", None, "Runner of Beam with which pre-training data is made a second time."
 )
+flags.DEFINE_string("beam_python", sys.executable, "Interpreter that has Apache Beam.")
 
 group("Input")
 flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary.")

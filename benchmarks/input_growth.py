@@ -46,6 +46,7 @@ class GrowthOptions(Options):
     train_batch_size: int
     text_megabytes: float
     beam_runner: str | None
+    beam_python: str
     vocab_file: str
     sentences_file: str | None
     text_file: str | None
@@ -178,9 +179,9 @@ def _distillation(options: GrowthOptions, folder: str, count: int, start: Moment
 
 def _pretraining_data(options: GrowthOptions) -> list[str]:
     """Tables of pre-training data, made by processes of this machine and by Beam."""
-    ways: dict[str, list[str]] = {"on this machine": []}
-    if options.beam_runner:
-        ways[f"by Beam's {options.beam_runner}"] = [f"--beam_runner={options.beam_runner}"]
+    ways: dict[str, tuple[str, list[str]]] = {"on this machine": (sys.executable, [])}
+    if runner := options.beam_runner:
+        ways[f"by Beam's {runner}"] = (options.beam_python, [f"--beam_runner={runner}"])
     made: dict[str, list[Size]] = {way: [] for way in ways}
     for factor in options.factors:
         megabytes = int(factor) * options.text_megabytes
@@ -192,7 +193,7 @@ def _pretraining_data(options: GrowthOptions) -> list[str]:
                     f"--text_file={options.text_file} has less than {megabytes:g} MB; lower "
                     "--text_megabytes or --factors."
                 )
-            for index, (way, flags_of_way) in enumerate(ways.items()):
+            for index, (way, (python, flags_of_way)) in enumerate(ways.items()):
                 records = os.path.join(folder, f"{index}.tfrecord")
                 watched = _run(
                     options,
@@ -202,6 +203,7 @@ def _pretraining_data(options: GrowthOptions) -> list[str]:
                     "--dupe_factor=1",
                     "--do_sentence_split",
                     *flags_of_way,
+                    python=python,
                 )
                 made[way].append(Size(words, watched, os.path.getsize(records)))
     lines = []
@@ -272,9 +274,10 @@ def _run(
     *arguments: str,
     milestones: Sequence[Callable[[], bool]] = (),
     stops: bool = False,
+    python: str = sys.executable,
 ) -> Watched:
     """Runs one of the scripts; its log stays in the folder."""
-    command = [sys.executable, f"{script}.py", *arguments]
+    command = [os.path.abspath(python), f"{script}.py", *arguments]
     command.append(f"--vocab_file={os.path.abspath(options.vocab_file)}")
     log = os.path.join(options.output_dir, f"{script}.log")
     return watch(command, log, _ROOT, milestones, stops)

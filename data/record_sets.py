@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
 import logging
@@ -17,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from common.content import Content
 from common.errors import UserError
+from common.file_facts import FileFacts
 from common.files import file_size
 from common.input_files import expand_globs
 from data.datasets import PARALLEL_CALLS, as_written, dataset_options, interleaved
@@ -141,6 +143,7 @@ def open_records(
     spec: FeatureSpec,
     expected: Mapping[str, Any],
     limits: Mapping[str, Limit] | None = None,
+    facts: FileFacts | None = None,
 ) -> RecordSet:
     """Checks record files against the run before anything is trained.
 
@@ -155,6 +158,7 @@ def open_records(
       expected: Values the sidecars must not contradict (`vocab_sha256`, `do_lower_case`, ...);
         None stands for "not known here".
       limits: From `value_limits`.
+      facts: What is known about files: those that were read through once are not again.
 
     Raises:
       UserError: Nothing matches, a file is empty, truncated or corrupt, was made with other lengths,
@@ -162,6 +166,7 @@ def open_records(
     """
     files = record_files(patterns, flag) if isinstance(patterns, str) else list(patterns)
     limits = dict(limits or {})
+    facts = facts or FileFacts()
     if "masked_lm_positions" in spec:
         length = spec["input_ids"].shape[0]
         limits["masked_lm_positions"] = Limit(length, "the max_seq_length")
@@ -172,15 +177,20 @@ def open_records(
     for path, info, size in zip(files, infos, sizes, strict=True):
         _check_facts(path, info, size, expected)
     _check_first_records(files, compressions, spec, limits)
+    checked = hashlib.sha256(repr((sorted(spec.items()), sorted(limits.items()))).encode())
     counts = [
-        _checked_count(path, compression, spec, limits)
+        facts.recall(
+            f"number of records, checked by {checked.hexdigest()},",
+            path,
+            functools.partial(_checked_count, path, compression, spec, limits),
+        )
         if (known := info.get("num_examples")) is None
         else known
         for path, compression, info in zip(files, compressions, infos, strict=True)
     ]
     digest = hashlib.sha256()
     with ThreadPoolExecutor(_PARALLEL_FILES) as pool:
-        for sha256 in pool.map(records_digest, files, infos):
+        for sha256 in pool.map(records_digest, files, infos, itertools.repeat(facts)):
             digest.update(f"{sha256}\n".encode())
     return RecordSet(
         files=tuple(files),

@@ -32,6 +32,7 @@ import numpy as np
 
 from common.atomic import atomic_output
 from common.errors import UserError
+from common.file_facts import FileFacts
 from common.files import (
     compression_of,
     exists,
@@ -198,12 +199,15 @@ def record_compression(path: str) -> str:
     return "ZLIB" if is_zlib else ""
 
 
-def records_digest(record_path: str, info: Mapping[str, Any]) -> str:
+def records_digest(record_path: str, info: Mapping[str, Any], facts: FileFacts) -> str:
     """SHA-256 of a file's bytes; that of its sidecar where the file is not younger than it.
+
+    A copied file may be younger: it is read, once a run.
 
     Args:
       record_path: The file.
       info: The content of its sidecar, empty for a file of another tool.
+      facts: What is known about files.
 
     Raises:
       UserError: The file is not the one that the sidecar describes.
@@ -212,7 +216,7 @@ def records_digest(record_path: str, info: Mapping[str, Any]) -> str:
     sidecar = _found_sidecar(record_path) if known else None
     if known and sidecar and last_change(record_path) <= last_change(sidecar):
         return str(known)
-    found = sha256_file(record_path)
+    found = facts.recall("sha256", record_path, lambda: sha256_file(record_path))
     if known not in (None, found):
         raise UserError(
             f"{record_path} is corrupt or was overwritten: its SHA-256 is {found}, but {sidecar} has "

@@ -85,7 +85,7 @@ def run(options: DistillationOptions) -> None:
             options.patience_weight, options.patience_layers, manifest, sources.config
         )
     spec = feature_spec(session.max_seq_length, labels, states_shape)
-    records = _open_soft_labels(input_files, "input_file", spec, sources, labels)
+    records = _open_soft_labels(session, input_files, "input_file", spec, sources, labels)
     if options.shard_files:
         records = records.sharded(num_workers(session.strategy))
     eval_records = None
@@ -94,7 +94,7 @@ def run(options: DistillationOptions) -> None:
         check_labels(
             read_manifest(eval_files)["labels"], labels, f"--eval_file={options.eval_file}"
         )
-        eval_records = _open_soft_labels(eval_files, "eval_file", spec, sources, labels)
+        eval_records = _open_soft_labels(session, eval_files, "eval_file", spec, sources, labels)
     student = session.build(
         lambda: ClassifierModel(
             sources.config, num_outputs(labels), options.precision, options.random_seed
@@ -214,6 +214,7 @@ def _check_losses(options: DistillationOptions, manifest: dict[str, Any]) -> Non
 
 
 def _open_soft_labels(
+    session: Session,
     files: Sequence[str],
     flag: str,
     spec: FeatureSpec,
@@ -226,7 +227,7 @@ def _open_soft_labels(
         **sources.tokenizer.record_facts(),
     }
     limits = value_limits(sources.config, len(labels))
-    return open_records(files, flag, spec, expected, limits)
+    return open_records(files, flag, spec, expected, limits, session.input_facts)
 
 
 def _open_task(options: DistillationOptions, manifest: dict[str, Any]) -> Task | None:

@@ -77,10 +77,12 @@ def run(options: PretrainingOptions) -> None:
     sources = session.model_sources()
     check_max_seq_length(sources.config, options.max_seq_length)
     spec = feature_spec(options.max_seq_length, options.max_predictions_per_seq)
-    records = _open_records(options, sources, input_files, "input_file", spec)
+    records = _open_records(session, options, sources, input_files, "input_file", spec)
     eval_records = records
     if options.eval_file:
-        eval_records = _open_records(options, sources, options.eval_file, "eval_file", spec)
+        eval_records = _open_records(
+            session, options, sources, options.eval_file, "eval_file", spec
+        )
     casing = _casing(sources, records)
     if options.shard_files:
         records = records.sharded(num_workers(session.strategy))
@@ -149,6 +151,7 @@ def run(options: PretrainingOptions) -> None:
 
 
 def _open_records(
+    session: Session,
     options: PretrainingOptions,
     sources: ModelSources,
     files: str | Sequence[str],
@@ -163,7 +166,9 @@ def _open_records(
         "do_lower_case": sources.do_lower_case,
         "tokenizer_settings": sources.tokenizer and sources.tokenizer.settings.of_common_text(),
     }
-    return open_records(files, flag, spec, expected, value_limits(sources.config))
+    return open_records(
+        files, flag, spec, expected, value_limits(sources.config), session.input_facts
+    )
 
 
 def _casing(sources: ModelSources, records: RecordSet) -> bool | None:

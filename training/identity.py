@@ -38,7 +38,7 @@ BEST_FOLDER = "best"
 
 # What a run writes into its folder. Whatever else is there stays when a run is discarded.
 _FILES_OF_A_RUN = re.compile(
-    r"(run_config|model_info|bert_config)\.json|vocab\.txt|checkpoint|(metrics|speed)\.jsonl|labels\.txt"
+    r"(run_config|model_info|bert_config|input_facts)\.json|vocab\.txt|checkpoint|(metrics|speed)\.jsonl|labels\.txt"
     r"|model\.ckpt-\d+\..+|bert_model\.ckpt\..+|events\.out\.tfevents\..+"
     r"|(eval_results|test_results)(_\w+)?\.(txt|tsv|json)"
     r"|(confusion|reliability)(_\w+)?\.png|disagreements\.csv|agreement\.json"
@@ -47,7 +47,7 @@ _FILES_OF_A_RUN = re.compile(
 _FOLDERS_OF_A_RUN = (BEST_FOLDER, "eval")
 # Those of them that are there before the training begins.
 _FILES_BEFORE_TRAINING = re.compile(
-    r"(run_config|bert_config)\.json|vocab\.txt|\.?(train|eval|predict)(_\w+)?\.tf_record(\.json)?"
+    r"(run_config|bert_config|input_facts)\.json|vocab\.txt|\.?(train|eval|predict)(_\w+)?\.tf_record(\.json)?"
 )
 
 

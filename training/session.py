@@ -24,6 +24,7 @@ from checkpoints.model_sources import (
 from checkpoints.weights import WeightReader
 from common.content import Content
 from common.errors import UserError
+from common.file_facts import FileFacts
 from common.files import exists, is_folder
 from common.outputs import Inputs, check_folder_apart, checkpoint_file, lock_folder
 from data.record_sets import FeatureSpec, RecordSet
@@ -45,6 +46,7 @@ class Session:
 
     Attributes:
       options: Of the command.
+      input_facts: What is known about input files since an earlier start of the run.
       strategy: The devices.
       is_chief: Whether this process writes.
       start: Path of the weights: --init_checkpoint or, where nothing is trained, the model
@@ -57,6 +59,7 @@ class Session:
 
     def __init__(self, options: TrainingOptions):
         self.options = options
+        self.input_facts = FileFacts(options.output_dir)
         self.strategy = create_strategy(options)
         self.is_chief = is_chief(self.strategy)
         sizes = {"eval_batch_size": options.eval_batch_size}
@@ -207,6 +210,8 @@ class Session:
         self._identity = run_identity(sources, model, weights, values, contents, evaluation)
         options = self.options
         check_identity(options.output_dir, self._identity, self.strategy, options.start_over)
+        if self.is_chief:
+            self.input_facts.save()
 
     def train_or_load(
         self,

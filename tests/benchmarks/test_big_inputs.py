@@ -62,6 +62,7 @@ def test_tables(
         train_batch_size=8,
         text_megabytes=0.002,
         beam_runner=None,
+        beam_python="",
         vocab_file=vocab_file,
         sentences_file=str(text_file),
         text_file=str(text_file),

@@ -16,6 +16,9 @@ import tensorflow as tf
 from numbered_records import SPEC, rows, write_records
 
 from common.errors import UserError
+from common.file_facts import FileFacts
+from common.files import last_change
+from data import record_sets, tfrecords
 from data.batches import (
     evaluation_batches,
     training_batches,
@@ -81,6 +84,38 @@ def test_other_settings_in_a_later_file(tmp_path: Path) -> None:
     # What the run or the sidecar does not know cannot contradict.
     unknown = {"vocab_sha256": None, "do_lower_case": True}
     assert open_records(pattern, "input_file", SPEC, unknown).num_examples == 6
+
+
+def test_files_are_read_through_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of another tool, and those that are younger than their sidecars, as copies may be."""
+    copied = write_records(tmp_path / "copied.tfrecord", rows(0, 3))
+    while last_change(copied) <= last_change(sidecar_path(copied)):
+        os.utime(copied)  # The clock of files is a coarse one.
+    foreign = write_records(tmp_path / "foreign.tfrecord", rows(3, 4))
+    Path(sidecar_path(foreign)).unlink()
+    write_records(tmp_path / "ours.tfrecord", rows(7, 5))
+    read: list[str] = []
+    for module, name in ((tfrecords, "sha256_file"), (record_sets, "_checked_count")):
+        original = getattr(module, name)
+
+        def note(path: str, *args: Any, original: Any = original) -> Any:
+            read.append(Path(path).stem)
+            return original(path, *args)
+
+        monkeypatch.setattr(module, name, note)
+    found = set()
+    for _ in range(2):
+        facts = FileFacts(str(tmp_path))
+        records = open_records(f"{tmp_path}/*.tfrecord", "input_file", SPEC, {}, facts=facts)
+        facts.save()
+        found.add((records.sha256, records.counts))
+    assert len(found) == 1 and records.counts == (3, 4, 5)
+    assert sorted(read) == ["copied", "foreign", "foreign"]
+    # Other limits are another check.
+    with pytest.raises(UserError, match=r"foreign.tfrecord, record 1: .*expected 0 to 2 \(x\)"):
+        open_records(
+            foreign, "input_file", SPEC, {}, {"label_ids": Limit(3, "x")}, FileFacts(str(tmp_path))
+        )
 
 
 def test_file_cut_short(tmp_path: Path) -> None:
