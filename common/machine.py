@@ -32,7 +32,7 @@ def multiplies_bfloat16() -> bool:
 
 
 def _cpu_info(name: str) -> str:
-    """What the system says of its first processor under this name; empty where it does not."""
+    """The first line of /proc/cpuinfo with this name; empty where there is none."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:

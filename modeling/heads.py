@@ -159,10 +159,10 @@ class PretrainingModel(tf_keras.Model):
     Args:
       config: The architecture.
       precision: "float32" or "bfloat16" (`modeling.layers.Build`).
-      seed: Decides the initial weights.
+      seed: Decides the initial weights; None where stored ones are loaded into it, see `Build`.
     """
 
-    def __init__(self, config: BertConfig, precision: str = "float32", seed: int = 0):
+    def __init__(self, config: BertConfig, precision: str = "float32", seed: int | None = 0):
         super().__init__(name="pretraining")
         build = Build(config.initializer_range, precision, seed)
         self.encoder = BertEncoder(config, build)
@@ -220,11 +220,11 @@ class ClassifierModel(tf_keras.Model):
       config: The architecture.
       num_labels: Number of classes.
       precision: "float32" or "bfloat16" (`modeling.layers.Build`).
-      seed: Decides the initial weights.
+      seed: Decides the initial weights; None where stored ones are loaded into it, see `Build`.
     """
 
     def __init__(
-        self, config: BertConfig, num_labels: int, precision: str = "float32", seed: int = 0
+        self, config: BertConfig, num_labels: int, precision: str = "float32", seed: int | None = 0
     ):
         super().__init__(name="classifier")
         build = Build(config.initializer_range, precision, seed)

@@ -83,12 +83,12 @@ class Build:
       stddev: Deviation of the truncated normal that initializes matrices (`initializer_range`).
       precision: "float32", or "bfloat16" for matrix products in bfloat16 (variables stay float32).
       seed: Initial values are a function of this and the variable's name, whatever else the model
-        holds and in whatever order it is built.
+        holds and in whatever order it is built. None for zeros, in whose place stored values come.
     """
 
     stddev: float
     precision: str = "float32"
-    seed: int = 0
+    seed: int | None = 0
 
 
 class NamedLayer(tf_keras.layers.Layer):
@@ -107,12 +107,14 @@ class NamedLayer(tf_keras.layers.Layer):
 
     def matrix(self, name: str, rows: int, columns: int) -> tf.Variable:
         """A float32 matrix from the original's truncated normal."""
-        full_name = self._full_name(name)
-        seed = [self.build_options.seed, zlib.crc32(full_name.encode()) & 0x7FFFFFFF]
+        full_name, seed = self._full_name(name), self.build_options.seed
+        if seed is None:
+            return self._variable(full_name, [rows, columns], "zeros")
+        seeds = [seed, zlib.crc32(full_name.encode()) & 0x7FFFFFFF]
 
         def initial_value(shape: tf.TensorShape, dtype: tf.DType, **_: object) -> tf.Tensor:
             return tf.random.stateless_truncated_normal(
-                shape, seed, stddev=self.build_options.stddev, dtype=dtype
+                shape, seeds, stddev=self.build_options.stddev, dtype=dtype
             )
 
         return self._variable(full_name, [rows, columns], initial_value)

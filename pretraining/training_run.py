@@ -185,6 +185,6 @@ def _load_teacher(options: PretrainingOptions, sources: ModelSources) -> Pretrai
     assert options.teacher
     of_teacher = resolve_model(None, sources.vocab_file, options.teacher, sources.do_lower_case)
     check_max_seq_length(of_teacher.config, options.max_seq_length)
-    teacher = PretrainingModel(of_teacher.config, options.precision)
+    teacher = PretrainingModel(of_teacher.config, options.precision, seed=None)
     load_trained_weights(teacher, options.teacher)
     return teacher

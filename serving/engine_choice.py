@@ -6,6 +6,7 @@ compared with TensorFlow's in float32; and so does bfloat16 where nobody asked f
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
@@ -36,7 +37,7 @@ FASTEST = {
 
 # Rows from which on `AUTO` opens another runtime than TensorFlow: to open and compare it takes as
 # long as it gains with that many (docs/measurements.md).
-MIN_ROWS = 4000
+MIN_ROWS = 10_000
 
 # Largest difference of a probability (of a score or vector: beside the largest number, or 1) from
 # TensorFlow's in float32, with which an engine is taken; and the share of rows that must be decided
@@ -99,14 +100,11 @@ class Outputs(NamedTuple):
     """Outputs of a model, as engines compute them.
 
     Attributes:
-      reference: The forward pass in float32, operation by operation: to trace it would take longer
-        than the few rows that it is for.
       by_tensorflow: Gives the forward pass in a precision, compiled when it is first called.
-      compare: Agreement of outputs of `reference` with others.
+      compare: Agreement of outputs by TensorFlow in float32 with others.
       program: Makes what other runtimes compute; None where TensorFlow alone can.
     """
 
-    reference: Forward
     by_tensorflow: Callable[[str], Forward]
     compare: Callable[[Batches, Batches], Agreement]
     program: Callable[[], Program] | None = None
@@ -167,10 +165,10 @@ class ChosenEngine:
     ) -> tuple[Forward, tuple[str, str]]:
         """The forward pass, and its engine and precision; errors as of `settle`."""
         candidates, reasons = _candidates(self._name, self._precision, self._strategy, num_rows)
-        sample, expected = _sample(features), None
+        sample = _sample(features)
+        by_tensorflow = functools.cache(self._outputs.by_tensorflow)
+        expected = self._computed(by_tensorflow(FLOAT32), sample) if candidates else ()
         for name, precision in candidates:
-            if expected is None:
-                expected = self._computed(self._outputs.reference, sample)
             try:
                 forward, agreement = self._opened(name, precision, expected, sample)
             except UserError as error:
@@ -188,7 +186,7 @@ class ChosenEngine:
         if reasons:
             why = "; ".join(reason.rstrip(".") for reason in reasons)
             logging.info("Engine: %s in %s; %s.", TENSORFLOW, precision, why)
-        return self._outputs.by_tensorflow(precision), (TENSORFLOW, precision)
+        return by_tensorflow(precision), (TENSORFLOW, precision)
 
     def _settled_engine(self, features: Mapping[str, np.ndarray]) -> Engine:
         self.settle(features)

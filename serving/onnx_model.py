@@ -97,8 +97,6 @@ def onnx_program(config: BertConfig, weights: Mapping[str, np.ndarray], half: bo
     """
     import onnx
 
-    graph = _Graph(onnx, half)
-    _add_network(graph, config, weights)
     helper, types = onnx.helper, onnx.TensorProto
     axes = ["batch_size", "sequence_length"]
     width = config.hidden_size
@@ -108,18 +106,20 @@ def onnx_program(config: BertConfig, weights: Mapping[str, np.ndarray], half: bo
     }
     if CLASSIFIER_WEIGHTS in weights:
         outputs = {LOGITS: ["batch_size", len(weights[CLASSIFIER_WEIGHTS])]}
-    return helper.make_model(
+    program = helper.make_model(
         helper.make_graph(
-            graph.nodes,
+            [],
             "bert",
             [helper.make_tensor_value_info(name, types.INT64, axes) for name in INPUT_NAMES],
             [helper.make_tensor_value_info(n, types.FLOAT, s) for n, s in outputs.items()],
-            graph.initializers,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=_IR_VERSION,
         producer_name="pretrained-distillation",
     )
+    # Only now: each step above copies what it is given.
+    _add_network(_Graph(onnx, program.graph, half), config, weights)
+    return program
 
 
 def quantize_onnx(source: Any, target: str) -> None:
@@ -159,29 +159,27 @@ def _properties(model: TrainedModel) -> dict[str, str]:
 class _Graph:
     """Nodes and constants of a graph, in the order in which they are added."""
 
-    def __init__(self, onnx: Any, half: bool):
-        self._onnx, self._half = onnx, half
+    def __init__(self, onnx: Any, graph: Any, half: bool):
+        self._onnx, self._graph, self._half = onnx, graph, half
         self.float_type = onnx.TensorProto.FLOAT
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
 
     def constant(self, name: str, value: Any) -> str:
         """A constant, which is not stored in float16 in any case."""
         # np.ascontiguousarray would make a vector of a scalar.
-        array = np.array(value, order="C")
-        self.initializers.append(self._onnx.numpy_helper.from_array(array, name))
+        array = np.asarray(value, order="C")
+        self._graph.initializer.append(self._onnx.numpy_helper.from_array(array, name))
         return name
 
     def weight(self, name: str, value: np.ndarray) -> str:
         if not self._half:
-            return self.constant(name, value.astype(np.float32))
+            return self.constant(name, np.asarray(value, np.float32))
         stored = self.constant(f"{name}/float16", value.astype(np.float16))
         return self.add("Cast", [stored], name, to=self.float_type)
 
     def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Adds an operation and returns the name of its output."""
         node = self._onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
-        self.nodes.append(node)
+        self._graph.node.append(node)
         return output
 
 

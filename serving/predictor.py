@@ -161,13 +161,13 @@ class Predictor:
         shapes = open_weights(find_weights(path)).shapes
         if CLASSIFIER_BIAS not in shapes:
             with strategy.scope():
-                encoder = ClassifierModel(sources.config, 1).encoder
+                encoder = ClassifierModel(sources.config, 1, seed=None).encoder
             load_trained_encoder(encoder, path)
             return cls(encoder, sources, None, length, batch_size, *asked, strategy, path)
         (num_outputs,) = shapes[CLASSIFIER_BIAS]
         labels = _settled_labels(sources, labels, num_outputs, path)
         with strategy.scope():
-            classifier = ClassifierModel(sources.config, num_outputs)
+            classifier = ClassifierModel(sources.config, num_outputs, seed=None)
         load_trained_weights(classifier, path)
         return cls(classifier, sources, labels, length, batch_size, *asked, strategy, path)
 
@@ -296,14 +296,10 @@ class Predictor:
 
             return computed
 
-        def reference(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-            tensors = {name: tf.constant(batch[name]) for name in INPUTS}
-            return outputs_in(FLOAT32)(tensors).numpy()
-
         def by_tensorflow(precision: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
             return compiled(outputs_in(precision), self.strategy)
 
-        found = Outputs(reference, by_tensorflow, compare, program)
+        found = Outputs(by_tensorflow, compare, program)
         self._engines[name] = ChosenEngine(
             found, engine, precision, self.strategy, self._batch_size
         )

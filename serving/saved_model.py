@@ -72,7 +72,7 @@ def write_encoder_saved_model(
       UserError: A variable of encoder or pooler is missing or has another shape than `config` asks
         for; or `path` exists and is not empty.
     """
-    encoder = BertEncoder(config, Build(config.initializer_range))
+    encoder = BertEncoder(config, Build(config.initializer_range, seed=None))
     _assign(encoder.trainable_variables, weights)
     root = _stored_object(encoder.trainable_variables)
 
@@ -152,7 +152,7 @@ def write_classifier_saved_model(
       UserError: A variable is missing or has another shape than `config` and `labels` ask for; the
         model has too few positions; `path` exists and is not empty.
     """
-    model = ClassifierModel(config, _num_outputs(weights, labels))
+    model = ClassifierModel(config, _num_outputs(weights, labels), seed=None)
     _assign(model.trainable_variables, weights)
 
     @tf.function(autograph=False, input_signature=[_IDS, _IDS, _IDS])

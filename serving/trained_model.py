@@ -103,9 +103,9 @@ class TrainedModel:
 
 
 def network_of(config: BertConfig, weights: Mapping[str, np.ndarray]) -> ClassifierModel:
-    """A model in TensorFlow, with these weights; without a classifier in them it has a new one."""
+    """A model in TensorFlow, with these weights; without a classifier in them it has one of zeros."""
     num_outputs = len(weights[CLASSIFIER_WEIGHTS]) if CLASSIFIER_WEIGHTS in weights else 1
-    network = ClassifierModel(config, num_outputs)
+    network = ClassifierModel(config, num_outputs, seed=None)
     for variable in network.trainable_variables:
         if (name := variable_name(variable)) in weights:
             variable.assign(weights[name])

@@ -41,7 +41,7 @@ def has_gpus(strategy: tf.distribute.Strategy) -> bool:
 
 
 def _gpu_details() -> list[dict[str, Any]]:
-    """What TensorFlow knows of each GPU of this machine."""
+    """TensorFlow's details of each GPU of this machine."""
     gpus = tf.config.list_physical_devices("GPU")
     return [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
 

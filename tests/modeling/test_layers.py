@@ -106,3 +106,8 @@ def test_another_precision_than_that_of_the_layers() -> None:
     with pytest.raises(ZeroDivisionError), computing_in("bfloat16", plain):
         1 / 0  # noqa: B018
     assert plain(x).dtype == tf.float32
+
+
+def test_zeros_where_stored_values_come() -> None:
+    assert not Dense("dense", 3, 5, Build(0.02, seed=None)).kernel.numpy().any()
+    assert Dense("dense", 3, 5, Build(0.02)).kernel.numpy().all()

@@ -123,7 +123,6 @@ def settled(
     check_engine(engine, precision, CPU)
     of_precision = {FLOAT32: 0.0, BFLOAT16: rounding}
     outputs = Outputs(
-        answering(0.0),
         lambda precision: answering(of_precision[precision]),
         compare_logits,
         lambda: None,  # type: ignore[arg-type, return-value]
@@ -198,7 +197,7 @@ def test_the_rows_of_a_call_settle_the_engine(
     """Those of the first; later ones do not change it."""
     use({"good": fake(1e-4, (FLOAT32,), "json")}, monkeypatch)
     monkeypatch.setattr(engine_choice, "MIN_ROWS", 3)
-    outputs = Outputs(answering(0), lambda _: answering(0), compare_logits, lambda: None)  # type: ignore[arg-type, return-value]
+    outputs = Outputs(lambda _: answering(0), compare_logits, lambda: None)  # type: ignore[arg-type, return-value]
     few = {name: value[:2] for name, value in padded_batch.items()}
     for first, expected in ((few, TENSORFLOW), (padded_batch, "good")):
         chosen = ChosenEngine(outputs, AUTO, FLOAT32, CPU, 2)
