@@ -202,7 +202,7 @@ class PretrainingModel(tf_keras.Model):
     def _encoded(
         self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the heads read: the output at masked positions, and the pooled output."""
+        """The output at masked positions and the pooled output, which the heads read."""
         output = self.encoder(
             batch["input_ids"],
             batch["input_mask"],
