@@ -86,6 +86,7 @@ group("Peers")
 flags.DEFINE_string("model_garden_python", sys.executable, "Interpreter with tf-models-official.")
 flags.DEFINE_string("hugging_face_python", "", "Interpreter with transformers and torch.")
 flags.DEFINE_string("runtimes_python", sys.executable, "Interpreter with onnxruntime and openvino.")
+flags.DEFINE_string("flax_python", "", "Interpreter with transformers 4, flax and optax.")
 flags.DEFINE_string("original_python", "", "Interpreter with TensorFlow 1.15.")
 flags.DEFINE_string("original_dir", "", "Folder with a clone of google-research/bert.")
 

@@ -171,6 +171,7 @@ class CompareOptions(Options):
     model_garden_python: str
     hugging_face_python: str
     runtimes_python: str
+    flax_python: str
     original_python: str
     original_dir: str
     output_dir: str

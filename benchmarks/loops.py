@@ -325,6 +325,9 @@ class Comparison:
             )
         if loop == "pretraining":
             options["batches"] = max(1, options["batches"] // _SLOW_PEER_SHARE)
+        else:
+            flax = Program(self._options.flax_python, "benchmarks.peers.flax_bert")
+            contestants += self._in_all_precisions(group, "JAX", flax, loop=loop, **options)
         return contestants + self._hugging_face(group, loop=loop, **options)
 
     def _hugging_face(self, group: str, **options: Any) -> list[Contestant]:

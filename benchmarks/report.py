@@ -43,12 +43,15 @@ def pretraining_flops_per_token(config: BertConfig, seq_length: int, predictions
     """Operations of the matrix products of an update, forward and twice that backward.
 
     Per token: four H x H and two H x I products and the two of attention in every layer; the masked
-    LM transform and decoder at `predictions` of `seq_length` positions.
+    LM transform and decoder at `predictions` of `seq_length` positions. Of the last layer only what
+    the heads need counts: keys and values, and the rest at the predictions and [CLS].
     """
     width, inner = config.hidden_size, config.intermediate_size
-    layer = 4 * width * width + 2 * width * inner + 2 * seq_length * width
+    keys_and_values = 2 * width * width
+    rest = 2 * width * width + 2 * width * inner + 2 * seq_length * width
+    last = keys_and_values + rest * (predictions + 1) / seq_length
     head = (width * width + width * config.vocab_size) * predictions / seq_length
-    return 3 * 2 * (config.num_hidden_layers * layer + head)
+    return 3 * 2 * ((config.num_hidden_layers - 1) * (keys_and_values + rest) + last + head)
 
 
 def markdown(groups: Sequence[Group], ceiling: float | None, heading: str) -> str:

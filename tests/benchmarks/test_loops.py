@@ -24,6 +24,7 @@ GIVEN: dict[str, Any] = {
     "torch_compile": True,
     "batch_size": 8,
     "model_garden_python": "",
+    "flax_python": "",
     "hugging_face_python": "hf/python",
     "original_python": "",
     "original_dir": "",
@@ -102,6 +103,7 @@ def test_distillation_is_beside_our_fine_tuning(
     assert list(dict.fromkeys(found)) == [
         ("ours", "distillation"),
         ("our fine-tuning", "finetuning"),
+        ("JAX", "distillation"),
         ("Hugging Face", "distillation"),
     ]
 
