@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import subprocess
 import sys
@@ -49,6 +50,20 @@ def test_help_and_flag_errors_answer_without_tensorflow(script: str) -> None:
         assert failed.returncode != 0
         assert failed.stdout.endswith("LIGHT\n")
         assert "Traceback" not in failed.stderr
+
+
+def test_flags_are_read_in_main_alone() -> None:
+    """So every other function can be called with options of one's own."""
+    reading = []
+    for path in ROOT.rglob("*.py"):
+        name = path.relative_to(ROOT)
+        if name.parts[0] == "tests" or name.parts[0].startswith("."):
+            continue
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef) and function.name != "main":
+                names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+                reading += [f"{name}: {function.name}"] if "FLAGS" in names else []
+    assert reading == []
 
 
 def test_a_forgotten_dash_is_an_error(tmp_path: pathlib.Path) -> None:

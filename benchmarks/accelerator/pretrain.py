@@ -35,6 +35,7 @@ from benchmarks.accelerator.imported import Arrays, Imported, unpacker
 from benchmarks.accelerator.packed_records import HELD_OUT_ROWS, Rows, batches, read_rows, row_type
 from common.errors import UserError
 from training import cli
+from training.options import Options, from_flags
 
 FLAGS = flags.FLAGS
 
@@ -43,6 +44,30 @@ CURVES = "curves.jsonl"
 _RESERVE = 0.08
 # The mark at which the reading up to there is reported.
 _MARK = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainOptions(Options):
+    """The flags of this script (`_define_flags`)."""
+
+    programs: str
+    models: Sequence[str] | None
+    input_file: Sequence[str]
+    line_documents: Sequence[str]
+    vocab_file: str
+    max_seq_length: int
+    max_predictions_per_seq: int
+    dupe_factor: int
+    learning_rate: float
+    learning_rates: Sequence[str]
+    max_seconds: float
+    max_updates: int | None
+    updates_per_call: int
+    num_evaluations: int
+    eval_batches: int
+    give_up_loss: float
+    random_seed: int
+    output_dir: str
 
 
 @dataclasses.dataclass
@@ -61,9 +86,9 @@ class Student:
     train: Callable[[Arrays, np.ndarray], tuple[Arrays, Arrays]]
     evaluate: Callable[[Arrays, np.ndarray], Arrays]
 
-    def started(self, learning_rate: float, num_updates: int) -> Arrays:
+    def started(self, seed: int, learning_rate: float, num_updates: int) -> Arrays:
         """The state before the first update; a tenth of the updates are warm-up."""
-        state = self.programs.start(FLAGS.random_seed)
+        state = self.programs.start(seed)
         schedule = {
             "learning_rate": learning_rate,
             "num_train_steps": num_updates,
@@ -156,6 +181,7 @@ def train_student(
     num_updates: int,
     deadline: float,
     may_give_up: bool,
+    options: PretrainOptions,
 ) -> dict[str, Any] | None:
     """Trains one model and writes its weights.
 
@@ -166,17 +192,18 @@ def train_student(
       num_updates: Length of the schedule.
       deadline: The end, in `time.monotonic`; the weights are written then, too.
       may_give_up: Whether to end when the model is stuck.
+      options: Of the script.
 
     Returns:
       The last line of its curve; None, and nothing is written, where the loss is no number, or the
       model is stuck: above --give_up_loss after a third of the updates.
     """
     setting = student.programs.description
-    per_call, batch_size = FLAGS.updates_per_call, setting["batch_size"]
+    per_call, batch_size = options.updates_per_call, setting["batch_size"]
     num_calls = num_updates // per_call
-    calls_between = max(1, num_calls // FLAGS.num_evaluations)
-    source = batches(rows.training, rows.pass_ends, per_call, batch_size, FLAGS.random_seed)
-    state = student.started(learning_rate, num_updates)
+    calls_between = max(1, num_calls // options.num_evaluations)
+    source = batches(rows.training, rows.pass_ends, per_call, batch_size, options.random_seed)
+    state = student.started(options.random_seed, learning_rate, num_updates)
     start = time.monotonic()
     before: jax.Array | None = None
     recent: list[Arrays] = []
@@ -205,8 +232,8 @@ def train_student(
             **{name: float(total / count) for name, (total, count) in sums.items()},
         }
         recent = []
-        _log_point(point)
-        is_stuck = point["masked_lm_loss"] > FLAGS.give_up_loss and call * 3 > num_calls
+        _log_point(point, options.output_dir)
+        is_stuck = point["masked_lm_loss"] > options.give_up_loss and call * 3 > num_calls
         if not math.isfinite(point["training_loss"]) or (may_give_up and is_stuck and not ended):
             logging.error("%s does not learn at a rate of %g.", student.name, learning_rate)
             return None
@@ -216,13 +243,13 @@ def train_student(
     weights = {
         name: np.asarray(state[name]).astype(np.float16) for name in setting["model_variables"]
     }
-    path = os.path.join(FLAGS.output_dir, f"{student.name}.safetensors")
+    path = os.path.join(options.output_dir, f"{student.name}.safetensors")
     save_file(weights, path, {"config": json.dumps(setting["config"]), "point": json.dumps(point)})
     return point
 
 
-def _log_point(point: dict[str, Any]) -> None:
-    with open(os.path.join(FLAGS.output_dir, CURVES), "a", encoding="utf-8") as file:
+def _log_point(point: dict[str, Any], folder: str) -> None:
+    with open(os.path.join(folder, CURVES), "a", encoding="utf-8") as file:
         file.write(json.dumps(point) + "\n")
     logging.info(
         "%(model)s %(update)d/%(num_updates)d %(seconds).0f s: training %(training_loss).3f, "
@@ -232,9 +259,9 @@ def _log_point(point: dict[str, Any]) -> None:
     )
 
 
-def report(points: Sequence[dict[str, Any]]) -> None:
+def report(points: Sequence[dict[str, Any]], folder: str) -> None:
     """Logs the last line of each model, and where its curve passes the mark."""
-    with open(os.path.join(FLAGS.output_dir, CURVES), encoding="utf-8") as file:
+    with open(os.path.join(folder, CURVES), encoding="utf-8") as file:
         lines = list(map(json.loads, file))
     for point in points:
         run = ("model", "learning_rate", "num_updates")
@@ -256,13 +283,13 @@ def report(points: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def start_rows(folder: str) -> subprocess.Popen:
+def start_rows(options: PretrainOptions, folder: str) -> subprocess.Popen:
     """Starts a process that makes the rows, leaving two cores to the compiler."""
     command = [sys.executable, "-m", "benchmarks.accelerator.packed_records"]
-    command += [f"--input_file={','.join(FLAGS.input_file)}"]
-    command += [f"--line_documents={','.join(FLAGS.line_documents)}"]
-    for name in ("vocab_file", "max_seq_length", "max_predictions_per_seq", "dupe_factor"):
-        command += [f"--{name}={FLAGS[name].value}"]
+    command += [f"--input_file={','.join(options.input_file)}"]
+    command += [f"--line_documents={','.join(options.line_documents)}"]
+    names = ("vocab_file", "max_seq_length", "max_predictions_per_seq", "dupe_factor")
+    command += [f"--{name}={value}" for name, value in options.values(names).items()]
     processes = max(1, (os.cpu_count() or 1) - 2)
     return subprocess.Popen([*command, f"--num_processes={processes}", f"--output_dir={folder}"])
 
@@ -295,81 +322,84 @@ def _define_flags() -> None:
 
 
 def main(_: Sequence[str]) -> None:
-    deadline = time.monotonic() + FLAGS.max_seconds
-    os.makedirs(FLAGS.output_dir, exist_ok=True)
-    names = FLAGS.models or sorted(os.listdir(FLAGS.programs))
-    making = start_rows(os.path.join(FLAGS.output_dir, "rows"))
+    options = from_flags(PretrainOptions, FLAGS)
+    deadline = time.monotonic() + options.max_seconds
+    os.makedirs(options.output_dir, exist_ok=True)
+    names = options.models or sorted(os.listdir(options.programs))
+    making = start_rows(options, os.path.join(options.output_dir, "rows"))
     try:
         logging.info("JAX %s, NumPy %s, %s.", jax.__version__, np.__version__, jax.devices())
-        students = compile_all(names)
-        check(students[0], FLAGS.updates_per_call)
+        students = compile_all(names, options)
+        check(students[0], options.updates_per_call)
         if making.wait(max(1.0, deadline - time.monotonic())):
             raise UserError("the rows could not be made.")
     finally:
         making.kill()
     setting = students[0].programs.description
     rows = read_rows(
-        os.path.join(FLAGS.output_dir, "rows"), FLAGS.eval_batches, setting["batch_size"]
+        os.path.join(options.output_dir, "rows"), options.eval_batches, setting["batch_size"]
     )
-    np.save(os.path.join(FLAGS.output_dir, HELD_OUT_ROWS), rows.held_out)
-    train_all(students, rows, deadline)
+    np.save(os.path.join(options.output_dir, HELD_OUT_ROWS), rows.held_out)
+    train_all(students, rows, deadline, options)
 
 
-def compile_all(names: Sequence[str]) -> list[Student]:
+def compile_all(names: Sequence[str], options: PretrainOptions) -> list[Student]:
     """Compiles all models side by side and checks each."""
 
     def compile_one(name: str) -> Student:
-        folder = os.path.join(FLAGS.programs, name)
-        return compiled(folder, FLAGS.updates_per_call, FLAGS.eval_batches)
+        folder = os.path.join(options.programs, name)
+        return compiled(folder, options.updates_per_call, options.eval_batches)
 
     with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
         return list(pool.map(compile_one, names))
 
 
-def train_all(students: Sequence[Student], rows: Rows, deadline: float) -> None:
+def train_all(
+    students: Sequence[Student], rows: Rows, deadline: float, options: PretrainOptions
+) -> None:
     """Trains one model after the other, all of them equally long.
 
     Those that were given up are trained anew in what is left of the time, at half the rate.
     """
-    seconds = {student.name: check(student, FLAGS.updates_per_call) for student in students}
-    rates = dict(item.split("=") for item in FLAGS.learning_rates)
+    seconds = {student.name: check(student, options.updates_per_call) for student in students}
+    rates = dict(item.split("=") for item in options.learning_rates)
     points = []
     waiting = list(students)
     for factor in (1.0, 0.5):
         if not waiting:
             break
-        num_updates = affordable_updates([seconds[s.name] for s in waiting], deadline)
+        num_updates = affordable_updates([seconds[s.name] for s in waiting], deadline, options)
         logging.info(
             "%.0f s are left for %s: %d updates of %d rows, %.0f M positions, %.1f passes.",
             deadline - time.monotonic(),
             ", ".join(f"{s.name} ({1e3 * seconds[s.name]:.2f} ms an update)" for s in waiting),
             num_updates,
             rows.held_out.shape[1],
-            num_updates * rows.held_out.shape[1] * FLAGS.max_seq_length / 1e6,
+            num_updates * rows.held_out.shape[1] * options.max_seq_length / 1e6,
             num_updates * rows.held_out.shape[1] / rows.pass_ends[0],
         )
         if not num_updates:
             break
         given_up = []
         for student in waiting:
-            rate = factor * float(rates.get(student.name, FLAGS.learning_rate))
+            rate = factor * float(rates.get(student.name, options.learning_rate))
             may_give_up = factor == 1.0
-            point = train_student(student, rows, rate, num_updates, deadline, may_give_up)
+            point = train_student(student, rows, rate, num_updates, deadline, may_give_up, options)
             if point:
                 points.append(point)
             else:
                 given_up.append(student)
         waiting = given_up
-    report(points)
+    report(points, options.output_dir)
 
 
-def affordable_updates(seconds: Sequence[float], deadline: float) -> int:
+def affordable_updates(seconds: Sequence[float], deadline: float, options: PretrainOptions) -> int:
     """Updates for which there is time in models that take so long for one; whole calls."""
     left = deadline - time.monotonic()
     count = int(left * (1 - _RESERVE) / sum(seconds))
-    if FLAGS.max_updates:
-        count = min(count, FLAGS.max_updates)
-    return max(0, count - count % FLAGS.updates_per_call)
+    if options.max_updates:
+        count = min(count, options.max_updates)
+    return max(0, count - count % options.updates_per_call)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import types
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,6 @@ def test_whole_calls(
 ) -> None:
     from benchmarks.accelerator import pretrain
 
-    values = types.SimpleNamespace(max_updates=most, updates_per_call=20)
-    monkeypatch.setattr(pretrain, "FLAGS", values)
+    options: Any = types.SimpleNamespace(max_updates=most, updates_per_call=20)
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
-    assert pretrain.affordable_updates(seconds, 1000.0 + left) == updates
+    assert pretrain.affordable_updates(seconds, 1000.0 + left, options) == updates
