@@ -158,7 +158,7 @@ def check(student: Student, num_updates: int) -> float:
     rows["num_first_segment"] = 20
     rows["masked_lm_positions"] = rng.integers(1, 50, rows["masked_lm_positions"].shape)
     packed = rows.view(np.uint8).reshape(num_updates, setting["batch_size"], kind.itemsize)
-    state, losses = student.train(student.started(1e-3, 10 * num_updates), packed)
+    state, losses = student.train(student.started(0, 1e-3, 10 * num_updates), packed)
     found = np.asarray(losses["masked_lm_loss"])
     logging.info(
         "%s: on a few random words the masked-LM loss goes from %.3f to %.3f.",
