@@ -101,7 +101,7 @@ class ArtifactReport:
         Returns:
           The content of NAME.md.
         """
-        claims = [(claim, self._difference(claim)) for claim in self._artifact.claims]
+        claims = [self._measured(claim) for claim in self._artifact.claims]
         text = self._markdown(claims, facts)
         write_text(os.path.join(folder, f"{self._name}.md"), text)
         write_json(os.path.join(folder, f"{self._name}.json"), self._content(claims, facts))
@@ -120,12 +120,28 @@ class ArtifactReport:
                     found.setdefault(line.label, {})[point] = Score(tuple(scores.values()))
         return found
 
-    def _difference(self, claim: Claim) -> Difference | None:
-        panels = self._artifact.panels
-        chosen = panels if claim.panel is None else panels[claim.panel : claim.panel + 1]
-        higher = self._mean_scores(chosen, claim.higher, claim.higher_points)
-        lower = self._mean_scores(chosen, claim.lower, claim.lower_points)
-        return paired_difference(higher, lower)
+    def _measured(self, claim: Claim) -> tuple[str, Difference | None]:
+        """A claim, with the panel and the points it was measured at where not all; the difference."""
+        panels, text = self._artifact.panels, claim.text
+        if claim.panel is not None:
+            panels = panels[claim.panel : claim.panel + 1]
+            text = f"{panel_title(panels[0], self._scale)}: {text}"
+        higher, lower = claim.higher_points, claim.lower_points
+        if not higher and not lower:
+            every = panels[0].points
+            there = [self._points(panel) for panel in panels]
+            found = [
+                point
+                for point in every
+                if all(point in p.get(x, {}) for p in there for x in (claim.higher, claim.lower))
+            ]
+            if 0 < len(found) < len(every):
+                higher = lower = tuple(found)
+                text += f", at {', '.join(point_name(point, self._scale) for point in found)} alone"
+        return text, paired_difference(
+            self._mean_scores(panels, claim.higher, higher),
+            self._mean_scores(panels, claim.lower, lower),
+        )
 
     def _mean_scores(
         self, panels: Sequence[Panel], label: str, points: tuple[str | int, ...]
@@ -139,7 +155,7 @@ class ArtifactReport:
         return {seed: statistics.fmean(s[seed] for s in scores) for seed in sorted(seeds)}
 
     def _markdown(
-        self, claims: Sequence[tuple[Claim, Difference | None]], facts: Mapping[str, Any]
+        self, claims: Sequence[tuple[str, Difference | None]], facts: Mapping[str, Any]
     ) -> str:
         lines = [f"# {self._name}: {self._artifact.title}", ""]
         if self._artifact.panels:
@@ -148,8 +164,8 @@ class ArtifactReport:
             lines += [f"## {panel_title(panel, self._scale)}", "", *self._panel_table(panel), ""]
         if claims:
             rows = [
-                [claim.text, str(d) if d else "", str(d.seeds if d else 0), verdict(d)]
-                for claim, d in claims
+                [text, str(d) if d else "", str(d.seeds if d else 0), verdict(d)]
+                for text, d in claims
             ]
             lines += ["## Claims", ""]
             lines += [*table(["The paper's", "difference in points", "seeds", ""], rows), ""]
@@ -180,7 +196,7 @@ class ArtifactReport:
         return table(["", *(point_name(point, self._scale) for point in panel.points)], rows)
 
     def _content(
-        self, claims: Sequence[tuple[Claim, Difference | None]], facts: Mapping[str, Any]
+        self, claims: Sequence[tuple[str, Difference | None]], facts: Mapping[str, Any]
     ) -> dict[str, Any]:
         return {
             "title": self._artifact.title,
@@ -202,11 +218,11 @@ class ArtifactReport:
             ],
             "claims": [
                 {
-                    "text": claim.text,
+                    "text": text,
                     "verdict": verdict(difference),
                     **(dataclasses.asdict(difference) if difference else {}),
                 }
-                for claim, difference in claims
+                for text, difference in claims
             ],
             "machine": describe_machine(),
             **facts,

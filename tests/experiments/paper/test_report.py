@@ -81,6 +81,26 @@ def test_report(tmp_path: pathlib.Path, models: Callable[[Student], list[str]]) 
     assert b"<svg" in (tmp_path / "results" / "figure0.svg").read_bytes()
 
 
+def test_claims_name_their_panel_and_the_points_that_are_there(
+    tmp_path: pathlib.Path, models: Callable[[Student], list[str]]
+) -> None:
+    def without_wide_pd(student: Student) -> list[str]:
+        is_there = (student.size, student.strategy) != ("4/256", "PD")
+        return models(student) if is_there else []
+
+    _, content = report(
+        tmp_path,
+        without_wide_pd,
+        Claim("PD beats KD", PD.label, KD.label, panel=0),
+        Claim("KD beats PF", KD.label, PF.label),
+        Claim("wide beats slim", PD.label, PD.label, ("4/256",), ("2/128",)),
+    )
+    found = [(claim["text"], claim.get("mean"), claim["verdict"]) for claim in content["claims"]]
+    assert found[0] == ("NLI: PD beats KD, at 2/128 alone", pytest.approx(16.0), "holds")
+    assert found[1][0] == "KD beats PF"
+    assert found[2] == ("wide beats slim", None, "not measured")
+
+
 def test_interval_is_that_of_a_paired_t_test() -> None:
     higher = {1: 71.0, 2: 74.5, 3: 70.2, 5: 73.0}
     lower = {1: 70.1, 2: 71.0, 3: 70.9, 4: 60.0, 5: 71.5}
