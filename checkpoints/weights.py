@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -164,7 +164,26 @@ def variable_name(variable: tf.Variable) -> str:
 
 def variable_values(variables: Sequence[tf.Variable]) -> dict[str, np.ndarray]:
     """The values of variables by their names in an original checkpoint."""
-    return {variable_name(v): v.numpy() for v in variables}
+    return dict(VariableValues(variables))
+
+
+class VariableValues(Mapping[str, np.ndarray]):
+    """The values of variables by those names, each copied whenever it is asked for."""
+
+    def __init__(self, variables: Sequence[tf.Variable]):
+        self._variables = {variable_name(v): v for v in variables}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._variables[name].numpy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._variables
 
 
 def load_weights(variables: Sequence[tf.Variable], reader: WeightReader) -> LoadReport:
@@ -175,7 +194,8 @@ def load_weights(variables: Sequence[tf.Variable], reader: WeightReader) -> Load
       reader: See `checkpoints.formats.open_weights`.
 
     Raises:
-      UserError: Nothing matches, or a shape differs. No variable has been changed then.
+      UserError: Nothing matches, or a shape differs, and no variable has been changed; or a value is
+        damaged, and the model is of no use.
     """
     by_name = {variable_name(v): v for v in variables}
     matched = tuple(name for name in by_name if name in reader.shapes)
@@ -192,9 +212,8 @@ def load_weights(variables: Sequence[tf.Variable], reader: WeightReader) -> Load
                 f"model's has {list(expected)}; the checkpoint was made with another "
                 "configuration, vocabulary or label list."
             )
-    values = {name: reader.read(name) for name in matched}
-    for name, value in values.items():
-        by_name[name].assign(value)
+    for name in matched:  # One at a time: TensorFlow keeps the memory that it once had.
+        by_name[name].assign(reader.read(name))
     return LoadReport(
         source=reader.source,
         matched=matched,
@@ -227,12 +246,6 @@ def write_checkpoint(prefix: str, values: Mapping[str, np.ndarray]) -> None:
 def weights_digest(values: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over names, shapes and float32 values: equal for equal models, however stored."""
     return _digest(values, values.__getitem__)
-
-
-def variables_digest(variables: Sequence[tf.Variable]) -> str:
-    """`weights_digest` of variables, of which the value of one at a time is copied."""
-    by_name = {variable_name(v): v for v in variables}
-    return _digest(by_name, lambda name: by_name[name].numpy())
 
 
 def stored_weights_digest(reader: WeightReader, names: Iterable[str]) -> str:

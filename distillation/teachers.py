@@ -20,7 +20,7 @@ from checkpoints.formats import find_weights
 from checkpoints.initialization import say_assumed_order
 from checkpoints.model_folder import read_model_folder
 from checkpoints.tokenizer_files import open_tokenizer_of_file
-from checkpoints.weights import variables_digest
+from checkpoints.weights import VariableValues, weights_digest
 from common.errors import UserError
 from common.files import exists
 from common.outputs import checkpoint_file
@@ -256,7 +256,9 @@ class Teachers:
             each.append(
                 {
                     "teacher_config": teacher.predictor.encoder.config.to_dict(),
-                    "teacher_weights_sha256": variables_digest(classifier.trainable_variables),
+                    "teacher_weights_sha256": weights_digest(
+                        VariableValues(classifier.trainable_variables)
+                    ),
                 }
             )
             if not teacher.reading.is_like(records):

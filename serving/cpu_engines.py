@@ -29,13 +29,12 @@ class Program(NamedTuple):
 
     Attributes:
       config: The architecture.
-      weights: Gives float32 arrays by the original's names. They are copies, which whoever asks for
-        them frees as soon as the runtime's own form is made.
+      weights: Float32 arrays by the original's names; each is asked for once, and may be a copy.
       threads: Threads to compute with.
     """
 
     config: BertConfig
-    weights: Callable[[], Mapping[str, np.ndarray]]
+    weights: Mapping[str, np.ndarray]
     threads: int
 
 
@@ -67,17 +66,19 @@ def _as_onnx(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _write_onnx(program: Program, precision: str, folder: str) -> str:
-    """The path of a file in ONNX; its content in memory is freed.
+    """The path of a file in ONNX, with the weights in a file beside it, one after the other.
 
-    A runtime reads a file piece by piece. Of bytes in memory, ONNX Runtime keeps a copy.
+    So none is held twice: runtimes read files piece by piece, or map them. Of a whole program, its
+    bytes and the runtime's form of it would stand beside it in memory.
     """
-    path = os.path.join(folder, "model.onnx")
-    made = onnx_model.onnx_program(program.config, program.weights())
+    path, data = os.path.join(folder, "model.onnx"), "weights"
+    with open(os.path.join(folder, data), "wb") as file:
+        made = onnx_model.onnx_program(program.config, program.weights, data=file)
+    with open(path, "wb") as file:
+        file.write(made.SerializeToString())
     if precision == INT8:
-        onnx_model.quantize_onnx(made, path)
-    else:
-        with open(path, "wb") as file:
-            file.write(made.SerializeToString())
+        float_path, path = path, os.path.join(folder, "int8.onnx")
+        onnx_model.quantize_onnx(float_path, path)
     return path
 
 
@@ -126,7 +127,7 @@ def _open_onnxruntime(program: Program, precision: str) -> Forward:
 
 def _open_litert(program: Program, precision: str) -> Forward:
     quantization = {FLOAT32: litert.NONE, INT8: litert.DYNAMIC_INT8}[precision]
-    content = litert.convert_classifier(program.config, program.weights(), quantization)
+    content = litert.convert_classifier(program.config, program.weights, quantization)
     interpreter = open_interpreter(program.threads, model_content=content)
     serve = interpreter.get_signature_runner(litert.SIGNATURE)
 

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -84,13 +84,19 @@ def write_onnx(path: str, model: TrainedModel, half: bool = False) -> None:
     onnx.save(program, path)
 
 
-def onnx_program(config: BertConfig, weights: Mapping[str, np.ndarray], half: bool = False) -> Any:
+def onnx_program(
+    config: BertConfig,
+    weights: Mapping[str, np.ndarray],
+    half: bool = False,
+    data: BinaryIO | None = None,
+) -> Any:
     """The program of a model, as in `write_onnx`, without metadata and not checked.
 
     Args:
       config: The architecture.
       weights: Float32 arrays by the original's names, with a classifier or without.
       half: As in `write_onnx`.
+      data: A file beside that of the program, into which the weights are written.
 
     Returns:
       `onnx.ModelProto`.
@@ -118,7 +124,7 @@ def onnx_program(config: BertConfig, weights: Mapping[str, np.ndarray], half: bo
         producer_name="pretrained-distillation",
     )
     # Only now: each step above copies what it is given.
-    _add_network(_Graph(onnx, program.graph, half), config, weights)
+    _add_network(_Graph(onnx, program.graph, half, data), config, weights)
     return program
 
 
@@ -159,8 +165,8 @@ def _properties(model: TrainedModel) -> dict[str, str]:
 class _Graph:
     """Nodes and constants of a graph, in the order in which they are added."""
 
-    def __init__(self, onnx: Any, graph: Any, half: bool):
-        self._onnx, self._graph, self._half = onnx, graph, half
+    def __init__(self, onnx: Any, graph: Any, half: bool, data: BinaryIO | None):
+        self._onnx, self._graph, self._half, self._data = onnx, graph, half, data
         self.float_type = onnx.TensorProto.FLOAT
 
     def constant(self, name: str, value: Any) -> str:
@@ -170,7 +176,26 @@ class _Graph:
         self._graph.initializer.append(self._onnx.numpy_helper.from_array(array, name))
         return name
 
+    def _external(self, name: str, value: np.ndarray) -> str:
+        """A constant whose bytes are in `data`."""
+        assert self._data
+        types, start = self._onnx.TensorProto, self._data.tell()
+        self._data.write(np.ascontiguousarray(value, "<f4"))
+        tensor = self._graph.initializer.add()
+        tensor.name, tensor.data_type, tensor.data_location = name, types.FLOAT, types.EXTERNAL
+        tensor.dims.extend(value.shape)
+        place = {
+            "location": os.path.basename(self._data.name),
+            "offset": start,
+            "length": self._data.tell() - start,
+        }
+        for key, entry in place.items():
+            tensor.external_data.add(key=key, value=str(entry))
+        return name
+
     def weight(self, name: str, value: np.ndarray) -> str:
+        if self._data:
+            return self._external(name, value)
         if not self._half:
             return self.constant(name, np.asarray(value, np.float32))
         stored = self.constant(f"{name}/float16", value.astype(np.float16))

@@ -19,7 +19,7 @@ from scipy.special import softmax
 
 from checkpoints.formats import find_weights, open_weights
 from checkpoints.model_sources import ModelSources, check_labels, resolve_model
-from checkpoints.weights import variable_values, variables_digest
+from checkpoints.weights import VariableValues, weights_digest
 from common.chunks import chunks
 from common.errors import UserError
 from data.classifier_records import encode_rows
@@ -202,8 +202,8 @@ class Predictor:
 
     def _program(self) -> Program:
         threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
-        variables = self.classifier().trainable_variables
-        return Program(self.encoder.config, lambda: variable_values(variables), threads)
+        weights = VariableValues(self.classifier().trainable_variables)
+        return Program(self.encoder.config, weights, threads)
 
     def classifier(self) -> ClassifierModel:
         """The whole model, batch -> logits; UserError where there is no classifier in it."""
@@ -246,7 +246,7 @@ class Predictor:
         """Everything that decides what an engine of this model, settled, says of a text."""
         tokenizer = self.sources.tokenizer
         return (
-            variables_digest((self._classifier or self.encoder).trainable_variables),
+            weights_digest(VariableValues((self._classifier or self.encoder).trainable_variables)),
             self.encoder.config.to_json(),
             self.sources.tokenizer_info(),
             tokenizer and tokenizer.do_lower_case,

@@ -21,10 +21,11 @@ import tf_keras
 from checkpoints.model_sources import ModelSources
 from checkpoints.weights import (
     MODEL_CHECKPOINT,
+    VariableValues,
     WeightReader,
     stored_weights_digest,
     variable_name,
-    variables_digest,
+    weights_digest,
 )
 from common.content import Content
 from common.errors import UserError
@@ -277,5 +278,5 @@ def model_content(model: tf_keras.Model, source: str) -> Content:
       source: Path that it was read from.
     """
     config = json.dumps(model.encoder.config.to_dict(), sort_keys=True)
-    weights = variables_digest(model.trainable_variables)
+    weights = weights_digest(VariableValues(model.trainable_variables))
     return Content(hashlib.sha256(f"{config} {weights}".encode()).hexdigest(), source)
