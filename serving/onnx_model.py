@@ -180,7 +180,7 @@ class _Graph:
         """A constant whose bytes are in `data`."""
         assert self._data
         types, start = self._onnx.TensorProto, self._data.tell()
-        self._data.write(np.ascontiguousarray(value, "<f4"))
+        self._data.write(np.ascontiguousarray(value, "<f4").tobytes())
         tensor = self._graph.initializer.add()
         tensor.name, tensor.data_type, tensor.data_location = name, types.FLOAT, types.EXTERNAL
         tensor.dims.extend(value.shape)
