@@ -12,6 +12,7 @@ when it starts; number and exit status when it has ended.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -23,6 +24,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 
+from common.errors import UserError
 from training.cli import quiet_libraries
 
 # What the training scripts import behind their flags.
@@ -38,16 +40,18 @@ class ForkedProcess:
     """A command that a server has started; the part of `subprocess.Popen` that a runner needs.
 
     Attributes:
+      pid: Its number.
       returncode: Exit status, or the negative number of the signal that ended it; None until `poll`
         or `wait` has seen its end.
     """
 
     def __init__(self, server: ForkServer, pid: int):
-        self._server, self._pid = server, pid
+        self._server, self.pid = server, pid
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        self._server.read_answers()
+        if self.returncode is None:
+            self._server.read_answers()
         return self.returncode
 
     def wait(self) -> int:
@@ -57,7 +61,7 @@ class ForkedProcess:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self._pid, number)
+            os.kill(self.pid, number)
 
 
 class ForkServer:
@@ -95,7 +99,7 @@ class ForkServer:
         """Starts a command, whose standard output and errors go to a new file.
 
         Raises:
-          RuntimeError: The server has ended; its own errors are on the terminal.
+          UserError: The server has ended.
         """
         with open(log_path, "wb"):
             pass  # There from the start for those who look into it.
@@ -104,7 +108,7 @@ class ForkServer:
             self._requests.write(json.dumps(request).encode() + b"\n")
             self._requests.flush()
         except BrokenPipeError:
-            raise RuntimeError("the process that starts commands has ended") from None
+            raise self._lost() from None
         while not self._started:
             self.read_answers(wait=True)
         return self._started.pop()
@@ -113,16 +117,28 @@ class ForkServer:
         """Notes what has started or ended since; waits for an answer on demand.
 
         Raises:
-          RuntimeError: The server has ended.
+          UserError: The server has ended.
         """
         while wait or select.select([self._answers], [], [], 0)[0]:
             wait = False
             read = os.read(self._answers.fileno(), 65536)
             if not read:
-                raise RuntimeError("the process that starts commands has ended")
+                raise self._lost()
             *lines, self._unread = (self._unread + read).split(b"\n")
             for line in lines:
                 self._note(*map(int, line.split()))
+
+    def _lost(self) -> UserError:
+        """Ends what the server has left behind."""
+        for process in self._running.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGTERM)
+            process.returncode = -signal.SIGTERM
+        self._running.clear()
+        return UserError(
+            "the process that starts commands has ended, killed perhaps for want of memory; what it "
+            "had to say stands above. Run the same command again to continue, with fewer jobs."
+        )
 
     def _note(self, pid: int, status: int | None = None) -> None:
         if status is None:
@@ -133,7 +149,8 @@ class ForkServer:
 
     def close(self) -> None:
         """Ends the server, and with it the commands that still run."""
-        self._requests.close()
+        with contextlib.suppress(BrokenPipeError):  # It has ended before.
+            self._requests.close()
         self._server.wait()
         self._answers.close()
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from common.errors import UserError
 from experiments.fork_server import ForkServer
 
 
@@ -92,13 +93,30 @@ def test_commands_end_with_the_server(tmp_path: pathlib.Path) -> None:
     process = server.start([sys.executable, str(script)], str(tmp_path / "log"))
     server.close()
     with pytest.raises(ProcessLookupError):
-        os.kill(process._pid, 0)
+        os.kill(process.pid, 0)
 
 
 def test_a_server_that_cannot_start(tmp_path: pathlib.Path) -> None:
     server = ForkServer(dict(os.environ), preloaded=["no_such_module"])
-    with pytest.raises(RuntimeError, match="has ended"):
+    with pytest.raises(UserError, match="has ended"):
         server.start([sys.executable, "script.py"], str(tmp_path / "log"))
+
+
+def test_a_server_that_is_killed(tmp_path: pathlib.Path) -> None:
+    """One error tells it, and its commands end; the next command is told the same."""
+    script = tmp_path / "script.py"
+    script.write_text("import time; time.sleep(60)")
+    server = ForkServer(dict(os.environ), preloaded=[])
+    command = [sys.executable, str(script)]
+    process, other = (server.start(command, str(tmp_path / name)) for name in ("one", "two"))
+    server._server.kill()
+    with pytest.raises(UserError, match="has ended.*Run the same command again"):
+        process.wait()
+    assert process.poll() == other.wait() == -signal.SIGTERM
+    other.send_signal(signal.SIGTERM)
+    with pytest.raises(UserError, match="has ended"):
+        server.start(command, str(tmp_path / "three"))
+    server.close()
 
 
 @pytest.mark.parametrize(
