@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,9 +83,19 @@ def _write_onnx(program: Program, precision: str, folder: str) -> str:
     return path
 
 
-def _open_openvino(program: Program, precision: str) -> Forward:
+def import_openvino() -> Any:
+    """OpenVINO, kept from telling its makers that it is imported.
+
+    It does so by a package of its own, and without that by a stub (`openvino.tools.ovc`).
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
+    return openvino
+
+
+def _open_openvino(program: Program, precision: str) -> Forward:
+    openvino = import_openvino()
     core = openvino.Core()
     if precision == BFLOAT16 and "BF16" not in core.get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from models import random_model
+from scripts import ROOT
 
 from modeling.bert import INPUTS
-from serving.cpu_engines import BFLOAT16, FLOAT32, INT8, RUNTIMES, Program
+from serving.cpu_engines import BFLOAT16, FLOAT32, INT8, RUNTIMES, Program, import_openvino
 from serving.engine import Forward
 
 
@@ -48,7 +52,7 @@ def test_logits_are_those_of_tensorflow(
         pytest.importorskip(package)
     model = random_model(odd_vocab_file, labels, hidden_act)
     if precision == BFLOAT16:
-        core = pytest.importorskip("openvino").Core()
+        core = import_openvino().Core()
         if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             pytest.skip("this processor does not multiply bfloat16")
     forward = RUNTIMES[engine].open(Program(model.config, model.weights, 1), precision)
@@ -61,3 +65,17 @@ def test_logits_are_those_of_tensorflow(
             np.testing.assert_allclose(found, expected, atol=tolerance)
         else:
             np.testing.assert_allclose(found, forward_of(model)(cut), atol=tolerance)
+
+
+def test_openvino_tells_nobody() -> None:
+    """In a process of its own, where nothing has imported it."""
+    if not importlib.util.find_spec("openvino"):
+        pytest.skip("openvino is not installed")
+    code = (
+        "import sys; from serving.cpu_engines import import_openvino; import_openvino();"
+        "from openvino.tools.ovc import telemetry; print(type(telemetry).__module__);"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry.')])"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines() == ["openvino.tools.ovc.telemetry_stub", "[]"]
