@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import random
 import shutil
@@ -101,7 +102,9 @@ def _soft_labels(options: GrowthOptions) -> list[str]:
             os.remove(scores)
             sizes = [os.path.getsize(entry.path) for entry in os.scandir(records)]
             made.append(Size(count, watched, sum(sizes)))
+            logging.info("%s", made[-1])
             readings.append(_distillation(options, folder, count, start))
+            logging.info("%s", readings[-1])
     return [
         "",
         f"Soft labels of {options.max_seq_length} tokens for {len(_LABELS)} labels, "
@@ -206,6 +209,7 @@ def _pretraining_data(options: GrowthOptions) -> list[str]:
                     python=python,
                 )
                 made[way].append(Size(words, watched, os.path.getsize(records)))
+                logging.info("%s: %s", way, made[way][-1])
     lines = []
     for way, sizes in made.items():
         lines += ["", f"Pre-training data of one pass, made {way}:", ""]
