@@ -36,7 +36,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
-from training.flags import define_beam_flags, define_start_over_flag
+from training.data_flags import define_beam_flags
+from training.flags import define_start_over_flag
 from training.help import group
 from training.options import from_flags
 

@@ -25,14 +25,13 @@ from absl import flags
 
 from common.errors import UserError
 from training import cli
+from training.data_flags import define_task_flags, define_text_flags
 from training.flags import (
     ANSWER_PRECISIONS,
     define_device_flags,
     define_engine_flag,
     define_model_flags,
     define_start_over_flag,
-    define_task_flags,
-    define_text_flags,
 )
 from training.help import group
 from training.options import from_flags

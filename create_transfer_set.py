@@ -26,7 +26,7 @@ from absl import flags
 
 from common.errors import UserError
 from training import cli
-from training.flags import define_beam_flags
+from training.data_flags import define_beam_flags
 from training.help import group
 from training.options import from_flags
 

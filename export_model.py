@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
-from training.flags import define_casing_flag, define_task_flags
+from training.data_flags import define_casing_flag, define_task_flags
 from training.help import group
 from training.options import from_flags
 

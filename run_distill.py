@@ -20,6 +20,7 @@ from absl import flags
 
 from common.errors import UserError
 from training import cli
+from training.data_flags import define_task_flags, define_text_flags
 from training.flags import (
     define_device_flags,
     define_epoch_flags,
@@ -28,8 +29,6 @@ from training.flags import (
     define_model_flags,
     define_optimization_flags,
     define_sharding_flag,
-    define_task_flags,
-    define_text_flags,
 )
 from training.help import group
 from training.options import from_flags

@@ -25,8 +25,8 @@ from absl import flags
 
 from common.errors import UserError
 from training import cli
+from training.data_flags import define_casing_flag
 from training.flags import (
-    define_casing_flag,
     define_device_flags,
     define_initialization_flags,
     define_model_flags,

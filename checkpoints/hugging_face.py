@@ -8,13 +8,11 @@ the exact (erf) form. Names, keys and defaults are those of `models/bert` in tra
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import re
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,22 +27,22 @@ from checkpoints.hugging_face_config import (
     read_object,
     without_library_keys,
 )
+from checkpoints.hugging_face_files import (
+    SAFETENSORS,
+    TORCH,
+    StoredTensor,
+    stored_tensors,
+    weights_file_name,
+)
 from checkpoints.tokenizer_files import library_settings, library_tokenizer
-from checkpoints.torch_file import read_torch_file
-from common.atomic import copy_file, new_folder, write_json
+from common.atomic import new_folder, write_json
 from common.errors import UserError
-from common.files import exists, is_remote, open_binary
+from common.files import exists, open_binary
 from modeling.config import ACTIVATION_FUNCTIONS, BertConfig
 from modeling.tokenization import ORIGINAL_SETTINGS, FullTokenizer, TokenizerSettings
 from modeling.vocabulary import TOKENIZER_JSON, copy_vocabulary
 
 _TOKENIZER_CONFIG, _VOCAB = "tokenizer_config.json", "vocab.txt"
-_SAFETENSORS, _SHARDS, _TORCH = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-)
-_TORCH_SHARDS = "pytorch_model.bin.index.json"
 
 ## Names
 
@@ -120,7 +118,7 @@ _CONSTANTS = ("bert.embeddings.position_ids",)
 
 
 def is_huggingface_folder(path: str) -> bool:
-    return exists(os.path.join(path, CONFIG)) and _weights_file(path) is not None
+    return exists(os.path.join(path, CONFIG)) and weights_file_name(path) is not None
 
 
 class HuggingFaceReader:
@@ -141,22 +139,22 @@ class HuggingFaceReader:
         labels = read_huggingface_config(folder).labels
         config_path = os.path.join(folder, CONFIG)
         has_classifier = may_have_classifier(read_object(config_path))
-        weights_file = _weights_file(folder)
+        weights_file = weights_file_name(folder)
         if weights_file is None:
-            raise UserError(f"{folder}: neither {_SAFETENSORS} nor {_TORCH} is in the folder.")
+            raise UserError(f"{folder}: neither {SAFETENSORS} nor {TORCH} is in the folder.")
         self.source = os.path.join(folder, weights_file)
-        stored = _stored_tensors(self.source)
-        by_full_name: dict[str, _StoredTensor] = {}
+        stored = stored_tensors(self.source)
+        by_full_name: dict[str, StoredTensor] = {}
         for name, tensor in stored.items():
             if by_full_name.setdefault(_full_name(name), tensor) is not tensor:
                 raise UserError(f"{self.source}: tensor {name} is there under two names.")
-        self._tied: dict[str, tuple[str, _StoredTensor]] = {}
+        self._tied: dict[str, tuple[str, StoredTensor]] = {}
         for copy, tied_to in _TIED.items():
             if copy in by_full_name:
                 tensor = by_full_name.pop(copy)
                 by_full_name.setdefault(tied_to, tensor)
                 self._tied[_ORIGINAL_NAMES[tied_to]] = copy, tensor
-        self._tensors: dict[str, _StoredTensor] = {}
+        self._tensors: dict[str, StoredTensor] = {}
         for name, tensor in by_full_name.items():
             if name not in _CONSTANTS:
                 original = _translated(name, _ORIGINAL_NAMES)
@@ -192,7 +190,7 @@ class HuggingFaceReader:
                 )
         return np.ascontiguousarray(value.T) if _is_transposed(name) else value
 
-    def _read(self, name: str, tensor: _StoredTensor) -> np.ndarray:
+    def _read(self, name: str, tensor: StoredTensor) -> np.ndarray:
         try:
             value = tensor.read()
         except Exception as error:  # safetensors has an exception type for each damage.
@@ -254,7 +252,7 @@ def write_huggingface(
         names = ", ".join(sorted(left_out))
         logging.info("Left out, because %s has no place for them: %s", architecture, names)
     with new_folder(folder) as staging:
-        with open_binary(os.path.join(staging, _SAFETENSORS), "wb") as file:
+        with open_binary(os.path.join(staging, SAFETENSORS), "wb") as file:
             file.write(save(tensors, metadata={"format": "pt"}))
         write_configuration(
             staging,
@@ -307,73 +305,6 @@ def write_configuration(
     write_json(os.path.join(folder, _TOKENIZER_CONFIG), tokenizer_values)
     # Last: where a folder is not renamed as a whole (gs://), this makes it a model.
     write_json(os.path.join(folder, CONFIG), config_values)
-
-
-class _StoredTensor(NamedTuple):
-    """A tensor in a file: its shape, and a function that reads its values."""
-
-    shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]
-
-
-def _weights_file(folder: str) -> str | None:
-    """Name of the file with the weights, or with the list of files that have them."""
-    names = (_SAFETENSORS, _SHARDS, _TORCH, _TORCH_SHARDS)
-    return next((name for name in names if exists(os.path.join(folder, name))), None)
-
-
-def _stored_tensors(path: str) -> dict[str, _StoredTensor]:
-    """The tensors of a file by their names in it."""
-    if path.endswith(".index.json"):
-        return _sharded_tensors(path)
-    if path.endswith(".bin"):
-        return {
-            name: _StoredTensor(value.shape, functools.partial(np.asarray, value))
-            for name, value in read_torch_file(path).items()
-        }
-    return _safetensors(path)
-
-
-def _sharded_tensors(path: str) -> dict[str, _StoredTensor]:
-    """The tensors of a model in several files of either kind."""
-    files = read_object(path).get("weight_map")
-    ending = ".bin" if path.endswith(_TORCH_SHARDS) else ".safetensors"
-    if not isinstance(files, dict) or not all(
-        isinstance(file, str) and os.path.basename(file) == file and file.endswith(ending)
-        for file in files.values()
-    ):
-        raise UserError(
-            f'{path}: "weight_map" must give the name of a {ending} file for each tensor.'
-        )
-    folder = os.path.dirname(path)
-    shards = {file: _stored_tensors(os.path.join(folder, file)) for file in set(files.values())}
-    for name, file in files.items():
-        if name not in shards[file]:
-            raise UserError(f"{path}: tensor {name} should be in {file}, but is not there.")
-    return {name: shards[file][name] for name, file in files.items()}
-
-
-def _safetensors(path: str) -> dict[str, _StoredTensor]:
-    # Gives NumPy the type bfloat16.
-    import ml_dtypes  # noqa: F401
-    from safetensors import safe_open
-
-    try:
-        if is_remote(path):
-            with tempfile.TemporaryDirectory() as folder:
-                copy = os.path.join(folder, _SAFETENSORS)
-                copy_file(path, copy)
-                file = safe_open(copy, framework="np")  # Mapped memory outlives the file's name.
-        else:
-            file = safe_open(path, framework="np")
-        return {
-            name: _StoredTensor(
-                tuple(file.get_slice(name).get_shape()), functools.partial(file.get_tensor, name)
-            )
-            for name in file.keys()  # noqa: SIM118
-        }
-    except Exception as error:  # safetensors has an exception type for each damage.
-        raise UserError(f"{path}: not a readable safetensors file ({error}).") from error
 
 
 def _full_name(name: str) -> str:

@@ -33,7 +33,7 @@ from absl import flags
 
 from experiments.commands import define_run_flags
 from training import cli
-from training.flags import define_task_flags
+from training.data_flags import define_task_flags
 from training.help import group
 
 FLAGS = flags.FLAGS

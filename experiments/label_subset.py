@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from training import cli
-from training.flags import define_task_flags
+from training.data_flags import define_task_flags
 from training.help import group
 
 FLAGS = flags.FLAGS

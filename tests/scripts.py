@@ -10,9 +10,11 @@ import absl.app  # noqa: F401, it defines flags that are not a script's
 from absl import flags
 
 from common.outputs import release_locks
-from training.flag_checks import check_flags
+from training.flag_checks import CONDITIONS, check_flags
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Names of the scripts, of this folder and of experiments/.
+SCRIPTS = sorted(CONDITIONS)
 
 _script_flags: set[str] = set()
 
@@ -46,6 +48,11 @@ def load_script(name: str, **values: object) -> flags.FlagValues:
         _script_flags.update(set(flags.FLAGS) - before)
     flags.FLAGS([name, *(f"--{key}={value}" for key, value in values.items())])
     return flags.FLAGS
+
+
+def module_of(script: str) -> str:
+    """Dotted name of a script's module."""
+    return script if (ROOT / f"{script}.py").exists() else f"experiments.{script}"
 
 
 def script_flags() -> set[str]:
