@@ -25,6 +25,7 @@ from common.errors import UserError
 CHANGES = int(os.environ.get("CONTENT_CHANGES", "1"))
 SEED = int(os.environ.get("CONTENT_SEED", "0"))
 LENGTH = 16
+SOFT_LABELS = "soft_labels/soft_labels-00000.tfrecord"
 
 
 COMMON = {"max_seq_length": LENGTH}
@@ -167,24 +168,24 @@ def change_byte(path: pathlib.Path, rng: random.Random) -> None:
     path.write_bytes(data)
 
 
-# Command -> what it reads, and what may happen to that.
+# Command -> what it reads, what may happen to that, and what is said of it.
 CONTENTS = [
-    ("records", "corpus.txt", change_letter),
-    ("records", "vocab.txt", change_letter),
-    ("fine_tuned", "task/train.tsv", change_letter),
-    ("fine_tuned", "task/train.tsv", change_label),
-    ("fine_tuned", "task/dev.tsv", change_label),
-    ("fine_tuned", "start", change_weight),
-    ("fine_tuned", "start/vocab.txt", change_letter),
-    ("soft_labels", "transfer.txt", change_letter),
-    ("soft_labels", "task/train.tsv", change_label),
-    ("soft_labels", "fine_tuned", change_weight),
-    ("distilled", "soft_labels/soft_labels-00000.tfrecord", change_byte),
-    ("distilled", "task/dev.tsv", change_letter),
-    ("distilled", "start", change_weight),
-    ("adapted", "records.tfrecord", change_byte),
-    ("adapted", "start", change_weight),
-    ("adapted", "vocab.txt", change_letter),
+    ("records", "corpus.txt", change_letter, "made with input_sha256 = "),
+    ("records", "vocab.txt", change_letter, "made with vocab_sha256 = "),
+    ("fine_tuned", "task/train.tsv", change_letter, "a run with another training data: "),
+    ("fine_tuned", "task/train.tsv", change_label, "a run with another training data: "),
+    ("fine_tuned", "task/dev.tsv", change_label, "a run with another development data: "),
+    ("fine_tuned", "start", change_weight, "a run with another start: "),
+    ("fine_tuned", "start/vocab.txt", change_letter, "vocab.txt is not the vocabulary of "),
+    ("soft_labels", "transfer.txt", change_letter, "made with transfer_set_sha256 = "),
+    ("soft_labels", "task/train.tsv", change_label, "made with transfer_set_sha256 = "),
+    ("soft_labels", "fine_tuned", change_weight, "made with teacher_weights_sha256 = "),
+    ("distilled", SOFT_LABELS, change_byte, "soft_labels-00000.tfrecord"),
+    ("distilled", "task/dev.tsv", change_letter, "a run with another development data: "),
+    ("distilled", "start", change_weight, "a run with another start: "),
+    ("adapted", "records.tfrecord", change_byte, "records.tfrecord"),
+    ("adapted", "start", change_weight, "a run with another start: "),
+    ("adapted", "vocab.txt", change_letter, "vocab.txt is not the vocabulary of "),
 ]
 
 
@@ -194,9 +195,11 @@ CASES += [(*case, False) for case in CONTENTS if case[0] in ("fine_tuned", "dist
 
 
 @pytest.mark.parametrize(
-    ("command", "content", "change", "is_finished"),
+    ("command", "content", "change", "message", "is_finished"),
     CASES,
-    ids=[f"{c}-{f}-{e.__name__}-{'finished' if done else 'unfinished'}" for c, f, e, done in CASES],
+    ids=[
+        f"{c}-{f}-{e.__name__}-{'finished' if done else 'unfinished'}" for c, f, e, _, done in CASES
+    ],
 )
 def test_changed_content_is_noticed(
     inputs: pathlib.Path,
@@ -204,6 +207,7 @@ def test_changed_content_is_noticed(
     command: str,
     content: str,
     change: Callable[[pathlib.Path, random.Random], None],
+    message: str,
     is_finished: bool,
 ) -> None:
     folder = tmp_path / "content"
@@ -216,7 +220,7 @@ def test_changed_content_is_noticed(
             assert saved_steps(output) == [2]
         change(folder / content, rng)
         before = contents_of(output)
-        with pytest.raises(UserError):
+        with pytest.raises(UserError, match=message):
             run(folder, command)
         assert contents_of(output) == before
         shutil.rmtree(folder)

@@ -78,7 +78,7 @@ def test_parts_of_something_else_are_not_taken(
     tmp_path: pathlib.Path, model: str, windows: list[int], done: list[int]
 ) -> None:
     out = tmp_path / "out.csv"
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="the disk is full"):
         Work(fails_at=9).write(out, [1, 2, 9])
     work = Work(model=model)
     work.write(out, windows)

@@ -1,4 +1,4 @@
-"""Bare loops of other runtimes, and ours, on one model and texts."""
+"""Input of engines, and its readers: bare loops of other runtimes, and ours."""
 
 from __future__ import annotations
 
