@@ -6,12 +6,14 @@ import json
 import os
 import pathlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from scripts import run_script
 from tiny_data import WORDS, review
+
+from experiments.fork_server import ForkServer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -49,6 +51,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         room = item.path.relative_to(TESTS).parts[0]
         if room in QUICK_FOLDERS and not is_slow:
             item.add_marker("quick")
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Starts scripts in processes of their own that have TensorFlow imported already."""
+    server = ForkServer({**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -37,11 +38,7 @@ def test_training(kind: str, precision: str, parts: int) -> None:
     assert ("bf16" in products(program)) == (precision == "bfloat16")
     assert f"tensor<{BATCH_SIZE // parts}x{LENGTH}x32x" in program
     assert ("stablehlo.while" in program) == (parts > 1)
-
-
-@pytest.mark.parametrize("kind", TRAINING_KINDS)
-def test_programs_hold_no_large_constants(kind: str) -> None:
-    program = training_program(kind, "bfloat16")
+    # No large constants.
     sizes = re.findall(r'dense<"0x[0-9A-F]+"> : tensor<(\d+)x', program)
     assert max(map(int, sizes), default=0) <= BATCH_SIZE * 2 * LENGTH  # Rows of attention scores.
 
@@ -56,11 +53,8 @@ def test_forward(kind: str, precision: str) -> None:
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_every_length(length: int) -> None:
-    for program in (
-        training_program("fine-tuning", "bfloat16", length=length),
-        forward_program("soft labels", "float32", length=length),
-    ):
-        assert f"x{length}x32x" in program
+    """Updates at the shortest and the longest one are in the next test."""
+    assert f"x{length}x32x" in forward_program("soft labels", "float32", length=length)
 
 
 @pytest.mark.parametrize("length", [LENGTHS[0], LENGTHS[-1]])
@@ -70,8 +64,9 @@ def test_shortest_and_longest_batches_in_parts(length: int) -> None:
 
 
 def test_whole_models() -> None:
-    assert "tensor<2x17x32xf32>" in inference_program(ODD_CONFIG, "float32", 2, 17)
-    step = pretraining_program(ODD_CONFIG, "float32", 2, 11, 3)
+    config = dataclasses.replace(ODD_CONFIG, num_hidden_layers=2)
+    assert "tensor<2x17x32xf32>" in inference_program(config, "float32", 2, 17)
+    step = pretraining_program(config, "float32", 2, 11, 3)
     assert "tensor<2x11x32xf32>" in step and "tensor<6x99xf32>" in step
 
 

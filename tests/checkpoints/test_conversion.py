@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from models import ODD_CONFIG, random_weights
 
+from checkpoints import conversion
 from checkpoints.conversion import (
     check_shapes,
     expected_shapes,
@@ -20,11 +22,23 @@ from checkpoints.conversion import (
 from checkpoints.formats import StoredWeights
 from checkpoints.weights import write_checkpoint
 from common.errors import UserError
+from modeling.config import BertConfig
 from modeling.heads import ClassifierModel, PretrainingModel
 
-SHAPES = expected_shapes(ODD_CONFIG, 3)
+# Two models are built for them, which takes a second.
+shapes_of = functools.cache(lambda num_labels: expected_shapes(ODD_CONFIG, num_labels))
+SHAPES = shapes_of(3)
 QUERY = "bert/encoder/layer_4/attention/self/query/kernel"
 UP = "bert/encoder/layer_2/intermediate/dense/kernel"
+
+
+@pytest.fixture(autouse=True)
+def shapes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def remembered(config: BertConfig, num_labels: int) -> dict[str, tuple[int, ...]]:
+        assert config is ODD_CONFIG
+        return shapes_of(num_labels)
+
+    monkeypatch.setattr(conversion, "expected_shapes", remembered)
 
 
 def changed(shapes: dict[str, Any], **changes: Any) -> dict[str, Any]:

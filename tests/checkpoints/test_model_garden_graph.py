@@ -157,9 +157,9 @@ def test_checkpoints_with_other_content(tmp_path: pathlib.Path) -> None:
     ModelGardenReader(stored_encoder(tmp_path))
 
     def one_missing(layers: list[Any]) -> dict[str, Any]:
-        return {str(i): layer for i, layer in enumerate(layers) if i != 2}
+        return {str(i): layer for i, layer in enumerate(layers) if i != 1}
 
-    with pytest.raises(UserError, match=r"bert/encoder/layer_2/\S+ is missing.*5 layers"):
+    with pytest.raises(UserError, match=r"bert/encoder/layer_1/\S+ is missing.*3 layers"):
         ModelGardenReader(stored_encoder(tmp_path, _transformer_layers=one_missing))
 
     def wrong_rank(pooler: Any) -> tf.train.Checkpoint:
@@ -171,9 +171,9 @@ def test_checkpoints_with_other_content(tmp_path: pathlib.Path) -> None:
     other = garden_encoder(dataclasses.replace(ODD, num_attention_heads=8))
 
     def other_heads(layers: list[Any]) -> list[Any]:
-        return [*layers[:4], other.transformer_layers[4]]
+        return [*layers[:2], other.transformer_layers[2]]
 
-    with pytest.raises(UserError, match=r"layer_4/\S+ .* for 8 attention heads; .* has 4"):
+    with pytest.raises(UserError, match=r"layer_2/\S+ .* for 8 attention heads; .* has 4"):
         ModelGardenReader(stored_encoder(tmp_path, _transformer_layers=other_heads))
     prefix = tf.train.Checkpoint(teacher=garden_encoder(ODD), student=other).write(
         str(tmp_path / "two")

@@ -5,11 +5,10 @@ KILLS in the environment is the number of SIGKILLs per run (1 without it), KILL_
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.process
 import os
 import pathlib
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -17,10 +16,11 @@ from typing import Any
 
 import pytest
 from runs import assert_same_folders, saved_steps
-from scripts import run_script
+from scripts import ROOT, run_script
 
 from checkpoints.model_folder import write_model_folder
 from checkpoints.weights import variable_values
+from experiments.fork_server import ForkedProcess, ForkServer
 from modeling.config import load_config
 from modeling.heads import ClassifierModel
 
@@ -32,36 +32,34 @@ _DEADLINE = 900
 pytestmark = pytest.mark.slow
 
 
-def _run(name: str, flags: dict[str, Any], log: str) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    run_script(name, **flags)
-    sys.stdout.flush()
+class Script:
+    """A script with its flags, in processes of its own."""
+
+    def __init__(self, server: ForkServer, name: str, log: pathlib.Path, **flags: Any):
+        arguments = [f"--{flag}={value}" for flag, value in flags.items()]
+        self._command = [sys.executable, str(ROOT / f"{name}.py"), *arguments]
+        self._server, self.log = server, log
+
+    def start(self) -> ForkedProcess:
+        return self._server.start(self._command, str(self.log))
+
+    def finish(self) -> float:
+        """Runs it to its end; returns how long it took."""
+        begin, process = time.monotonic(), self.start()
+        while process.poll() is None:
+            assert time.monotonic() - begin < _DEADLINE, self.log.read_text()[-3000:]
+            time.sleep(0.02)
+        assert process.returncode == 0, self.log.read_text()[-3000:]
+        return time.monotonic() - begin
 
 
-def start(
-    name: str, flags: dict[str, Any], log: pathlib.Path
-) -> multiprocessing.process.BaseProcess:
-    """Starts a script in a process of its own, a fork of one that has TensorFlow imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["scripts", "training.run", "classification.evaluation"])
-    process = context.Process(target=_run, args=(name, flags, str(log)))
-    process.start()
-    return process
-
-
-def finish(name: str, flags: dict[str, Any], log: pathlib.Path) -> float:
-    """Runs a script to its end; returns how long it took."""
-    begin = time.monotonic()
-    process = start(name, flags, log)
-    process.join(_DEADLINE)
-    assert process.exitcode == 0, log.read_text()[-3000:]
-    return time.monotonic() - begin
+def kill(process: ForkedProcess) -> None:
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
 
 
 def killed_and_finished(
-    name: str, flags: dict[str, Any], folder: pathlib.Path, num_steps: int, seconds: float
+    script: Script, folder: pathlib.Path, num_steps: int, seconds: float
 ) -> None:
     """A training run that is killed `KILLS` times before it may end.
 
@@ -70,15 +68,12 @@ def killed_and_finished(
     run does not end before the last one.
 
     Args:
-      name: The script.
-      flags: Its flags, without --output_dir.
-      folder: The --output_dir.
+      script: The run.
+      folder: Its --output_dir.
       num_steps: Updates of the run.
       seconds: How long it takes when it is left alone.
     """
     rng = random.Random(SEED)
-    flags = {**flags, "output_dir": str(folder)}
-    log = folder.with_suffix(".log")
     goal = 0
 
     def wait(step: int, longest: float) -> None:
@@ -87,7 +82,7 @@ def killed_and_finished(
             time.sleep(0.005)
 
     for i in range(KILLS):
-        process = start(name, flags, log)
+        process = script.start()
         share = int(num_steps * (i + 1) / (KILLS + 1))
         if rng.random() < 1 / 3:
             wait(share, rng.uniform(0, seconds / 2))
@@ -95,13 +90,14 @@ def killed_and_finished(
             goal = max(goal, int(num_steps * (i + rng.random()) / (KILLS + 1)))
             wait(goal, _DEADLINE)
             wait(share, rng.uniform(0, seconds / 20))
-        assert process.exitcode is None, log.read_text()[-3000:]
-        process.kill()
-        process.join()
-    finish(name, flags, log)
+        assert process.poll() is None, script.log.read_text()[-3000:]
+        kill(process)
+    script.finish()
 
 
-def test_pretraining(pretraining_flags: dict[str, Any], tmp_path: pathlib.Path) -> None:
+def test_pretraining(
+    fork_server: ForkServer, pretraining_flags: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
     flags = {
         **pretraining_flags,
         "gradient_accumulation_steps": 2,
@@ -114,8 +110,11 @@ def test_pretraining(pretraining_flags: dict[str, Any], tmp_path: pathlib.Path) 
         "log_steps": 10,
     }
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    seconds = finish("run_pretraining", {**flags, "output_dir": str(whole)}, tmp_path / "log")
-    killed_and_finished("run_pretraining", flags, killed, 120, seconds)
+
+    def run(folder: pathlib.Path) -> Script:
+        return Script(fork_server, "run_pretraining", tmp_path / "log", **flags, output_dir=folder)
+
+    killed_and_finished(run(killed), killed, 120, run(whole).finish())
     assert_same_folders(whole, killed)
 
 
@@ -140,6 +139,7 @@ def soft_labels(
 
 
 def test_distillation(
+    fork_server: ForkServer,
     write_config: Callable[..., str],
     soft_labels: str,
     task_dir: str,
@@ -164,13 +164,18 @@ def test_distillation(
         "do_predict": True,
     }
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    seconds = finish("run_distill", {**flags, "output_dir": str(whole)}, tmp_path / "log")
+
+    def run(folder: pathlib.Path) -> Script:
+        return Script(fork_server, "run_distill", tmp_path / "log", **flags, output_dir=folder)
+
     # 150 examples 12 times over in batches of 16.
-    killed_and_finished("run_distill", flags, killed, 112, seconds)
+    killed_and_finished(run(killed), killed, 112, run(whole).finish())
     assert_same_folders(whole, killed)
 
 
-def test_data_creation(corpus_file: str, vocab_file: str, tmp_path: pathlib.Path) -> None:
+def test_data_creation(
+    fork_server: ForkServer, corpus_file: str, vocab_file: str, tmp_path: pathlib.Path
+) -> None:
     flags: dict[str, Any] = {
         "input_file": corpus_file,
         "vocab_file": vocab_file,
@@ -179,21 +184,26 @@ def test_data_creation(corpus_file: str, vocab_file: str, tmp_path: pathlib.Path
         "dupe_factor": 40,
         "num_processes": 2,
     }
-    outputs = {}
-    for folder in ("whole", "killed"):
+
+    def into(folder: str) -> Script:
         files = [str(tmp_path / folder / name) for name in ("a.tfrecord", "b.tfrecord")]
-        outputs[folder] = {**flags, "output_file": ",".join(files)}
-    log = tmp_path / "log"
-    name = "create_pretraining_data"
-    seconds = finish(name, outputs["whole"], log)
+        return Script(
+            fork_server,
+            "create_pretraining_data",
+            tmp_path / "log",
+            **flags,
+            output_file=",".join(files),
+        )
+
+    seconds = into("whole").finish()
     rng = random.Random(SEED)
     for _ in range(KILLS):
-        process = start(name, outputs["killed"], log)
+        process = into("killed").start()
         time.sleep(rng.uniform(0, seconds))
-        process.kill()
-        process.join()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
         # A record file has its name only when it is complete.
         for path in (tmp_path / "killed").glob("*.tfrecord"):
             assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
-    finish(name, outputs["killed"], log)
+    into("killed").finish()
     assert_same_folders(tmp_path / "whole", tmp_path / "killed")

@@ -13,7 +13,7 @@ from scripts import run_script
 @pytest.fixture
 def options(write_config: Callable[..., str], records_file: str, vocab_file: str) -> dict[str, Any]:
     return {
-        "bert_config_file": write_config(),
+        "bert_config_file": write_config(num_hidden_layers=1),
         "vocab_file": vocab_file,
         "input_file": records_file,
         "max_seq_length": 24,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,12 @@ from runs import metrics, weights
 from scripts import run_script
 
 from common.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def two_layers(write_config: Callable[..., str]) -> dict[str, str]:
+    """Flag of a model that is to take two of the four layers."""
+    return {"bert_config_file": write_config()}
 
 
 @pytest.mark.parametrize(
@@ -25,15 +32,18 @@ from common.errors import UserError
 )
 def test_start_from_a_part_of_a_deeper_model(
     options: dict[str, Any],
+    two_layers: dict[str, str],
     deep: pathlib.Path,
     tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
     flags: dict[str, Any],
     layers: list[int] | None,
 ) -> None:
-    # With a rate of next to nothing the weights of the model folder are those of the start.
+    # Without updates the weights of the model folder are those of the start.
+    monkeypatch.setattr("training.run.train", lambda *_: None)
     run_script(
         "run_pretraining",
-        **{**options, "learning_rate": 1e-30, "num_train_steps": 1, "num_warmup_steps": 0},
+        **{**options, **two_layers, "num_train_steps": 3},
         init_checkpoint=deep,
         **flags,
         output_dir=tmp_path,
@@ -49,8 +59,12 @@ def test_start_from_a_part_of_a_deeper_model(
 
 
 def test_a_deeper_model_needs_a_strategy(
-    options: dict[str, Any], deep: pathlib.Path, tmp_path: pathlib.Path
+    options: dict[str, Any],
+    two_layers: dict[str, str],
+    deep: pathlib.Path,
+    tmp_path: pathlib.Path,
 ) -> None:
+    options = {**options, **two_layers}
     with pytest.raises(UserError, match="4 layers, the model 2; .*--init_strategy"):
         run_script("run_pretraining", **options, init_checkpoint=deep, output_dir=tmp_path / "a")
     with pytest.raises(UserError, match="--init_layers=0,two: expected numbers"):
@@ -66,11 +80,14 @@ def test_a_deeper_model_needs_a_strategy(
 
 
 def test_a_teacher_makes_the_loss_that_of_distilbert(
-    options: dict[str, Any], deep: pathlib.Path, tmp_path: pathlib.Path
+    options: dict[str, Any],
+    two_layers: dict[str, str],
+    deep: pathlib.Path,
+    tmp_path: pathlib.Path,
 ) -> None:
     run_script(
         "run_pretraining",
-        **options,
+        **{**options, **two_layers},
         num_train_steps=60,
         teacher=deep,
         init_checkpoint=deep,

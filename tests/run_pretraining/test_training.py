@@ -63,7 +63,7 @@ def test_trains_evaluates_and_leaves_a_model_folder(
     assert (tmp_path / "best" / "bert_model.ckpt.index").exists()
     # The exchange form: original names only, no optimizer slots.
     shapes = CheckpointReader(str(tmp_path / "bert_model.ckpt")).shapes
-    assert len(shapes) == 5 + 16 * 2 + 2 + 7
+    assert len(shapes) == 5 + 16 + 2 + 7
     assert shapes["cls/seq_relationship/output_weights"] == (2, 24)
     # TensorBoard scalars.
     events = [path for path in tmp_path.iterdir() if path.name.startswith("events.")]
