@@ -1,6 +1,9 @@
-"""A job of several scripts in one process, on virtual CPU replicas or as a worker of TF_CONFIG.
+"""Processes of tests with several replicas or workers, forked from one that has TensorFlow.
 
+A job is several scripts in one process, on virtual CPU replicas or as a worker of TF_CONFIG:
 python tests/distributed_job.py '{"replicas": 2, "scripts": [["run_classifier", {"...": "..."}]]}'
+A worker is one script as its user starts it:
+python tests/distributed_job.py '{"command": ["run_pretraining.py", "--..."], "tf_config": "..."}'
 """
 
 from __future__ import annotations
@@ -9,10 +12,12 @@ import functools
 import json
 import os
 import pathlib
+import runpy
 import socket
-import subprocess
 import sys
 from typing import Any
+
+from experiments.fork_server import ForkedProcess, ForkServer
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -36,36 +41,20 @@ def tf_configs(count: int) -> list[str]:
     ]
 
 
-def start(
-    command: list[str], log: pathlib.Path, tf_config: str | None = None
-) -> subprocess.Popen[bytes]:
-    """Starts a process whose output goes to a file."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    environment.pop("TF_CONFIG", None)
-    if tf_config:
-        environment["TF_CONFIG"] = tf_config
-    with open(log, "wb") as output:
-        return subprocess.Popen(
-            [sys.executable, *command],
-            cwd=HERE.parent,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-
-
-def start_job(
-    scripts: list[tuple[str, dict[str, Any]]],
-    log: pathlib.Path,
-    replicas: int = 1,
-    tf_config: str | None = None,
-) -> subprocess.Popen[bytes]:
-    job = json.dumps({"replicas": replicas, "scripts": scripts}, default=str)
-    return start([str(pathlib.Path(__file__).resolve()), job], log, tf_config)
+def start(server: ForkServer, log: pathlib.Path, **job: Any) -> ForkedProcess:
+    """Starts a process, described as above, whose output goes to a file."""
+    program = str(pathlib.Path(__file__).resolve())
+    return server.start([sys.executable, program, json.dumps(job, default=str)], str(log))
 
 
 def main(job: dict[str, Any]) -> None:
     sys.path[:0] = [str(HERE), str(HERE.parent)]
+    if tf_config := job.get("tf_config"):
+        os.environ["TF_CONFIG"] = tf_config
+    if command := job.get("command"):
+        sys.argv = command
+        runpy.run_path(command[0], run_name="__main__")
+        return
     import tensorflow as tf
     from scripts import run_script
 
@@ -74,14 +63,16 @@ def main(job: dict[str, Any]) -> None:
     from training.cli import configure_logging
 
     configure_logging()
-    if job["replicas"] > 1:
+    if job.get("replicas", 1) > 1:
         (cpu,) = tf.config.list_physical_devices("CPU")
         parts = [tf.config.LogicalDeviceConfiguration()] * job["replicas"]
         tf.config.set_logical_device_configuration(cpu, parts)
     # The connections of a worker are made once in the life of a process.
-    create = functools.partial(training.strategy.create_strategy, training.options.DeviceOptions())
-    only_strategy = functools.cache(create)
-    training.strategy.create_strategy = lambda _: only_strategy()
+    create = training.strategy.create_strategy
+    only_strategy = functools.cache(lambda: create(training.options.DeviceOptions()))
+    for module in [*sys.modules.values()]:  # Some are imported already, and have it by name.
+        if getattr(module, "create_strategy", None) is create:
+            module.create_strategy = lambda _: only_strategy()  # type: ignore[attr-defined]
     for name, values in job["scripts"]:
         run_script(name, **values)
         # The next script reads what the chief has written.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from distributed_job import start, start_job, tf_configs
+from distributed_job import start, tf_configs
 from runs import metrics, results, saved_steps, weights
-from scripts import run_script
+from scripts import ROOT, run_script
 
 from distillation.soft_labels import feature_spec
+from experiments.fork_server import ForkedProcess, ForkServer
 
 LENGTH = 16
 # Each replica draws its own, so nothing could be compared.
@@ -26,7 +26,8 @@ NO_DROPOUT = {
     "attention_probs_dropout_prob": 0.0,
     "classifier_dropout": 0.0,
 }
-TIME_LIMIT = 240.0
+# Seconds; only a process that hangs takes as long.
+TIME_LIMIT = 900.0
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def pretraining(
     write_config: Callable[..., str], records_file: str, vocab_file: str
 ) -> dict[str, Any]:
     return {
-        "bert_config_file": write_config(**NO_DROPOUT),
+        "bert_config_file": write_config(**NO_DROPOUT, num_hidden_layers=1),
         "vocab_file": vocab_file,
         "input_file": records_file,
         "max_seq_length": 24,
@@ -119,18 +120,18 @@ def one_device(
     return folder
 
 
-def finish(process: subprocess.Popen[bytes], log: pathlib.Path) -> str:
+def finish(process: ForkedProcess, log: pathlib.Path) -> str:
     """Waits for a process to succeed; its output."""
     assert wait(process, log) == 0, log.read_text()
     return log.read_text()
 
 
-def wait(process: subprocess.Popen[bytes], log: pathlib.Path) -> int:
-    try:
-        return process.wait(TIME_LIMIT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise AssertionError(f"still running:\n{log.read_text()}") from None
+def wait(process: ForkedProcess, log: pathlib.Path) -> int:
+    end = time.monotonic() + TIME_LIMIT
+    while (status := process.poll()) is None:
+        assert time.monotonic() < end, f"still running:\n{log.read_text()}"
+        time.sleep(0.02)
+    return status
 
 
 def files(folder: pathlib.Path) -> set[str]:
@@ -178,20 +179,26 @@ def assert_same_outputs(found: pathlib.Path, expected: pathlib.Path) -> None:
 
 
 def test_two_replicas_do_what_one_device_does(
-    one_device: pathlib.Path, scripts: Callable[..., Any], tmp_path: pathlib.Path
+    fork_server: ForkServer,
+    one_device: pathlib.Path,
+    scripts: Callable[..., Any],
+    tmp_path: pathlib.Path,
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    output = finish(start_job(scripts(out), log, replicas=2), log)
+    output = finish(start(fork_server, log, scripts=scripts(out), replicas=2), log)
     assert "(2 replicas)." in output
     assert_same_outputs(out, one_device)
 
 
 def test_two_workers_do_what_one_device_does(
-    one_device: pathlib.Path, scripts: Callable[..., Any], tmp_path: pathlib.Path
+    fork_server: ForkServer,
+    one_device: pathlib.Path,
+    scripts: Callable[..., Any],
+    tmp_path: pathlib.Path,
 ) -> None:
     out, logs = tmp_path / "out", [tmp_path / "chief", tmp_path / "worker"]
     workers = [
-        start_job(scripts(out), log, tf_config=tf_config)
+        start(fork_server, log, scripts=scripts(out), tf_config=tf_config)
         for log, tf_config in zip(logs, tf_configs(2), strict=True)
     ]
     for worker, log in zip(workers, logs, strict=True):
@@ -202,14 +209,14 @@ def test_two_workers_do_what_one_device_does(
 
 
 def test_workers_read_files_of_their_own(
-    pretraining: dict[str, Any], tmp_path: pathlib.Path
+    fork_server: ForkServer, pretraining: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:
     """Two copies of the records, one for each: a batch is one of half the size, twice."""
     records = [tmp_path / f"records-{i}.tfrecord" for i in range(2)]
     for path in records:
         shutil.copy(pretraining["input_file"], path)
     options = {**pretraining, "input_file": f"{tmp_path}/records-*", "shard_files": True}
-    workers, logs = start_workers(options, tmp_path / "out", "worker")
+    workers, logs = start_workers(fork_server, options, tmp_path / "out", "worker")
     for worker, log in zip(workers, logs, strict=True):
         finish(worker, log)
     alone = {**pretraining, "train_batch_size": 6, "output_dir": tmp_path / "alone"}
@@ -219,19 +226,20 @@ def test_workers_read_files_of_their_own(
 
 
 def start_workers(
-    options: dict[str, Any], out: pathlib.Path, attempt: str
-) -> tuple[list[subprocess.Popen[bytes]], list[pathlib.Path]]:
-    command = ["run_pretraining.py", *(f"--{k}={v}" for k, v in options.items())]
+    server: ForkServer, options: dict[str, Any], out: pathlib.Path, attempt: str
+) -> tuple[list[ForkedProcess], list[pathlib.Path]]:
+    command = [str(ROOT / "run_pretraining.py"), *(f"--{k}={v}" for k, v in options.items())]
+    command.append(f"--output_dir={out}")
     logs = [out.parent / f"{attempt}{i}" for i in range(2)]
     workers = [
-        start([*command, f"--output_dir={out}"], log, tf_config)
+        start(server, log, command=command, tf_config=tf_config)
         for log, tf_config in zip(logs, tf_configs(2), strict=True)
     ]
     return workers, logs
 
 
 def wait_for_a_state(
-    out: pathlib.Path, workers: list[subprocess.Popen[bytes]], logs: list[pathlib.Path]
+    out: pathlib.Path, workers: list[ForkedProcess], logs: list[pathlib.Path]
 ) -> None:
     """Until the running workers have saved another state."""
     before = saved_steps(out)
@@ -243,12 +251,12 @@ def wait_for_a_state(
 
 
 def test_lost_or_terminated_worker_ends_the_job_and_a_restart_goes_on(
-    pretraining: dict[str, Any], tmp_path: pathlib.Path
+    fork_server: ForkServer, pretraining: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:
     options = {**pretraining, "num_train_steps": 200, "save_checkpoints_steps": 10}
     out = tmp_path / "out"
     for killed in (1, 0):
-        workers, logs = start_workers(options, out, f"killed{killed}-")
+        workers, logs = start_workers(fork_server, options, out, f"killed{killed}-")
         wait_for_a_state(out, workers, logs)
         workers[killed].send_signal(signal.SIGKILL)
         log = logs[1 - killed]
@@ -258,7 +266,7 @@ def test_lost_or_terminated_worker_ends_the_job_and_a_restart_goes_on(
         assert not (out / "bert_model.ckpt.index").exists()
 
     # SIGTERM to one of them ends the job as it ends a single process: nothing is computed again.
-    workers, logs = start_workers(options, out, "terminated-")
+    workers, logs = start_workers(fork_server, options, out, "terminated-")
     wait_for_a_state(out, workers, logs)
     workers[1].send_signal(signal.SIGTERM)
     for worker, log in zip(workers, logs, strict=True):
@@ -266,7 +274,7 @@ def test_lost_or_terminated_worker_ends_the_job_and_a_restart_goes_on(
         assert "Terminated; run the same command again" in log.read_text()
         assert "Traceback" not in log.read_text()
 
-    workers, logs = start_workers(options, out, "last-")
+    workers, logs = start_workers(fork_server, options, out, "last-")
     for worker, log in zip(workers, logs, strict=True):
         finish(worker, log)
     assert "Continuing from" in logs[0].read_text()
