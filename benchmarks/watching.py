@@ -28,12 +28,12 @@ class Moment(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """What a run took.
+    """Cost of a run.
 
     Attributes:
-      end: When it had ended.
+      end: Its end.
       peak_bytes: Most memory that it and its processes had at a time.
-      milestones: When each of them was reached.
+      milestones: The moment of each of them.
     """
 
     end: Moment

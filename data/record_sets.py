@@ -158,7 +158,7 @@ def open_records(
       expected: Values the sidecars must not contradict (`vocab_sha256`, `do_lower_case`, ...);
         None stands for "not known here".
       limits: From `value_limits`.
-      facts: What is known about files: those that were read through once are not again.
+      facts: Known facts about files: those that were read through once are not again.
 
     Raises:
       UserError: Nothing matches, a file is empty, truncated or corrupt, was made with other lengths,

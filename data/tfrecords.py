@@ -207,7 +207,7 @@ def records_digest(record_path: str, info: Mapping[str, Any], facts: FileFacts) 
     Args:
       record_path: The file.
       info: The content of its sidecar, empty for a file of another tool.
-      facts: What is known about files.
+      facts: Known facts about files.
 
     Raises:
       UserError: The file is not the one that the sidecar describes.

@@ -46,7 +46,7 @@ class Session:
 
     Attributes:
       options: Of the command.
-      input_facts: What is known about input files since an earlier start of the run.
+      input_facts: Facts about input files, known since an earlier start of the run.
       strategy: The devices.
       is_chief: Whether this process writes.
       start: Path of the weights: --init_checkpoint or, where nothing is trained, the model
