@@ -72,7 +72,7 @@ def main(job: dict[str, Any]) -> None:
     only_strategy = functools.cache(lambda: create(training.options.DeviceOptions()))
     for module in [*sys.modules.values()]:  # Some are imported already, and have it by name.
         if getattr(module, "create_strategy", None) is create:
-            module.create_strategy = lambda _: only_strategy()  # type: ignore[attr-defined]
+            module.create_strategy = lambda _: only_strategy()
     for name, values in job["scripts"]:
         run_script(name, **values)
         # The next script reads what the chief has written.

@@ -266,6 +266,8 @@ def test_a_flag_is_read_or_said_to_have_no_effect(
         monkeypatch.setattr(end, done)
     for room in ("comparison", "paper.reproduction"):
         monkeypatch.setattr(f"experiments.{room}.run_stages", lambda *_: {})
+    # All flags are read when the updates begin.
+    monkeypatch.setattr("training.run.train", lambda *_: None)
     monkeypatch.setattr("experiments.comparison.check_models", lambda *_: None)
     monkeypatch.setattr("benchmarks.model_table.measure_speedups", lambda *_: {})
     monkeypatch.setattr("benchmarks.adviser.probe", lambda *_: PROBED)

@@ -53,37 +53,35 @@ def test_sigterm_saves_and_the_run_goes_on(
 ) -> None:
     progress = Reporter.progress
     before = signal.getsignal(signal.SIGTERM)
-    # Between two lines of the log, and at an evaluation; tests/training/test_loop.py has every step.
-    for step in (3, 5):
+    # At an evaluation between two lines of the log; tests/training/test_loop.py has every step.
+    step = 5
 
-        def terminated(self: Reporter, done: int, loss: float, step: int = step) -> None:
-            progress(self, done, loss)
-            if done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
+    def terminated(self: Reporter, done: int, loss: float) -> None:
+        progress(self, done, loss)
+        if done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-        with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit_info:
-            patch.setattr(Reporter, "progress", terminated)
-            patch.setattr("training.loop.CALL_SECONDS", 0.0)  # Else it may not stand at `step`.
-            run_script("run_pretraining", **options, output_dir=tmp_path)
-        assert exit_info.value.code == 143
-        assert signal.getsignal(signal.SIGTERM) == before
-        assert saved_steps(str(tmp_path)) == [step]
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit_info:
+        patch.setattr(Reporter, "progress", terminated)
+        patch.setattr("training.loop.CALL_SECONDS", 0.0)  # Else it may not stand at `step`.
+        run_script("run_pretraining", **options, output_dir=tmp_path)
+    assert exit_info.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert saved_steps(str(tmp_path)) == [step]
     run_script("run_pretraining", **options, output_dir=tmp_path)
     assert_same_folders(whole, tmp_path)
 
 
-@pytest.mark.parametrize("count", [1, 3])
 def test_steps_per_call_and_saves_do_not_matter(
-    count: int,
     options: dict[str, Any],
     whole: pathlib.Path,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By default the clock says how many updates make a call."""
+    """By default the clock says how many updates make a call; a save ends a call early."""
 
     def calls_of(**values: Any) -> LoopOptions:
-        return LoopOptions(**{**values, "steps_per_call": count})
+        return LoopOptions(**{**values, "steps_per_call": 3})
 
     monkeypatch.setattr("training.loop.LoopOptions", calls_of)
     run_script("run_pretraining", **{**options, "save_checkpoints_steps": 2}, output_dir=tmp_path)
