@@ -18,7 +18,7 @@ from scripts import ROOT, run_script
 
 from common.errors import UserError
 
-CELLS = [f"batch{size}_lr{rate}_seed3" for size in (16, 32) for rate in ("0.002", "1e-05")]
+CELLS = [f"batch16_lr{rate}_seed3" for rate in ("0.002", "1e-05")]
 
 
 def markers(folder: pathlib.Path) -> dict[str, int]:
@@ -41,11 +41,10 @@ def test_grid_search(
         sys.executable,
         str(ROOT / "run_grid_search.py"),
         f"--output_dir={out}",
-        "--train_batch_sizes=16,32",
+        "--train_batch_sizes=16",
         "--learning_rates=2e-3,1e-5",
-        "--num_train_epochs=5",
+        "--num_train_epochs=4",
         "--seeds=3,4",
-        "--jobs=2",
         "--",
         "--task_name=SST-2",
         f"--data_dir={data}",
@@ -70,7 +69,7 @@ def test_grid_search(
     saved = json.loads((out / "results.json").read_text())
     assert continued.stdout.endswith((out / "results.md").read_text())
     # The rate decides, by far: at the other one the model learns nothing.
-    best = saved["cells"][0] if saved["chosen"]["train_batch_size"] == 16 else saved["cells"][2]
+    best = saved["cells"][0]
     assert saved["chosen"]["learning_rate"] == 0.002 and best["score"] > 0.8
     assert best["score"] == max(cell["score"] for cell in saved["cells"])
     repeated = pathlib.Path(best["folder"].replace("seed3", "seed4"))
@@ -84,9 +83,11 @@ def test_grid_search(
     deviation = saved["chosen"]["sample_standard_deviation"]["score"]
     assert deviation == pytest.approx(statistics.stdev(scores))
 
-    # Predictions are asked for afterwards: by the best models of the chosen setting alone.
+    # Predictions are asked for afterwards: by the best models of the chosen setting alone, both at
+    # the same time.
     shutil.copy(f"{task_dir}/test.tsv", data)
-    predicted = subprocess.run([*command, "--do_predict"], capture_output=True, text=True)
+    at_once = [*command[:2], "--jobs=2", *command[2:], "--do_predict"]
+    predicted = subprocess.run(at_once, capture_output=True, text=True)
     assert predicted.returncode == 0, predicted.stderr
     new = set(markers(out)) - set(after)
     assert new == {f"{run.name}_predictions" for run in runs}

@@ -160,22 +160,29 @@ def teachers(
     return [teacher, second, third]
 
 
+@pytest.fixture(scope="module")
+def logits_of_each(
+    teachers: list[pathlib.Path], other_teacher: pathlib.Path, texts: list[str]
+) -> list[np.ndarray]:
+    """What the teachers say alone, with their outputs in the same order."""
+    return [
+        Predictor.load(str(path), max_seq_length=16).logits(texts)
+        for path in (teachers[0], other_teacher, teachers[2])
+    ]
+
+
 @pytest.mark.parametrize("kind", ["probabilities", "logits"])
 def test_ensemble_is_the_mean(
     options: dict[str, Any],
     teachers: list[pathlib.Path],
-    other_teacher: pathlib.Path,
-    texts: list[str],
+    logits_of_each: list[np.ndarray],
     kind: str,
     tmp_path: pathlib.Path,
 ) -> None:
     names = ",".join(map(str, teachers))
     flags = {**options, "init_checkpoint": names, "ensemble": kind, "teacher_weights": "2,1,1"}
     run_script("create_soft_labels", **flags, output_dir=tmp_path)
-    each = [
-        Predictor.load(str(path), max_seq_length=16).logits(texts)
-        for path in (teachers[0], other_teacher, teachers[2])
-    ]
+    each = logits_of_each
     found = softmax(read_set(tmp_path)["teacher_logits"], axis=1)
     if kind == "probabilities":
         expected = np.average([softmax(logits, axis=1) for logits in each], 0, [2, 1, 1])
