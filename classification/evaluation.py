@@ -35,8 +35,8 @@ from data.batches import evaluation_batches, read_feature
 from data.classifier_records import feature_spec, write_classifier_records
 from data.record_sets import FeatureSpec, Limit, RecordSet, open_records
 from modeling.tokenization import FullTokenizer
+from training.evaluation import Predictor
 from training.identity import Part
-from training.loop import Predictor
 from training.reporting import write_results
 from training.run import Evaluation
 

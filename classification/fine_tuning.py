@@ -27,7 +27,7 @@ from common.outputs import check_folder_apart
 from data.batches import read_feature
 from data.record_sets import value_limits
 from modeling.heads import ClassifierModel
-from training.loop import Predictor
+from training.evaluation import Predictor
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
 from training.run import Evaluation
 from training.session import Session

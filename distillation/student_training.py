@@ -38,8 +38,8 @@ from distillation.patience import make_patience
 from distillation.soft_labels import check_pairs, feature_spec, read_manifest
 from modeling.heads import ClassifierModel
 from serving.engine import Engine, compiled
+from training.evaluation import Predictor
 from training.identity import Part
-from training.loop import Predictor
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
 from training.reporting import write_results
 from training.run import Evaluation

@@ -21,8 +21,8 @@ from modeling.heads import PretrainingModel
 from modeling.tokenization import check_casing
 from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
 from pretraining.objective import PretrainingObjective, feature_spec
+from training.evaluation import evaluate
 from training.identity import Part, model_content
-from training.loop import evaluate
 from training.options import TrainingOptions
 from training.reporting import write_results
 from training.run import Evaluation, Schedule

@@ -8,7 +8,6 @@ python tests/distributed_job.py '{"command": ["run_pretraining.py", "--..."], "t
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import pathlib
@@ -67,16 +66,11 @@ def main(job: dict[str, Any]) -> None:
         (cpu,) = tf.config.list_physical_devices("CPU")
         parts = [tf.config.LogicalDeviceConfiguration()] * job["replicas"]
         tf.config.set_logical_device_configuration(cpu, parts)
-    # The connections of a worker are made once in the life of a process.
-    create = training.strategy.create_strategy
-    only_strategy = functools.cache(lambda: create(training.options.DeviceOptions()))
-    for module in [*sys.modules.values()]:  # Some are imported already, and have it by name.
-        if getattr(module, "create_strategy", None) is create:
-            module.create_strategy = lambda _: only_strategy()
+    strategy = training.strategy.create_strategy(training.options.DeviceOptions())
     for name, values in job["scripts"]:
         run_script(name, **values)
         # The next script reads what the chief has written.
-        training.strategy.chief_value(only_strategy(), 0)
+        training.strategy.chief_value(strategy, 0)
 
 
 if __name__ == "__main__":

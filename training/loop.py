@@ -1,4 +1,4 @@
-"""The training loop of pre-training, fine-tuning and distillation, and the evaluation loop.
+"""The training loop of pre-training, fine-tuning and distillation.
 
 The three runs differ in their `Objective` and their data. All sums are taken over every replica and
 every part of an accumulated batch before they are divided, so losses and metrics are those of the
@@ -13,9 +13,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -26,9 +24,7 @@ from training.run_state import RunState
 from training.strategy import (
     any_worker,
     chief_value,
-    distribute,
     explain_lost_worker,
-    is_chief,
     is_single_worker,
     lengths_may_vary,
 )
@@ -311,98 +307,3 @@ def _with_distinct_rows(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor | t
 def _split_shape(x: tf.Tensor, parts: int) -> tf.Tensor:
     shape = tf.shape(x)
     return tf.concat([[parts, shape[0] // parts], shape[1:]], axis=0)
-
-
-def evaluate(
-    metrics: Callable[[Batch], dict[str, tuple[tf.Tensor, tf.Tensor]]],
-    strategy: tf.distribute.Strategy,
-    batches: tf.data.Dataset,
-) -> dict[str, float]:
-    """Means over all examples, exact over replicas and the filled last batch.
-
-    Args:
-      metrics: Batch -> name -> (sum, count), computed without dropout; rows whose `is_real_row` is 0
-        count nothing.
-      strategy: The devices.
-      batches: From `data.record_sets.evaluation_batches`.
-    """
-
-    names: list[str] = []
-
-    def replica_sums(batch: Batch) -> tf.Tensor:
-        pairs = metrics(batch)
-        names[:] = pairs
-        return tf.stack([tf.stack(pairs[name]) for name in names])
-
-    def step(batch: Batch) -> tf.Tensor:
-        # One reduction of all of them: each is a round trip between hosts.
-        per_replica = strategy.run(replica_sums, args=(batch,))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-
-    distributed = distribute(batches, strategy)
-    traced = tf.function(step, [distributed.element_spec], autograph=False)
-    totals = np.zeros([1, 2])
-    with explain_lost_worker(strategy):
-        for batch in distributed:
-            totals = totals + traced(batch).numpy().astype(np.float64)
-    return {
-        name: float(total / count) if count else 0.0
-        for name, (total, count) in zip(names, totals, strict=True)
-    }
-
-
-class Predictor:
-    """A model's logits for data sets, traced once however often it is called.
-
-    Attributes:
-      lengths_may_vary: Whether its batches may be grouped by length.
-      is_chief: Whether this process writes what is predicted; every worker has all of it.
-      data_sets: Batches that are asked for again and again while training, by what they are of:
-        making a data set takes longer than reading a small one.
-
-    Args:
-      model: Maps a batch to logits [batch_size, num_labels].
-      strategy: The devices.
-    """
-
-    def __init__(self, model: tf_keras.Model, strategy: tf.distribute.Strategy):
-        self._model, self._strategy = model, strategy
-        self.lengths_may_vary = lengths_may_vary(strategy)
-        self.is_chief = is_chief(strategy)
-        self.data_sets: dict[Any, tf.data.Dataset] = {}
-        self._traced: dict[Any, Callable[..., Any]] = {}
-
-    def __call__(self, batches: tf.data.Dataset, num_examples: int) -> np.ndarray:
-        """Logits of every example, in the order of the files.
-
-        Args:
-          batches: From `data.record_sets.evaluation_batches`.
-          num_examples: Rows to expect.
-
-        Returns:
-          float32 [num_examples, num_labels].
-
-        Raises:
-          UserError: A row is missing or its logits are not a number.
-        """
-        distributed = distribute(batches, self._strategy)
-        spec = distributed.element_spec
-        key = str(spec)
-        if key not in self._traced:
-            self._traced[key] = tf.function(self._step, [spec], autograph=False)
-        logits = None
-        with explain_lost_worker(self._strategy):
-            for batch in distributed:
-                values, rows, real = self._traced[key](batch)
-                if logits is None:
-                    logits = np.full([num_examples, values.shape[1]], np.nan, np.float32)
-                is_real = real.numpy() > 0
-                logits[rows.numpy()[is_real]] = values.numpy()[is_real]
-        if logits is None or np.isnan(logits).any():
-            raise UserError("predictions are missing or not a number for some rows of the input.")
-        return logits
-
-    def _step(self, batch: Batch) -> tuple[tf.Tensor, ...]:
-        logits = self._strategy.run(lambda b: tf.identity(self._model(b)), args=(batch,))
-        outputs = (logits, batch["row"], batch["is_real_row"])
-        return tuple(self._strategy.gather(x, axis=0) for x in outputs)

@@ -8,6 +8,7 @@ batch, and comes to the same weights, metrics and predictions. Only the chief, t
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -29,23 +30,30 @@ def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
     """TPU by flag, several hosts by TF_CONFIG, else all GPUs of this host, else its CPU.
 
     Comes before everything else that TensorFlow computes in a process: a worker's connections are
-    made when its devices are.
+    made when its devices are. Later runs of the process get what the first one got: connections are
+    made once, and of two strategies of the same devices TensorFlow confuses the sums over replicas.
 
     Raises:
       UserError: `use_tpu` without a TPU that answers, or with another number of cores; TF_CONFIG is
         not a cluster of workers; a worker does not answer.
     """
     if options.use_tpu:
-        strategy = _tpu_strategy(options)
-    elif os.environ.get("TF_CONFIG"):
-        wait_for_workers(_tf_config(os.environ["TF_CONFIG"]), options.worker_timeout)
-        strategy = _multi_worker_strategy()
+        address = options.tpu_name or options.master
+        strategy = _tpu_strategy(address, options.tpu_zone, options.gcp_project)
+        found = strategy.num_replicas_in_sync
+        if found != options.num_tpu_cores:
+            raise UserError(
+                f"--num_tpu_cores={options.num_tpu_cores}, but the TPU has {found} cores; pass "
+                f"--num_tpu_cores={found}."
+            )
+    elif tf_config := os.environ.get("TF_CONFIG"):
+        strategy = _multi_worker_strategy(tf_config, options.worker_timeout)
     else:
         # Logical devices: a CPU (or GPU) can be divided, which tests do.
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         names = [device.name for device in devices]
         if len(names) > 1:
-            strategy = tf.distribute.MirroredStrategy(names)
+            strategy = _mirrored_strategy(*names)
         else:
             strategy = tf.distribute.OneDeviceStrategy(names[0])
         warn_of_unused_gpu()
@@ -53,11 +61,16 @@ def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
     return strategy
 
 
-def _tpu_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
-    address = options.tpu_name or options.master
+_mirrored_strategy = functools.cache(lambda *names: tf.distribute.MirroredStrategy(names))
+
+
+@functools.cache
+def _tpu_strategy(
+    address: str | None, zone: str | None, project: str | None
+) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
-            tpu=address or "", zone=options.tpu_zone, project=options.gcp_project
+            tpu=address or "", zone=zone, project=project
         )
         if resolver.master() not in ("", "local"):
             tf.config.experimental_connect_to_cluster(resolver)
@@ -67,14 +80,7 @@ def _tpu_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
             f"--use_tpu with --tpu_name={address}: no TPU answers ({error}); check the name, zone "
             "and project, or leave --use_tpu out."
         ) from error
-    strategy = tf.distribute.TPUStrategy(resolver)
-    found = strategy.num_replicas_in_sync
-    if found != options.num_tpu_cores:
-        raise UserError(
-            f"--num_tpu_cores={options.num_tpu_cores}, but the TPU has {found} cores; pass "
-            f"--num_tpu_cores={found}."
-        )
-    return strategy
+    return tf.distribute.TPUStrategy(resolver)
 
 
 def lengths_may_vary(strategy: tf.distribute.Strategy) -> bool:
@@ -110,12 +116,14 @@ def _tf_config(text: str) -> dict[str, Any]:
     return config
 
 
-def _multi_worker_strategy() -> tf.distribute.Strategy:
+@functools.cache
+def _multi_worker_strategy(tf_config: str, timeout: float) -> tf.distribute.Strategy:
+    wait_for_workers(_tf_config(tf_config), timeout)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise UserError(
-            f"TF_CONFIG={os.environ['TF_CONFIG']}: the workers did not find each other "
+            f"TF_CONFIG={tf_config}: the workers did not find each other "
             f"({error.message}); start all of them, and check addresses and ports."
         ) from error
 

@@ -29,7 +29,7 @@ from classification.evaluation import (
 from classification.task import Task
 from classification.tasks import get_task
 from modeling.tokenization import FullTokenizer
-from training.loop import Predictor
+from training.evaluation import Predictor
 
 LENGTH = 16
 
