@@ -52,7 +52,7 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tf.TensorShape]:
     """Puts the stand-in in the TPU's place; the list gets the shapes of all data it is given."""
     given: list[tf.TensorShape] = []
     monkeypatch.setattr(tf.distribute, "TPUStrategy", StandInStrategy)
-    monkeypatch.setattr(training.strategy, "_tpu_strategy", lambda _: StandInStrategy(given))
+    monkeypatch.setattr(training.strategy, "_tpu_strategy", lambda *_: StandInStrategy(given))
     return given
 
 
@@ -62,6 +62,7 @@ def flags(write_config: Callable[..., str], vocab_file: str) -> dict[str, Any]:
         "bert_config_file": write_config(num_hidden_layers=1),
         "vocab_file": vocab_file,
         "use_tpu": True,
+        "num_tpu_cores": 1,
         "iterations_per_loop": 7,
         "precision": "bfloat16",
     }

@@ -82,7 +82,9 @@ def test_peak_memory_of_a_process() -> None:
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
 def test_memory_and_time_of_a_process_and_its_children() -> None:
     alone = machine.resident_bytes(os.getpid())
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout and child.stdout.readline()  # Python runs in it.
         assert machine.resident_bytes(child.pid) > 1e6
         assert machine.resident_bytes(os.getpid()) > alone
         child.communicate(b"\n")

@@ -109,6 +109,7 @@ class Run:
             self.options,
             self.state,
             self.reports,
+            evaluate,
             is_terminated,
         )
         return self.objective.model.w.numpy()
