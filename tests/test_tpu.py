@@ -99,7 +99,7 @@ def test_fine_tuning_and_distillation(
     transfer_file: str,
     tmp_path: pathlib.Path,
 ) -> None:
-    device = {key: flags[key] for key in ("use_tpu", "precision")}
+    device = {key: flags[key] for key in ("use_tpu", "num_tpu_cores", "precision")}
     task = {"task_name": "SST-2", "data_dir": task_dir, "max_seq_length": LENGTH}
     teacher, labels, student = (tmp_path / name for name in ("teacher", "labels", "student"))
     run = {"train_batch_size": 16, "num_train_epochs": 1, "do_train": True, "do_eval": True}
