@@ -56,10 +56,10 @@ class SpeedOptions(Options):
 
     folder: str
     output_dir: str
-    hugging_face_dir: str = ""
-    hugging_face_python: str = ""
-    rounds: int = 15
-    calls: int = 30
+    hugging_face_dir: str
+    hugging_face_python: str
+    rounds: int
+    calls: int
 
 
 def main(_: Sequence[str]) -> None:

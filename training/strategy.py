@@ -61,7 +61,9 @@ def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
     return strategy
 
 
-_mirrored_strategy = functools.cache(lambda *names: tf.distribute.MirroredStrategy(names))
+@functools.cache
+def _mirrored_strategy(*names: str) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(names)
 
 
 @functools.cache

@@ -8,11 +8,10 @@ to 32, since every length is compiled anew. Transformers has these models up to 
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.peers.hugging_face import repeated
+from benchmarks.peers.hugging_face import batch_starts, bert_config, repeated
 from benchmarks.serving import arguments, serve
 
 LENGTH_MULTIPLE = 32
@@ -26,23 +25,14 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     import optax
     import transformers
 
-    layers, width = map(int, args.model.split(","))
-    config = transformers.BertConfig(
-        vocab_size=30522,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // 64,
-        intermediate_size=4 * width,
-    )
     model = transformers.FlaxBertForSequenceClassification(
-        config, dtype={"bfloat16": jnp.bfloat16, "float32": jnp.float32}[args.precision]
+        bert_config(args.model),
+        dtype={"bfloat16": jnp.bfloat16, "float32": jnp.float32}[args.precision],
     )
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-4, weight_decay=0.01))
     state = model.params, optimizer.init(model.params), jax.random.PRNGKey(0)
     rows = dict(np.load(args.input))
-    starts = itertools.cycle(
-        range(0, len(rows["input_ids"]) - args.batch_size + 1, args.batch_size)
-    )
+    starts = batch_starts(len(rows["input_ids"]), args.batch_size)
 
     def mean_loss(params: Any, batch: Mapping[str, Any], key: Any) -> Any:
         logits = model(

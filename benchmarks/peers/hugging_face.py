@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from benchmarks.serving import arguments, serve
@@ -20,14 +20,7 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     import torch
     import transformers
 
-    layers, width = map(int, args.model.split(","))
-    config = transformers.BertConfig(
-        vocab_size=30522,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // 64,
-        intermediate_size=4 * width,
-    )
+    config = bert_config(args.model)
     torch.manual_seed(0)
     is_pretraining = args.loop == "pretraining"
     kind = (
@@ -71,12 +64,10 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
     rows = {k: torch.from_numpy(v) for k, v in np.load(args.input).items()}
-    batch_starts = itertools.cycle(
-        range(0, len(rows["input_ids"]) - args.batch_size + 1, args.batch_size)
-    )
+    whole_batches = batch_starts(len(rows["input_ids"]), args.batch_size)
 
     def train_batch() -> int:
-        start = next(batch_starts)
+        start = next(whole_batches)
         batch = {k: v[start : start + args.batch_size] for k, v in rows.items()}
         length = int(batch["input_mask"].sum(dim=1).max())
         inputs = {
@@ -109,6 +100,25 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
         return args.batch_size * (batch["input_ids"].shape[1] if is_pretraining else 1)
 
     return repeated(train_batch, args.batches), facts
+
+
+def bert_config(model: str) -> Any:
+    """The library's configuration of a model of L,H."""
+    import transformers
+
+    layers, width = map(int, model.split(","))
+    return transformers.BertConfig(
+        vocab_size=30522,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        intermediate_size=4 * width,
+    )
+
+
+def batch_starts(num_rows: int, batch_size: int) -> Iterator[int]:
+    """First rows of whole batches in the order of the file, again and again."""
+    return itertools.cycle(range(0, num_rows - batch_size + 1, batch_size))
 
 
 def repeated(work_of_batch: Callable[[], int], batches: int) -> Callable[[], int]:
