@@ -181,6 +181,7 @@ class Scale:
       tasks: By key.
       pretraining: On the language-model texts.
       transfer_pretraining: On a transfer set (Figure 10).
+      distilled_steps: Updates of a student that a language-model teacher pre-trains (Table 3).
       teacher: Fine-tuning of the teacher.
       teacher_size: Of the given teacher, for estimates.
       learning_rates: Width -> peak learning rate of students, the same for every strategy.
@@ -195,6 +196,7 @@ class Scale:
     tasks: Mapping[str, PaperTask]
     pretraining: Pretraining
     transfer_pretraining: Pretraining
+    distilled_steps: int
     teacher: Schedule
     teacher_size: str
     learning_rates: Mapping[int, float]

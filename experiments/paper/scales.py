@@ -65,6 +65,7 @@ SMALL = Scale(
     transfer_pretraining=Pretraining(
         (), 64, 128, 1e-3, 4_000, ("--input_format=transfer_set", "--dupe_factor=20")
     ),
+    distilled_steps=4_000,
     teacher=Schedule(5e-5, 3.0),
     teacher_size="6/384",
     learning_rates=_WIDTHS,
@@ -82,7 +83,7 @@ SMALL = Scale(
         sentiment="sst-2-2000",
         reviews="book-reviews",
         compared=("nli", "rte", "book-reviews", "sst-2-2000"),
-        table3=("4/256", "8/256", ("sst-2-8000", "mrpc", "nli", "rte")),
+        table3=("4/128", "8/128", ("sst-2-8000", "mrpc", "nli", "rte")),
         numbers=(1000, 4000, 16_000),
         domains=("wikipedia", "amazon_electronics_reviews", "movie_reviews", "book_reviews"),
         domain_texts=5_500,
@@ -135,6 +136,7 @@ PAPER = Scale(
     transfer_pretraining=Pretraining(
         (), 128, 256, 1e-4, 100_000, ("--input_format=transfer_set", "--dupe_factor=10")
     ),
+    distilled_steps=1_000_000,
     teacher=Schedule(3e-5, 3.0),
     teacher_size="24/1024",
     learning_rates=_WIDTHS,
