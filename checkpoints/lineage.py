@@ -23,6 +23,7 @@ _SETTINGS = (
     "task_name",
     "max_seq_length",
     "learning_rate",
+    "adam_bias_correction",
     "train_batch_size",
     "num_train_epochs",
     "num_train_steps",

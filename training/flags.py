@@ -105,6 +105,13 @@ def define_optimization_flags() -> None:
         "line that falls from this value at the first update to 0 at the last.",
         lower_bound=0.0,
     )
+    flags.DEFINE_bool(
+        "adam_bias_correction",
+        False,
+        "Correct Adam's moments for having begun at zero, as Keras, PyTorch and Model Garden do. The "
+        "original does not; its first updates are up to 6.5 times as large, which small training "
+        "sets do not always survive (STS-B and a Tiny model: Pearson 0.15 without, 0.55 with it).",
+    )
     flags.DEFINE_integer(
         "gradient_accumulation_steps",
         1,

@@ -84,6 +84,7 @@ class TrainingOptions(DeviceOptions, ModelOptions):
     init_layers: Sequence[str] | None = None
     train_batch_size: int = 32
     learning_rate: float = 5e-5
+    adam_bias_correction: bool = False
     gradient_accumulation_steps: int = 1
     random_seed: int = 12345
     save_checkpoints_steps: int = 1000
@@ -99,6 +100,7 @@ class TrainingOptions(DeviceOptions, ModelOptions):
         "max_seq_length",
         "train_batch_size",
         "learning_rate",
+        "adam_bias_correction",
         "gradient_accumulation_steps",
         "random_seed",
         "precision",

@@ -143,7 +143,8 @@ def run_training(
     variables = objective.model.trainable_variables
     with strategy.scope():
         optimizer = AdamWeightDecay(
-            WarmupLinearDecay(options.learning_rate, schedule.num_steps, schedule.num_warmup_steps)
+            WarmupLinearDecay(options.learning_rate, schedule.num_steps, schedule.num_warmup_steps),
+            options.adam_bias_correction,
         )
         loss_names = ("loss", *objective.loss_weights)
         state = RunState(

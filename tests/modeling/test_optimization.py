@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay, is_decayed
 
@@ -83,6 +84,31 @@ def test_ten_steps_follow_numpy() -> None:
     slots = optimizer.slots(variables)
     np.testing.assert_allclose(slots[f"{NAMES[0]}/adam_m"].numpy(), m[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(slots[f"{NAMES[2]}/adam_v"].numpy(), v[2], rtol=1e-4, atol=1e-7)
+
+
+def test_bias_correction_is_that_of_keras() -> None:
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(7, 5)).astype(np.float32)
+    ours, theirs = tf.Variable(start, name="bias"), tf.Variable(start)
+    optimizer = AdamWeightDecay(WarmupLinearDecay(PEAK, STEPS, 0), bias_correction=True)
+    keras = tf_keras.optimizers.Adam(WarmupLinearDecay(PEAK, STEPS, 0), epsilon=1e-6)
+    for _ in range(10):
+        gradient = tf.constant(rng.normal(size=start.shape) * 0.01, tf.float32)  # never clipped
+        optimizer.apply_gradients([(gradient, ours)])
+        keras.apply_gradients([(gradient, theirs)])
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_first_update_is_smaller_by_the_correction() -> None:
+    changes = []
+    for corrected in (False, True):
+        variable = tf.Variable([0.0], name="bias")
+        optimizer = AdamWeightDecay(WarmupLinearDecay(PEAK, STEPS, 0), corrected)
+        optimizer.apply_gradients([(tf.constant([0.5]), variable)])
+        changes.append(float(variable[0]))
+    # The moments are 0.1 g and 0.001 g² with g = 0.5; corrected, g and g².
+    assert changes[0] == pytest.approx(-PEAK * 0.05 / (0.001**0.5 * 0.5 + 1e-6), rel=1e-4)
+    assert changes[1] == pytest.approx(-PEAK, rel=1e-3)
 
 
 def test_weights_are_decayed_once_and_no_others_are_gone_over() -> None:
