@@ -53,7 +53,7 @@ from training.options import TASK_FLAGS, TaskOptions
 
 LENGTHS = (32, 128)
 # Texts that scales of full int8 are measured on.
-_CALIBRATION_ROWS = 128
+_CALIBRATION_ROWS = 256
 
 
 @dataclasses.dataclass(frozen=True)

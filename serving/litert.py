@@ -111,20 +111,21 @@ def signature_name(length: int | None) -> str:
     return SIGNATURE if length is None else f"len_{length}"
 
 
-def import_quantizer() -> tuple[Any, Any]:
-    """The modules of the package that quantizes activations.
+def import_quantizer() -> tuple[Any, ...]:
+    """Modules of the package that quantizes activations.
 
     Raises:
       UserError: It is not installed.
     """
     try:
-        from ai_edge_quantizer import qtyping, quantizer
+        from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
+        from ai_edge_quantizer.utils import qsv_utils
     except ImportError as error:
         raise UserError(
             "Full int8 needs the package ai-edge-quantizer; install it (pip install -e '.[litert]'), "
             "or take dynamic_int8, which is faster on a CPU."
         ) from error
-    return quantizer, qtyping
+    return calibrator, qsv_utils, qtyping, quantizer, recipe_manager
 
 
 def _converted(model: TrainedModel, lengths: Sequence[int | None], quantization: str) -> bytes:
@@ -185,7 +186,7 @@ def _quantized(
     content: bytes, lengths: Sequence[int], calibration: Sequence[Mapping[str, np.ndarray]]
 ) -> bytes:
     """A float file with weights and activations in int8."""
-    quantizer, qtyping = import_quantizer()
+    calibrator, qsv_utils, qtyping, quantizer, recipe_manager = import_quantizer()
     with tempfile.TemporaryDirectory() as folder:
         source, target = os.path.join(folder, "float.tflite"), os.path.join(folder, "int8.tflite")
         with open(source, "wb") as file:
@@ -203,12 +204,18 @@ def _quantized(
             longest = max(samples.values(), key=len)
             samples.setdefault(
                 signature_name(length),
-                [{n: padded(v, length) for n, v in row.items()} for row in longest[:8]],
+                [{n: padded(v, length) for n, v in row.items()} for row in longest[:32]],
             )
         logging.info(
             "Calibrating on %d texts of %s tokens.", len(calibration), "/".join(map(str, lengths))
         )
-        work.quantize(work.calibrate(samples)).export_model(target, overwrite=True)
+        # The package's own choice is a moving average of each text's range, which cuts off what is
+        # computed at [CLS] alone: a text has one such vector, and half of them are above the mean.
+        recipe = recipe_manager.RecipeManager()
+        recipe.load_quantization_recipe(work.get_quantization_recipe())
+        ranges = calibrator.Calibrator(source, qsv_update_func=qsv_utils.min_max_update)
+        ranges.calibrate(samples, recipe)
+        work.quantize(ranges.get_model_qsvs()).export_model(target, overwrite=True)
         with open(target, "rb") as file:
             return file.read()
 

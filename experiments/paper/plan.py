@@ -225,9 +225,7 @@ class PaperPlan:
             teacher = self._pretrained(deep)
             start = (*trained_start(teacher), *truncated, f"--teacher={teacher}")
             name = f"lm_{layers_width}_distilled-{deep}"
-            settings = dataclasses.replace(
-                self.scale.pretraining, steps=self.scale.distilled_steps
-            )
+            settings = dataclasses.replace(self.scale.pretraining, steps=self.scale.distilled_steps)
             return trained_start(self._pretrain("lm", settings, layers_width, start, name))
         if student.start == "transfer text":
             texts = os.path.join(self._transfer_set(student.task), "texts.tsv")
