@@ -16,6 +16,9 @@ from tiny_data import WORDS, review
 from experiments.fork_server import ForkServer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Models of tests are small: a second thread waits more than it computes, and pytest -n has the cores.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 # `-m quick` runs the tests of rooms but for these, which take seconds: whole runs, models of other
