@@ -5,6 +5,8 @@ The folder must hold a model in all formats, with --quantization=none,dynamic_in
 Beside PyTorch in an environment of its own, on the same model (convert_checkpoint.py):
   python -m benchmarks.export_speed --folder=shipped --output_dir=speed \\
     --hugging_face_dir=tiny_hf --hugging_face_python=hf/bin/python
+And beside what PyTorch's exporter makes of it for ONNX Runtime (benchmarks/peers/onnx_export.py):
+    --onnx_peer_dir=tiny_onnx
 """
 
 from __future__ import annotations
@@ -28,6 +30,11 @@ group("What to measure")
 flags.DEFINE_string("folder", None, "Folder that export_model.py has written.")
 flags.DEFINE_list("lengths", ["32", "128"], "WordPieces per row.")
 flags.DEFINE_string("hugging_face_dir", "", "The same model as a folder of Hugging Face.")
+flags.DEFINE_string(
+    "onnx_peer_dir",
+    "",
+    "The same model as model.onnx and model_quantized.onnx of another exporter.",
+)
 flags.DEFINE_string("hugging_face_python", "", "Interpreter with transformers and torch.")
 
 group("Measuring")
@@ -47,6 +54,10 @@ PROGRAMS = {
     "SavedModel": ("ids", "saved_model/1"),
     "SavedModel, from text": ("text", "saved_model/1"),
 }
+ONNX_PEERS = {
+    "ONNX Runtime int8, PyTorch's file": "model_quantized.onnx",
+    "ONNX Runtime float32, PyTorch's file": "model.onnx",
+}
 REFERENCE = "Hugging Face, PyTorch eager"
 
 
@@ -58,6 +69,7 @@ class SpeedOptions(Options):
     output_dir: str
     hugging_face_dir: str
     hugging_face_python: str
+    onnx_peer_dir: str
     rounds: int
     calls: int
 
@@ -114,6 +126,10 @@ def measured(length: int, options: SpeedOptions) -> list:
             )
         program = os.path.join(folder, path) if path else folder
         contestants.append(contestant(name, sys.executable, loop, program))
+    if options.onnx_peer_dir:
+        for name, file in ONNX_PEERS.items():
+            path = os.path.abspath(os.path.join(options.onnx_peer_dir, file))
+            contestants.append(contestant(name, sys.executable, "ids", path))
     python = options.hugging_face_python and os.path.abspath(options.hugging_face_python)
     theirs = os.path.abspath(options.hugging_face_dir)
     contestants.append(contestant(REFERENCE, python, "hugging_face", theirs))
@@ -128,7 +144,8 @@ def report(results: dict, options: SpeedOptions) -> str:
     from common.machine import describe_machine
     from common.markdown import table
 
-    header, rows = ["Program"], {name: [name] for name in (*PROGRAMS, REFERENCE)}
+    peers = ONNX_PEERS if options.onnx_peer_dir else ()
+    header, rows = ["Program"], {name: [name] for name in (*PROGRAMS, *peers, REFERENCE)}
     for length, of_length in results.items():
         header += [f"ms, {length} tokens", "LiteRT int8 is faster by"]
         first = max(of_length[0].rates, default=0)

@@ -1,8 +1,9 @@
 """Accuracy of fine-tuning beside transformers, from the same weights, on the same batches.
 
-For every seed the same model is fine-tuned three times: by run_classifier.py; by transformers with
-the batches that run_classifier.py takes; by transformers with an order of its own. Run the same
-command again to continue.
+For every seed the same model is fine-tuned four times: by run_classifier.py, without and with
+--adam_bias_correction; by transformers, whose optimizer corrects, with the batches that
+run_classifier.py takes; by transformers with an order of its own. Run the same command again to
+continue, or with more seeds.
 
   python -m experiments.fine_tuning_accuracy --init_checkpoint=tiny --data_dir=glue/SST-2 \
     --output_dir=accuracy --seeds=10 --torch_python=torch_venv/bin/python
@@ -29,6 +30,7 @@ from experiments.scores import Score
 
 BATCH_SIZE = 32
 OURS = "run_classifier.py"
+CORRECTED = "run_classifier.py --adam_bias_correction"
 SAME_BATCHES = "transformers, the same batches"
 OWN_ORDER = "transformers, an order of its own"
 
@@ -46,19 +48,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--max_seq_length", type=int, default=64)
     parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--skip_own_order", action="store_true", help="leave the last one out")
     args = parser.parse_args(argv)
     hugging_face = os.path.join(args.output_dir, "hugging_face")
     if not exists(hugging_face):
-        _run(
-            "convert_checkpoint.py",
-            f"--input_path={args.init_checkpoint}",
-            f"--output_path={hugging_face}",
-            "--output_format=hf",
-        )
+        _run(*conversion(args.init_checkpoint, hugging_face))
     path = os.path.join(args.output_dir, "accuracies.json")
     found: dict[str, dict[str, float]] = read_json(path) if exists(path) else {}
     for seed in range(1, args.seeds + 1):
-        for name in (OURS, SAME_BATCHES, OWN_ORDER):
+        for name in (OURS, CORRECTED, SAME_BATCHES, OWN_ORDER):
+            if name == OWN_ORDER and args.skip_own_order:
+                continue
             scores = found.setdefault(name, {})
             if str(seed) not in scores:
                 scores[str(seed)] = 100 * _accuracy(args, name, seed, hugging_face)
@@ -88,22 +88,10 @@ def report(found: dict[str, dict[str, float]]) -> str:
 def _accuracy(args: argparse.Namespace, name: str, seed: int, hugging_face: str) -> float:
     """Of one run, as a share of the development rows."""
     ours = os.path.join(args.output_dir, f"ours_{seed}")
-    if name == OURS:
-        _run(
-            OURS,
-            f"--task_name={args.task_name}",
-            f"--data_dir={args.data_dir}",
-            f"--init_checkpoint={args.init_checkpoint}",
-            f"--output_dir={ours}",
-            "--do_train",
-            "--do_eval",
-            f"--max_seq_length={args.max_seq_length}",
-            f"--train_batch_size={BATCH_SIZE}",
-            f"--learning_rate={args.learning_rate}",
-            f"--num_train_epochs={args.epochs}",
-            f"--random_seed={seed}",
-        )
-        return read_json(os.path.join(ours, "eval_results.json"))["eval_accuracy"]
+    if name in (OURS, CORRECTED):
+        folder = ours if name == OURS else f"{ours}_corrected"
+        _run(*fine_tuning(args, name, seed, folder))
+        return read_json(os.path.join(folder, "eval_results.json"))["eval_accuracy"]
     rows, order = (os.path.join(args.output_dir, n) for n in ("rows.npz", f"order_{seed}.npy"))
     if not exists(rows):
         np.savez(rows, **_all_rows(ours))  # type: ignore[arg-type]
@@ -116,6 +104,34 @@ def _accuracy(args: argparse.Namespace, name: str, seed: int, hugging_face: str)
     command += ["--own_order"] if name == OWN_ORDER else []
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output.splitlines()[-1])["accuracy"]
+
+
+def conversion(model: str, output_dir: str) -> list[str]:
+    """Script and flags that write a model for transformers."""
+    return [
+        "convert_checkpoint.py",
+        f"--input_path={model}",
+        f"--output_dir={output_dir}",
+        "--output_format=hf",
+    ]
+
+
+def fine_tuning(args: argparse.Namespace, name: str, seed: int, output_dir: str) -> list[str]:
+    """Script and flags of a run of ours."""
+    return [
+        *name.split(),
+        f"--task_name={args.task_name}",
+        f"--data_dir={args.data_dir}",
+        f"--init_checkpoint={args.init_checkpoint}",
+        f"--output_dir={output_dir}",
+        "--do_train",
+        "--do_eval",
+        f"--max_seq_length={args.max_seq_length}",
+        f"--train_batch_size={BATCH_SIZE}",
+        f"--learning_rate={args.learning_rate}",
+        f"--num_train_epochs={args.epochs}",
+        f"--random_seed={seed}",
+    ]
 
 
 def _run(program: str, *arguments: str) -> None:

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import argparse
 import pathlib
 
 import numpy as np
+import pytest
+from scripts import load_script
 
 from data.classifier_records import Example, write_classifier_records
 from experiments import fine_tuning_accuracy
-from experiments.fine_tuning_accuracy import OURS, OWN_ORDER, SAME_BATCHES, report
+from experiments.fine_tuning_accuracy import (
+    CORRECTED,
+    OURS,
+    OWN_ORDER,
+    SAME_BATCHES,
+    conversion,
+    fine_tuning,
+    report,
+)
 from modeling.tokenization import SPECIAL_TOKENS, FullTokenizer
+from training.flag_checks import check_flags
+
+_SETTINGS = argparse.Namespace(
+    task_name="SST-2",
+    data_dir="data",
+    init_checkpoint="model",
+    max_seq_length=64,
+    learning_rate=1e-4,
+    epochs=3.0,
+)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        conversion("model", "out"),
+        fine_tuning(_SETTINGS, OURS, 1, "out"),
+        fine_tuning(_SETTINGS, CORRECTED, 1, "out"),
+    ],
+)
+def test_commands_have_flags_of_their_scripts(command: list[str]) -> None:
+    script = command[0].removesuffix(".py")
+    given = (flag.removeprefix("--").partition("=") for flag in command[1:])
+    parsed = load_script(script, **{name: value if sep else True for name, sep, value in given})
+    check_flags(parsed, script)
 
 
 def test_table_pairs_by_seed() -> None:
