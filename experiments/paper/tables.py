@@ -12,17 +12,8 @@ from common.markdown import table
 from experiments.paper.artifacts import STARTS, Artifact
 from experiments.paper.plan import PaperPlan
 from experiments.students import STRATEGIES
+from modeling.published_sizes import PUBLISHED_SIZES
 
-# Table 1: layers -> (millions of parameters, speed-up beside Large on TPU v2) by width.
-WIDTHS = (128, 256, 512, 768)
-PUBLISHED_SIZES = {
-    2: ((4.4, 65.24), (9.7, 31.25), (22.8, 14.44), (39.2, 7.46)),
-    4: ((4.8, 32.37), (11.3, 15.96), (29.1, 7.27), (53.4, 3.75)),
-    6: ((5.2, 21.87), (12.8, 10.67), (35.4, 4.85), (67.5, 2.50)),
-    8: ((5.6, 16.42), (14.4, 8.01), (41.7, 3.64), (81.7, 1.88)),
-    10: ((6.0, 13.05), (16.0, 6.37), (48.0, 2.90), (95.9, 1.50)),
-    12: ((6.4, 11.02), (17.6, 5.35), (54.3, 2.43), (110.1, 1.25)),
-}
 # Table 4: task -> labelled examples and transfer texts.
 PUBLISHED_DATA = {
     "mnli": ("390k", "1.3m, NLI*"),
@@ -51,12 +42,11 @@ def _sizes(plan: PaperPlan) -> tuple[list[str], list[list[str]]]:
     path = os.path.join(plan.graph.folder("table1"), "table1.json")
     measured = {row["model"]: row for row in read_json(path)["rows"]} if exists(path) else {}
     rows = []
-    for depth, published in PUBLISHED_SIZES.items():
-        for width, (millions, speedup) in zip(WIDTHS, published, strict=True):
-            row = measured.get(f"{depth}/{width}", {})
-            here = f"{row['parameters_with_heads'] / 1e6:.1f}" if row else ""
-            speed = f"{row['speedup']:.2f}" if "speedup" in row else ""
-            rows.append([f"{depth}/{width}", f"{millions}", here, f"{speedup:.2f}", speed])
+    for size, (millions, speedup) in PUBLISHED_SIZES.items():
+        row = measured.get(size, {})
+        here = f"{row['parameters_with_heads'] / 1e6:.1f}" if row else ""
+        speed = f"{row['speedup']:.2f}" if "speedup" in row else ""
+        rows.append([size, f"{millions}", here, f"{speedup:.2f}", speed])
     return header, rows
 
 
