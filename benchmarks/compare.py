@@ -87,6 +87,7 @@ flags.DEFINE_string("model_garden_python", sys.executable, "Interpreter with tf-
 flags.DEFINE_string("hugging_face_python", "", "Interpreter with transformers and torch.")
 flags.DEFINE_string("runtimes_python", sys.executable, "Interpreter with onnxruntime and openvino.")
 flags.DEFINE_string("flax_python", "", "Interpreter with transformers 4, flax and optax.")
+flags.DEFINE_string("keras_hub_python", "", "Interpreter with keras-hub and jax.")
 flags.DEFINE_string("original_python", "", "Interpreter with TensorFlow 1.15.")
 flags.DEFINE_string("original_dir", "", "Folder with a clone of google-research/bert.")
 

@@ -172,6 +172,7 @@ class CompareOptions(Options):
     hugging_face_python: str
     runtimes_python: str
     flax_python: str
+    keras_hub_python: str
     original_python: str
     original_dir: str
     output_dir: str

@@ -325,6 +325,8 @@ class Comparison:
             )
         if loop == "pretraining":
             options["batches"] = max(1, options["batches"] // _SLOW_PEER_SHARE)
+            hub = Program(self._options.keras_hub_python, "benchmarks.peers.keras_hub_bert")
+            contestants += self._in_all_precisions(group, "Keras Hub", hub, loop=loop, **options)
         else:
             flax = Program(self._options.flax_python, "benchmarks.peers.flax_bert")
             contestants += self._in_all_precisions(group, "JAX", flax, loop=loop, **options)

@@ -25,6 +25,7 @@ GIVEN: dict[str, Any] = {
     "batch_size": 8,
     "model_garden_python": "",
     "flax_python": "",
+    "keras_hub_python": "",
     "hugging_face_python": "hf/python",
     "original_python": "",
     "original_dir": "",
@@ -81,7 +82,8 @@ def test_pretraining_of_all_contestants(
     measured: dict[str, Sequence[Contestant]], tmp_path: pathlib.Path
 ) -> None:
     group = Comparison(options(tmp_path)).pretraining("tiny")
-    names = ("ours", "Model Garden", "Hugging Face, eager", "Hugging Face, torch.compile")
+    hugging_face = ("Hugging Face, eager", "Hugging Face, torch.compile")
+    names = ("ours", "Model Garden", "Keras Hub", *hugging_face)
     contestants = measured["contestants"]
     assert [c.result.name for c in contestants] == [
         f"{name}, {precision}" for name in names for precision in ("bfloat16", "float32")
@@ -89,8 +91,8 @@ def test_pretraining_of_all_contestants(
     found = [flags(c) for c in contestants]
     assert all(f["model"] == "2,128" and f["batch_size"] == "8" for f in found)
     # Tiny has 4.4 million weights, a ninth of those that get a batch; peers get an eighth of ours.
-    assert [f["batches"] for f in found] == ["9"] * 4 + ["1"] * 4
-    assert [f.get("compile") for f in found] == [None] * 6 + ["1"] * 2
+    assert [f["batches"] for f in found] == ["9"] * 4 + ["1"] * 6
+    assert [f.get("compile") for f in found] == [None] * 8 + ["1"] * 2
     assert group.flops_per_unit and group.unit == "tokens"
 
 
