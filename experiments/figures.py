@@ -88,10 +88,15 @@ LINE_STYLES = (("#9aa5b1", "s"), ("#7fb3d5", "^"), ("#e59866", "v"), ("#2471a3",
 
 
 def plot_panels(title: str, panels: Sequence[PanelData]) -> Figure:
-    """Lines over named points, panels side by side: mean and 95 % interval over seeds."""
+    """Lines over named points, panels side by side: mean and 95 % interval over seeds.
+
+    A line has the same colour and marker in all panels, also where others have no points yet.
+    """
     figure, all_axes = new_figure(max(6.0, 4.2 * len(panels)), 4.2, len(panels))
     for axes, (panel_title, points, lines, teacher) in zip(all_axes, panels, strict=True):
         for (label, scores), (colour, marker) in zip(lines.items(), LINE_STYLES, strict=False):
+            if not scores:
+                continue
             axes.errorbar(
                 list(scores),
                 [score.mean for score in scores.values()],
@@ -109,6 +114,8 @@ def plot_panels(title: str, panels: Sequence[PanelData]) -> Figure:
         axes.set_title(panel_title)
         axes.grid(axis="y", alpha=0.3)
     all_axes[0].set_ylabel("dev score (%)")
-    all_axes[-1].legend(fontsize="small")
+    drawn = [axes.get_legend_handles_labels() for axes in all_axes]
+    handles = {label: handle for pair in drawn for handle, label in zip(*pair, strict=True)}
+    all_axes[-1].legend(handles.values(), handles.keys(), fontsize="small")
     figure.suptitle(title)
     return figure

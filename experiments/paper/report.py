@@ -234,8 +234,11 @@ class ArtifactReport:
                 panel_title(panel, self._scale),
                 [point_name(point, self._scale) for point in panel.points],
                 {
-                    label: {panel.points.index(point): score for point, score in scores.items()}
-                    for label, scores in self._points(panel).items()
+                    line.label: {
+                        panel.points.index(point): score
+                        for point, score in self._points(panel).get(line.label, {}).items()
+                    }
+                    for line in panel.lines
                 },
                 {panel.points.index(p): score for p, score in self._teachers[panel].items()},
             )

@@ -43,6 +43,21 @@ def test_sizes_of_the_transfer_set() -> None:
     assert axes.get_xscale() == "log" and axes.get_ylim() == (58, 97)
 
 
+def test_a_line_without_points_keeps_its_colour() -> None:
+    points = {0: Score((60.0, 62.0))}
+    panels = [
+        ("one", ["a"], {"Basic": points, "KD": points, "PF": points}, {}),
+        ("two", ["a"], {"Basic": points, "KD": {}, "PF": points}, {}),
+    ]
+    one, two = plot_panels("title", panels).axes
+    colours = [
+        {c.get_label(): c.lines[0].get_color() for c in axes.containers} for axes in (one, two)
+    ]
+    assert colours[1] == {name: colours[0][name] for name in ("Basic", "PF")}
+    legend = [text.get_text() for text in two.get_legend().get_texts()]
+    assert legend == ["Basic", "KD", "PF"]
+
+
 def test_panels() -> None:
     scores = {0: Score((60.0, 62.0)), 2: Score((71.0,))}
     panels = [
