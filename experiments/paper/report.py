@@ -14,7 +14,7 @@ from common.figures import save_figure
 from common.files import exists
 from common.machine import describe_machine
 from common.markdown import table
-from experiments.figures import plot_panels
+from experiments.figures import PanelData, plot_panels
 from experiments.paper.artifacts import LABELLED_SET, Artifact, Claim, Panel, Scale, Student
 from experiments.scores import Score
 from training.metrics_log import METRICS_FILE, best_evaluation
@@ -229,22 +229,21 @@ class ArtifactReport:
         }
 
     def _figure(self) -> Any:
-        panels = [
-            (
-                panel_title(panel, self._scale),
-                [point_name(point, self._scale) for point in panel.points],
-                {
-                    line.label: {
-                        panel.points.index(point): score
-                        for point, score in self._points(panel).get(line.label, {}).items()
-                    }
-                    for line in panel.lines
-                },
-                {panel.points.index(p): score for p, score in self._teachers[panel].items()},
-            )
-            for panel in self._artifact.panels
-        ]
+        panels = [self._panel_data(panel) for panel in self._artifact.panels]
         return plot_panels(self._artifact.title, panels)
+
+    def _panel_data(self, panel: Panel) -> PanelData:
+        """All lines of a panel, also those that have no points yet."""
+        points, position = self._points(panel), panel.points.index
+        return (
+            panel_title(panel, self._scale),
+            [point_name(point, self._scale) for point in panel.points],
+            {
+                line.label: {position(p): s for p, s in points.get(line.label, {}).items()}
+                for line in panel.lines
+            },
+            {position(p): score for p, score in self._teachers[panel].items()},
+        )
 
 
 def verdict(difference: Difference | None) -> str:
