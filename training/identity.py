@@ -52,6 +52,11 @@ _FILES_BEFORE_TRAINING = re.compile(
 )
 
 
+# Flags that came later -> how runs behaved before them. A flag that is added to a run's identity
+# gets an entry here, so that a run begun with an earlier version can be finished with this one.
+BEFORE_THE_FLAG: Mapping[str, Any] = {"adam_bias_correction": False}
+
+
 @dataclasses.dataclass(frozen=True)
 class Part:
     """A part of a run that has an identity of its own.
@@ -186,7 +191,8 @@ def _difference(before: Mapping[str, Any], identity: Identity) -> str | None:
             if (old and old["sha256"]) != (new and new["sha256"]):
                 return f"a run with another {name}: {_described(old)}, now it is {_described(new)}"
         for name in sorted({*then["values"], *now["values"]}):
-            old, new = then["values"].get(name), now["values"].get(name)
+            before_flag = BEFORE_THE_FLAG.get(name)
+            old, new = (part["values"].get(name, before_flag) for part in (then, now))
             if old != new:
                 return f"a run with {name}={old}, this command has {name}={new}"
     return None

@@ -89,6 +89,12 @@ def test_names_and_places_do_not_matter(folder: pathlib.Path) -> None:
     assert (folder / "model.ckpt-3.index").exists()
 
 
+def test_a_run_begun_before_a_flag_existed_goes_on_without_it(folder: pathlib.Path) -> None:
+    check(folder, Identity(changed(TRAINING, adam_bias_correction=False), DEV))
+    with pytest.raises(UserError, match="adam_bias_correction=False, this command has .*=True"):
+        check(folder, Identity(changed(TRAINING, adam_bias_correction=True), DEV))
+
+
 def test_evaluation_may_be_added_but_not_changed(tmp_path: pathlib.Path) -> None:
     check(tmp_path, Identity(TRAINING))
     (tmp_path / "model.ckpt-3.index").write_bytes(b"x")
