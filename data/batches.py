@@ -33,6 +33,7 @@ LENGTH_WINDOW = 50
 LENGTH_MULTIPLE = 4
 
 
+@as_written
 def training_batches(
     records: RecordSet,
     spec: FeatureSpec,
@@ -109,6 +110,7 @@ def read_feature(records: RecordSet, spec: FeatureSpec, name: str, at_most: int 
     return np.concatenate(values)
 
 
+@as_written
 def evaluation_batches(
     records: RecordSet, spec: FeatureSpec, batch_size: int, group_by_length: bool = False
 ) -> tf.data.Dataset:
@@ -149,7 +151,6 @@ def evaluation_batches(
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(dataset_options())
 
 
-@as_written
 def _shuffled_epoch(
     records: RecordSet, seed: int, epoch: tf.Tensor, left_out: np.ndarray | None = None
 ) -> tf.data.Dataset:
@@ -223,7 +224,6 @@ def _left_out(records: RecordSet, seed: int, epoch: int, num_done: int) -> np.nd
     return left_out
 
 
-@as_written
 def _parse(serialized: tf.Tensor, spec: FeatureSpec) -> dict[str, tf.Tensor]:
     batch = tf.io.parse_example(serialized, dict(spec))
     return {
@@ -248,7 +248,6 @@ def _lengths(batch: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.reduce_sum(batch["input_mask"], axis=-1)
 
 
-@as_written
 def _sorted_batches(
     rows: dict[str, tf.Tensor], batch_size: int, seed: Any, by_length: bool = True
 ) -> dict[str, tf.Tensor]:
@@ -269,7 +268,6 @@ def _sorted_batches(
     return batches
 
 
-@as_written
 def _joined(batches: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """[n, batch_size, ...] -> [n * batch_size, ...]."""
     return {
@@ -278,7 +276,6 @@ def _joined(batches: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     }
 
 
-@as_written
 def _cut_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Cuts the columns in which every row of the batch has padding."""
     full = tf.shape(batch["input_mask"])[1]

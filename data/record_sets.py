@@ -330,6 +330,7 @@ def _are_good(values: np.ndarray, limit: Limit | None) -> np.ndarray:
     return (values >= 0) & (values < limit.size) if limit else np.ones(values.shape, bool)
 
 
+@as_written
 def _checked_count(
     path: str, compression: str, spec: FeatureSpec, limits: Mapping[str, Limit]
 ) -> int:

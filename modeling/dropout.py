@@ -69,7 +69,7 @@ def softmax_dropout(scores: tf.Tensor, rate: float, key: tf.Tensor | None) -> tf
     return value(scores)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _softmax_dropout_gradient(
     probs: tf.Tensor, upstream: tf.Tensor, rate: float, key: tf.Tensor
 ) -> tf.Tensor:
@@ -107,4 +107,4 @@ def _indices(shape: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     return starts[:, tf.newaxis] + tf.cast(tf.range(columns), tf.uint32)
 
 
-_compiled_mask = tf.function(masked, jit_compile=True)
+_compiled_mask = tf.function(masked, jit_compile=True, autograph=False)

@@ -55,11 +55,11 @@ def training_activation(name: str) -> Activation:
     """
     function = activation(name)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def value(x: tf.Tensor) -> tf.Tensor:
         return tf.cast(function(tf.cast(x, tf.float32)), x.dtype)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         full = tf.cast(x, tf.float32)
         with tf.GradientTape() as tape:
@@ -236,7 +236,7 @@ def _normalized(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
     return centered * scale, scale
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _norm_of_sum(
     x: tf.Tensor,
     residual: tf.Tensor,
@@ -251,7 +251,7 @@ def _norm_of_sum(
     return tf.cast(normalized * gamma + beta, x.dtype), normalized, scale
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _norm_of_sum_gradient(
     upstream: tf.Tensor,
     normalized: tf.Tensor,

@@ -246,9 +246,11 @@ def replica_step(
     variables = objective.model.trainable_variables
     parts = options.gradient_accumulation_steps
 
-    # Nothing below is Python control flow over tensors: its source need not be rewritten, which takes
-    # two seconds of every start.
-    @tf.autograph.experimental.do_not_convert
+    # Only a loop over parts is Python control flow over tensors. The source of all else needs not be
+    # rewritten, which takes two seconds of every start.
+    as_written = tf.autograph.experimental.do_not_convert
+
+    @as_written
     def gradients(batch: Batch, denominators: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple:
         with tf.GradientTape() as tape:
             sums = objective.sums(batch, seed)
@@ -258,7 +260,7 @@ def replica_step(
         as_summand = _with_distinct_rows if keeps_rows else tf.convert_to_tensor
         return [as_summand(g) for g in tape.gradient(losses["loss"], variables)], losses
 
-    apply_gradients = tf.autograph.experimental.do_not_convert(optimizer.apply_gradients)
+    apply_gradients = as_written(optimizer.apply_gradients)
 
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         context = tf.distribute.get_replica_context()
@@ -288,7 +290,7 @@ def replica_step(
         apply_gradients(zip(grads, variables, strict=True), skip_gradients_aggregation=True)
         return {**losses, "gradient_norm": norm}
 
-    return step
+    return as_written(step) if parts == 1 else step
 
 
 def _with_distinct_rows(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor | tf.IndexedSlices:

@@ -190,7 +190,7 @@ def any_worker(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
-    @tf.function
+    @tf.function(autograph=False)
     def total(value: tf.Tensor) -> tf.Tensor:
         return strategy.experimental_local_results(strategy.run(of_replica, args=(value,)))[0]
 
