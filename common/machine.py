@@ -78,14 +78,3 @@ def resident_bytes(pid: int) -> int:
     except OSError:  # It has just ended.
         return 0
     return total + sum(resident_bytes(int(child)) for child in children)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time that a process, and those that it has waited for, have used (Linux)."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            # Behind the name, which may hold anything, even brackets.
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

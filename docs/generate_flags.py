@@ -48,7 +48,6 @@ MODULES = [
     "experiments.pretraining_curves",
     "experiments.glue_table",
     "experiments.docstring_corpus",
-    "benchmarks.big_inputs",
     "benchmarks.compare",
     "benchmarks.export_speed",
     "benchmarks.server_load",

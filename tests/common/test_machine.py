@@ -80,7 +80,7 @@ def test_peak_memory_of_a_process() -> None:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
-def test_memory_and_time_of_a_process_and_its_children() -> None:
+def test_memory_of_a_process_and_its_children() -> None:
     alone = machine.resident_bytes(os.getpid())
     command = [sys.executable, "-c", "print(flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -88,6 +88,4 @@ def test_memory_and_time_of_a_process_and_its_children() -> None:
         assert machine.resident_bytes(child.pid) > 1e6
         assert machine.resident_bytes(os.getpid()) > alone
         child.communicate(b"\n")
-    assert machine.resident_bytes(child.pid) == machine.cpu_seconds(child.pid) == 0
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    assert machine.cpu_seconds(os.getpid()) >= used.ru_utime + used.ru_stime - 0.02
+    assert machine.resident_bytes(child.pid) == 0
