@@ -50,8 +50,6 @@ MODULES = [
     "experiments.docstring_corpus",
     "benchmarks.compare",
     "benchmarks.export_speed",
-    "benchmarks.server_load",
-    "benchmarks.prediction_stream",
     "benchmarks.step_profile",
 ]
 INTRODUCTION = """# Flags
