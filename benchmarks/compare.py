@@ -44,8 +44,6 @@ ALL_LOOPS = [
     "distillation",
     "labelling",
     "engines",
-    "startup",
-    "growth",
 ]
 
 group("What to measure")

@@ -184,7 +184,7 @@ class CompareOptions(Options):
         """The file of rows; its records are beside it."""
         rows = self.path("pretraining.npz")
         if not os.path.exists(rows):
-            text, _ = self.text(1.0)
+            text, _ = self.text()
             count = 16 * self.batch_size
             write_pretraining_rows(text, self.need("vocab_file"), rows, count)
         return rows
@@ -193,11 +193,10 @@ class CompareOptions(Options):
         """The training set of SST-2."""
         return os.path.join(self.need("sst2_dir"), "train.tsv")
 
-    def text(self, share: float) -> tuple[str, int]:
-        """A share of the text to be used, and the number of its words."""
-        megabytes = self.text_megabytes * share
-        target = self.path(f"text_{megabytes:g}MB.txt")
-        return target, write_text(self.need("text_file"), target, megabytes)
+    def text(self) -> tuple[str, int]:
+        """The text to be used, and the number of its words."""
+        target = self.path(f"text_{self.text_megabytes:g}MB.txt")
+        return target, write_text(self.need("text_file"), target, self.text_megabytes)
 
     def need(self, flag: str) -> str:
         """The path that a flag names; UserError if it was not given."""

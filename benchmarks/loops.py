@@ -19,14 +19,6 @@ from common.machine import describe_machine
 from modeling.config import BertConfig, load_config
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SCRIPTS = (
-    "create_pretraining_data",
-    "run_pretraining",
-    "run_classifier",
-    "create_soft_labels",
-    "run_distill",
-    "convert_checkpoint",
-)
 # Kind of text -> (longest input, texts of one measurement for a model of a hundred million weights,
 # fewest batches: with fewer there would be less to group by length than in a set worth labelling,
 # most batches that a peer gets of them: of 32 reviews one almost always has 512 WordPieces, so all
@@ -37,7 +29,6 @@ _ONE_BATCH_WEIGHTS = 40e6
 _MOST_BATCHES = 16
 # Batches of pre-training all look the same, so a peer that takes much longer needs few of them.
 _SLOW_PEER_SHARE = 8
-_TEXT_GROWTH = (1, 4, 16)
 
 
 class Program(NamedTuple):
@@ -48,12 +39,6 @@ class Program(NamedTuple):
 
 
 _OURS = Program(sys.executable, "benchmarks.ours")
-
-# absl ends --help with status 1.
-_HELP = (
-    "import subprocess, sys; "
-    "subprocess.run([sys.executable, sys.argv[1], '--help'], stdout=subprocess.DEVNULL)"
-)
 
 
 def run(options: inputs.CompareOptions) -> None:
@@ -115,8 +100,6 @@ class Comparison:
             "engines": {
                 f"engines {kind}": functools.partial(self.engines, kind) for kind in TEXT_KINDS
             },
-            "startup": {"startup": self.startup},
-            "growth": {"growth": self.growth},
         }
         return {name: measure for loop in options.loops for name, measure in loops[loop].items()}
 
@@ -142,7 +125,7 @@ class Comparison:
         The facts beside the rates have the averages of the records, to show that they are alike.
         """
         options = self._options
-        text, words = self._options.text(1.0)
+        text, words = self._options.text()
         group = f"data dupe {dupe_factor}"
         garden = [options.model_garden_python, "-m", "official.nlp.data.create_pretraining_data"]
         original = [options.original_python, "create_pretraining_data.py"]
@@ -239,64 +222,12 @@ class Comparison:
         ]
         for mode, values in setting.engines():
             contestants.append(self._server(group, f"{OURS}, {mode}", _OURS, **values))
+            name = f"{OURS}, {mode} command"
             command, output = setting.command(values)
-            name = f"{mode} command"
-            contestants.append(
-                self._script(group, name, f"{group} {name}", command, setting.num_texts, output)
-            )
+            command = [sys.executable, *command]
+            log = self._options.log(group, name)
+            contestants.append(Command(name, command, log, setting.num_texts, output, ROOT))
         return Group(group, "examples", self._measure(contestants))
-
-    def startup(self) -> Group:
-        """Seconds until the scripts' flags are printed, and of a whole run of one update of Tiny."""
-        contestants = [
-            self._script(
-                "startup", f"{script} --help", script, ["-c", _HELP, f"{script}.py"], units=1
-            )
-            for script in SCRIPTS
-        ]
-        folder = self._options.path("one_update")
-        update = ["run_pretraining.py", "--bert_config_file=tiny", "--do_train"]
-        update += [
-            f"--input_file={self._options.pretraining_rows()}.tfrecord",
-            f"--output_dir={folder}",
-        ]
-        update += ["--num_train_steps=1", "--num_warmup_steps=0", "--precision=bfloat16"]
-        name = "run_pretraining, one update and its saved model"
-        contestants.append(self._script("startup", name, "one_update", update, 1, folder))
-        return Group("startup", "run", self._measure(contestants))
-
-    def growth(self) -> Group:
-        """Our rates at 1, 4 and 16 times the input: the same where the cost is linear."""
-        contestants: list[Contestant] = []
-        records = self._options.path("growth.tfrecord")
-        vocab_file = self._options.need("vocab_file")
-        for factor in _TEXT_GROWTH:
-            text, words = self._options.text(factor / _TEXT_GROWTH[-1])
-            creation = ["create_pretraining_data.py", f"--input_file={text}", "--dupe_factor=5"]
-            creation += [f"--output_file={records}", f"--vocab_file={vocab_file}"]
-            name = f"data creation, {factor} x"
-            contestants.append(
-                self._script("growth", name, f"data{factor}", creation, words * 5, records)
-            )
-        for factor in _TEXT_GROWTH:
-            texts = self._options.path(f"growth_{factor}.txt")
-            count = inputs.write_texts(self._options.sentences(), texts, 1600 * factor, True)
-            contestants.append(
-                self._server(
-                    "growth",
-                    f"{OURS}, labelling by Tiny, {factor} x",
-                    _OURS,
-                    loop="labelling",
-                    input=texts,
-                    vocab_file=vocab_file,
-                    model=_shape(load_config("tiny")),
-                    precision="bfloat16",
-                    max_seq_length=128,
-                    batch_size=self._options.batch_size,
-                    batches=count // self._options.batch_size,
-                )
-            )
-        return Group("growth", "words or examples", self._measure(contestants))
 
     ## Contestants
 
@@ -352,21 +283,6 @@ class Comparison:
         arguments = [f"--{key}={value}" for key, value in options.items()]
         command = [*_absolute([program.python]), "-m", program.module, *arguments]
         return Server(name, command, self._options.log(group, name), cwd=ROOT)
-
-    def _script(
-        self,
-        group: str,
-        mode: str,
-        log: str,
-        arguments: Sequence[str],
-        units: int,
-        output: str | None = None,
-    ) -> Contestant:
-        """A run of one of our scripts."""
-        command = [sys.executable, *arguments]
-        return Command(
-            f"{OURS}, {mode}", command, self._options.log(group, log), units, output, ROOT
-        )
 
     def _measure(self, contestants: Sequence[Contestant]) -> list:
         options = self._options

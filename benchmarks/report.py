@@ -19,7 +19,7 @@ class Group:
 
     Attributes:
       name: Loop and setting.
-      unit: Unit of work of the rates; "run" where a run's seconds are of interest.
+      unit: Unit of work of the rates.
       results: In the order of the rows.
       flops_per_unit: Useful floating-point operations of a unit; None where that says nothing.
     """
@@ -76,7 +76,7 @@ def _best_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
         ours = _best(group, OURS)
         if ours is None or all(r.who == OURS for r in group.results):
             continue
-        cells = [f"{_amount(ours.rate, group.unit)} ({ours.mode})", _share(ours, group, ceiling)]
+        cells = [f"{_number(ours.rate)} {group.unit}/s ({ours.mode})", _share(ours, group, ceiling)]
         for peer in peers:
             best = _best(group, peer)
             ratio = f"{ours.rate / best.rate:.2f}× ({best.mode})" if best else ""
@@ -95,7 +95,7 @@ def _all_rows(groups: Sequence[Group], ceiling: float | None) -> list[str]:
         for result in group.results:
             ratio = rate = spread = ""
             if result.rates:
-                rate = _amount(result.rate, group.unit)
+                rate = f"{_number(result.rate)} {group.unit}/s"
                 spread = f"{_number(min(result.rates))} to {_number(max(result.rates))}"
                 if ours and result.who != OURS:
                     ratio = f"{ours.rate / result.rate:.2f}×"
@@ -128,10 +128,6 @@ def _share(result: Result, group: Group, ceiling: float | None) -> str:
     if not (result.rates and group.flops_per_unit and ceiling):
         return ""
     return f"{100 * result.rate * group.flops_per_unit / ceiling:.0f} %"
-
-
-def _amount(rate: float, unit: str) -> str:
-    return f"{1 / rate:.2f} s" if unit == "run" else f"{_number(rate)} {unit}/s"
 
 
 def _number(value: float) -> str:

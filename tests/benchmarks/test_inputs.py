@@ -86,9 +86,9 @@ def test_paths_of_inputs_and_logs(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
         found.need("vocab_file")
 
 
-def test_share_of_the_text(tmp_path: pathlib.Path) -> None:
+def test_beginning_of_the_text(tmp_path: pathlib.Path) -> None:
     (tmp_path / "text.txt").write_text("one two three\n" * 100)
-    found = options(tmp_path, text_file=str(tmp_path / "text.txt"), text_megabytes=0.0014)
-    path, words = found.text(0.25)
+    found = options(tmp_path, text_file=str(tmp_path / "text.txt"), text_megabytes=0.00035)
+    path, words = found.text()
     assert words == 75 and path.endswith("text_0.00035MB.txt")
     assert pathlib.Path(path).read_text() == "one two three\n" * 25
