@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from benchmarks import inputs
 from benchmarks.contestants import Command, Contestant, Server, run_rounds
 from benchmarks.engine_input import EngineInput
-from benchmarks.record_statistics import record_statistics
 from benchmarks.report import OURS, Group, markdown, pretraining_flops_per_token
 from common.atomic import write_json, write_text
 from common.files import exists, make_folder, read_json
@@ -120,10 +119,7 @@ class Comparison:
         return Group(name, "operations", self._measure(contestants))
 
     def data(self, dupe_factor: int) -> Group:
-        """Whole runs of data creation, in words of text per second; every pass is the same words.
-
-        The facts beside the rates have the averages of the records, to show that they are alike.
-        """
+        """Whole runs of data creation, in words of text per second; every pass is the same words."""
         options = self._options
         text, words = self._options.text()
         group = f"data dupe {dupe_factor}"
@@ -134,39 +130,21 @@ class Comparison:
             ("Model Garden", garden, ROOT),
             ("google-research/bert", original, options.original_dir or None),
         ]
-        records = {
-            name: self._options.path(name.replace("/", "_").replace(" ", "_") + ".tfrecord")
-            for name, _, _ in creators
-        }
         arguments = [
             f"--input_file={text}",
-            f"--vocab_file={self._options.need('vocab_file')}",
+            f"--vocab_file={options.need('vocab_file')}",
             f"--dupe_factor={dupe_factor}",
             f"--max_seq_length={inputs.SEQ_LENGTH}",
             f"--max_predictions_per_seq={inputs.NUM_PREDICTIONS}",
         ]
-        results = self._measure(
-            [
-                Command(
-                    name,
-                    [*_absolute(command), *arguments, f"--output_file={records[name]}"],
-                    self._options.log(group, name.replace("/", "_")),
-                    units=words * dupe_factor,
-                    output=records[name],
-                    cwd=cwd,
-                )
-                for name, command, cwd in creators
-            ]
-        )
-        for result in results:
-            if result.rates:
-                result.facts["records"] = record_statistics(
-                    records[result.name],
-                    self._options.need("vocab_file"),
-                    inputs.SEQ_LENGTH,
-                    inputs.NUM_PREDICTIONS,
-                )
-        return Group(group, "words", results)
+        contestants = []
+        for name, program, cwd in creators:
+            file_name = name.replace("/", "_").replace(" ", "_")
+            records = options.path(f"{file_name}.tfrecord")
+            command = [*_absolute(program), *arguments, f"--output_file={records}"]
+            log = options.log(group, file_name)
+            contestants.append(Command(name, command, log, words * dupe_factor, records, cwd))
+        return Group(group, "words", self._measure(contestants))
 
     def pretraining(self, size: str) -> Group:
         """Updates of pre-training: 128 tokens, 20 predictions."""
