@@ -228,7 +228,7 @@ class PaperPlan:
             settings = dataclasses.replace(self.scale.pretraining, steps=self.scale.distilled_steps)
             return trained_start(self._pretrain("lm", settings, layers_width, start, name))
         if student.start == "transfer text":
-            texts = os.path.join(self._transfer_set(student.task), "texts.tsv")
+            texts = self._transfer_set(student.task)
             settings = dataclasses.replace(self.scale.transfer_pretraining, files=(texts,))
             name = f"{student.task}_lm_{layers_width}"
             start = random_start(layers_width)
@@ -261,8 +261,8 @@ class PaperPlan:
         columns = ("--text_b=text_b",) if any("text_b" in f for f in described.flags) else ()
         return (*OWN_COLUMNS, *columns, f"--data_dir={prepared}")
 
-    def _transfer_set(self, task: str, transfer: str = "") -> str:
-        """The folder of a task's transfer set, or of texts of another domain in its place."""
+    def _transfer_set(self, task: str, transfer: str = "", texts: int = 0) -> str:
+        """A task's transfer set, or `texts` of another domain in its place: the file."""
         described = self.scale.tasks[task]
         data = self._task_flags(task)[-1].partition("=")[2]
         names = (transfer,) if transfer else described.transfer
@@ -274,13 +274,14 @@ class PaperPlan:
         else:
             excluded = f"--exclude_task={described.flags[0].partition('=')[2]}:{data}"
         name = _name(f"{task}_transfer{transfer and '_' + transfer}")
-        return self.graph.transfer_set(name, ",".join(files), excluded, "--drop_leaks")
+        sizes = (f"--sizes={texts}",) if transfer else ()
+        folder = self.graph.transfer_set(name, ",".join(files), excluded, "--drop_leaks", *sizes)
+        return os.path.join(folder, f"texts-{texts}.tsv" if transfer else "texts.tsv")
 
     def _soft_labels(self, student: Student) -> str:
         """The files of the teacher's labels that a student learns from."""
         models = self._models(student.task, f"teacher{student.teacher}")
         teacher = self.teacher(student.task, student.teacher)
-        shard = f"--examples_per_shard={self.scale.shard}"
         flags = self._task_flags(student.task)
         if student.transfer == LABELLED_SET:
             depth, layers = (int(x.partition("/")[0]) for x in (student.teacher, student.size))
@@ -291,13 +292,18 @@ class PaperPlan:
         described = self.scale.tasks[student.task]
         tokens = described.seq_length / 2
         size = student.teacher or self.scale.teacher_size
-        seconds = labelling_seconds(self._machine, size, described.num_transfer, tokens)
-        texts = os.path.join(self._transfer_set(student.task, student.transfer), "texts.tsv")
+        texts = self._transfer_set(student.task, student.transfer, student.texts)
+        labelled = student.texts if student.transfer else described.num_transfer
+        seconds = labelling_seconds(self._machine, size, labelled, tokens)
         if not student.texts:
             folder = models.soft_labels(teacher, texts, *flags)
             return record_files(self.graph.estimate(folder, seconds))
-        name = f"_texts{student.transfer and '_' + student.transfer}"
-        folder = models.soft_labels(teacher, texts, shard, name=_name(name))
+        if student.transfer:
+            folder = models.soft_labels(teacher, texts, name=_name(f"_texts_{student.transfer}"))
+            return record_files(self.graph.estimate(folder, seconds))
+        # Of the whole set the first ones.
+        shard = f"--examples_per_shard={self.scale.shard}"
+        folder = models.soft_labels(teacher, texts, shard, name="_texts")
         self.graph.estimate(folder, seconds)
         count = student.texts // self.scale.shard
         files = [f"soft_labels-{i:05d}.tfrecord" for i in range(count)]
