@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -49,15 +49,20 @@ def _lower(context: Any, *operands: Any, text: str, avals: Any) -> Any:
 mlir.register_lowering(_call, _lower)
 
 
+def read_description(folder: str) -> dict[str, Any]:
+    """The shapes, variables and results of the programs in a folder."""
+    return read_json(os.path.join(folder, "program.json"))
+
+
 class Imported:
     """The programs of one model.
 
     Attributes:
-      description: The content of `program.json`.
+      description: From `read_description`.
     """
 
     def __init__(self, folder: str):
-        self.description: dict[str, Any] = read_json(os.path.join(folder, "program.json"))
+        self.description = read_description(folder)
         self._texts = {}
         for name in self.description["programs"]:
             with open(os.path.join(folder, name), encoding="utf-8") as file:
@@ -111,33 +116,3 @@ def _start_value(name: str, seed: int, shape: list[int], dtype: str, start: Any)
     while (outside := np.abs(values) > 2).any():
         values[outside] = rng.standard_normal(int(outside.sum()), np.float32)
     return values * np.float32(start["truncated_normal"])
-
-
-def unpacker(
-    max_seq_length: int, max_predictions_per_seq: int
-) -> Callable[[jax.Array], dict[str, jax.Array]]:
-    """A function from rows of `packed_records` to the batch of features that they hold."""
-    length, predictions = max_seq_length, max_predictions_per_seq
-
-    def unpack(rows: jax.Array) -> dict[str, jax.Array]:
-        split = np.cumsum([2 * length, 2 * predictions, predictions, 1, 1, 1])
-        ids, masked, positions, tokens, first, masks, label = jnp.split(rows, split, axis=1)
-        tokens, first, masks = (x.astype(jnp.int32) for x in (tokens, first, masks))
-        at = jnp.arange(length, dtype=jnp.int32)
-        return {
-            "input_ids": _words(ids),
-            "input_mask": (at < tokens).astype(jnp.int32),
-            "segment_ids": ((at >= first) & (at < tokens)).astype(jnp.int32),
-            "masked_lm_positions": positions.astype(jnp.int32),
-            "masked_lm_ids": _words(masked),
-            "masked_lm_weights": (jnp.arange(predictions) < masks).astype(jnp.float32),
-            "next_sentence_labels": label.astype(jnp.int32),
-        }
-
-    return unpack
-
-
-def _words(pairs: jax.Array) -> jax.Array:
-    """int32 of little-endian pairs of bytes."""
-    low, high = pairs[:, 0::2].astype(jnp.int32), pairs[:, 1::2].astype(jnp.int32)
-    return low + 256 * high

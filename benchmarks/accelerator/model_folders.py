@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 from safetensors import safe_open
 
-from benchmarks.accelerator.packed_records import HELD_OUT_ROWS, row_type
+from benchmarks.accelerator.packed_records import HELD_OUT_ROWS, unpack
 from checkpoints.model_folder import tokenizer_info, write_model_folder
 from checkpoints.tokenizer_files import open_tokenizer_of_file
 from common.errors import UserError
@@ -29,24 +29,6 @@ from modeling.tokenization import FullTokenizer
 from training import cli
 
 FLAGS = flags.FLAGS
-
-
-def unpack(rows: np.ndarray, max_seq_length: int, max_predictions_per_seq: int) -> dict:
-    """The features of N records, from rows uint8 [N, row bytes]: the inverse of `pack`."""
-    kind = row_type(max_seq_length, max_predictions_per_seq)
-    fields = np.ascontiguousarray(rows).view(kind)[:, 0]
-    at = np.arange(max_seq_length)
-    is_real = at < fields["num_tokens"][:, None]
-    weights = np.arange(max_predictions_per_seq) < fields["num_predictions"][:, None]
-    return {
-        "input_ids": fields["input_ids"].astype(np.int32),
-        "input_mask": is_real,
-        "segment_ids": is_real & (at >= fields["num_first_segment"][:, None]),
-        "masked_lm_positions": fields["masked_lm_positions"].astype(np.int32),
-        "masked_lm_ids": fields["masked_lm_ids"].astype(np.int32),
-        "masked_lm_weights": weights.astype(np.float32),
-        "next_sentence_labels": fields["next_sentence_label"][:, None] > 0,
-    }
 
 
 def write_held_out(trained: str, path: str, point: dict, tokenizer: FullTokenizer) -> None:

@@ -17,7 +17,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
@@ -71,6 +71,32 @@ def pack(features: dict[str, np.ndarray]) -> np.ndarray:
     rows["num_predictions"] = features["masked_lm_weights"].sum(axis=1)
     rows["next_sentence_label"] = features["next_sentence_labels"][:, 0]
     return rows.view(np.uint8).reshape(count, kind.itemsize)
+
+
+def unpack(rows: Any, max_seq_length: int, max_predictions_per_seq: int, numpy: Any = np) -> dict:
+    """The features of N records, from rows uint8 [N, row bytes]: the inverse of `pack`.
+
+    `numpy` is NumPy, or JAX's for its arrays, which know no records.
+    """
+    length, predictions = max_seq_length, max_predictions_per_seq
+    ends = np.cumsum([2 * length, 2 * predictions, predictions, 1, 1, 1])
+    ids, masked, positions, *numbers = numpy.split(rows, ends, axis=1)
+    tokens, first, masks, label = (x.astype("int32") for x in numbers)
+    at = numpy.arange(length)
+    return {
+        "input_ids": _words(ids),
+        "input_mask": (at < tokens).astype("int32"),
+        "segment_ids": ((at >= first) & (at < tokens)).astype("int32"),
+        "masked_lm_positions": positions.astype("int32"),
+        "masked_lm_ids": _words(masked),
+        "masked_lm_weights": (numpy.arange(predictions) < masks).astype("float32"),
+        "next_sentence_labels": label,
+    }
+
+
+def _words(pairs: Any) -> Any:
+    """int32 of little-endian pairs of bytes."""
+    return pairs[:, 0::2].astype("int32") + 256 * pairs[:, 1::2].astype("int32")
 
 
 class PackedRows(NamedTuple):
@@ -170,12 +196,7 @@ def write_rows(
         os.makedirs(store_folder, exist_ok=True)
         store = build_token_store([text], tokenizer, store_folder, True, num_processes)
         logging.info("%s was tokenized after %.1f s.", text, time.monotonic() - start)
-        of_file = InstanceOptions(
-            max_seq_length=options.max_seq_length,
-            max_predictions_per_seq=options.max_predictions_per_seq,
-            dupe_factor=passes,
-            random_seed=options.random_seed,
-        )
+        of_file = dataclasses.replace(options, dupe_factor=passes)
         rows, pass_ends = make_rows(store, tokenizer, of_file, num_processes)
         np.save(os.path.join(folder, name), rows)
         np.save(os.path.join(folder, PASS_ENDS), pass_ends)  # At last that of training.

@@ -22,7 +22,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -31,8 +31,15 @@ import numpy as np
 from absl import flags
 from safetensors.numpy import save_file
 
-from benchmarks.accelerator.imported import Arrays, Imported, unpacker
-from benchmarks.accelerator.packed_records import HELD_OUT_ROWS, Rows, batches, read_rows, row_type
+from benchmarks.accelerator.imported import Arrays, Imported, read_description
+from benchmarks.accelerator.packed_records import (
+    HELD_OUT_ROWS,
+    Rows,
+    batches,
+    read_rows,
+    row_type,
+    unpack,
+)
 from common.errors import UserError
 from training import cli
 from training.options import Options, from_flags
@@ -42,8 +49,6 @@ FLAGS = flags.FLAGS
 CURVES = "curves.jsonl"
 # Share of the time that is left for slower updates than the timed ones.
 _RESERVE = 0.08
-# The mark at which the reading up to there is reported.
-_MARK = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +60,6 @@ class PretrainOptions(Options):
     input_file: Sequence[str]
     line_documents: Sequence[str]
     vocab_file: str
-    max_seq_length: int
-    max_predictions_per_seq: int
     dupe_factor: int
     learning_rate: float
     learning_rates: Sequence[str]
@@ -104,18 +107,18 @@ def compiled(folder: str, num_updates: int, num_batches: int) -> Student:
     start = time.monotonic()
     programs = Imported(folder)
     setting = programs.description
-    unpack = unpacker(setting["max_seq_length"], setting["max_predictions_per_seq"])
-    kind = row_type(setting["max_seq_length"], setting["max_predictions_per_seq"])
+    shape = setting["max_seq_length"], setting["max_predictions_per_seq"]
+    kind = row_type(*shape)
 
     def train(state: Arrays, rows: jax.Array) -> tuple[Arrays, Arrays]:
         def update(state: Arrays, rows: jax.Array) -> tuple[Arrays, Arrays]:
-            losses, state = programs.update(unpack(rows), state)
+            losses, state = programs.update(unpack(rows, *shape, jnp), state)
             return state, losses
 
         return jax.lax.scan(update, state, rows)
 
     def evaluate(state: Arrays, rows: jax.Array) -> Arrays:
-        sums = jax.lax.map(lambda rows: programs.metrics(unpack(rows), state), rows)
+        sums = jax.lax.map(lambda rows: programs.metrics(unpack(rows, *shape, jnp), state), rows)
         return {name: values.sum(axis=0) for name, values in sums.items()}
 
     state = {
@@ -182,7 +185,7 @@ def train_student(
     deadline: float,
     may_give_up: bool,
     options: PretrainOptions,
-) -> dict[str, Any] | None:
+) -> bool:
     """Trains one model and writes its weights.
 
     Args:
@@ -195,8 +198,8 @@ def train_student(
       options: Of the script.
 
     Returns:
-      The last line of its curve; None, and nothing is written, where the loss is no number, or the
-      model is stuck: above --give_up_loss after a third of the updates.
+      Whether that was done; not where the loss is no number, or the model is stuck: above
+      --give_up_loss after a third of the updates.
     """
     setting = student.programs.description
     per_call, batch_size = options.updates_per_call, setting["batch_size"]
@@ -236,7 +239,7 @@ def train_student(
         is_stuck = point["masked_lm_loss"] > options.give_up_loss and call * 3 > num_calls
         if not math.isfinite(point["training_loss"]) or (may_give_up and is_stuck and not ended):
             logging.error("%s does not learn at a rate of %g.", student.name, learning_rate)
-            return None
+            return False
         if time.monotonic() > deadline:
             logging.warning("%s: the time is over after %d updates.", student.name, update)
             break
@@ -245,7 +248,7 @@ def train_student(
     }
     path = os.path.join(options.output_dir, f"{student.name}.safetensors")
     save_file(weights, path, {"config": json.dumps(setting["config"]), "point": json.dumps(point)})
-    return point
+    return True
 
 
 def _log_point(point: dict[str, Any], folder: str) -> None:
@@ -259,37 +262,15 @@ def _log_point(point: dict[str, Any], folder: str) -> None:
     )
 
 
-def report(points: Sequence[dict[str, Any]], folder: str) -> None:
-    """Logs the last line of each model, and where its curve passes the mark."""
-    with open(os.path.join(folder, CURVES), encoding="utf-8") as file:
-        lines = list(map(json.loads, file))
-    for point in points:
-        run = ("model", "learning_rate", "num_updates")
-        curve = [line for line in lines if all(line[key] == point[key] for key in run)]
-        passed = [line["positions"] for line in curve if line["masked_lm_loss"] <= _MARK]
-        logging.info(
-            "%s: %d updates, %.0f M positions in %.0f s; masked-LM %.4f (%.4f), next sentence %.4f "
-            "(%.4f); loss of %.1f after %s",
-            point["model"],
-            point["update"],
-            point["positions"] / 1e6,
-            point["seconds"],
-            point["masked_lm_loss"],
-            point["masked_lm_accuracy"],
-            point["next_sentence_loss"],
-            point["next_sentence_accuracy"],
-            _MARK,
-            f"{passed[0] / 1e6:.0f} M positions." if passed else "more.",
-        )
-
-
-def start_rows(options: PretrainOptions, folder: str) -> subprocess.Popen:
+def start_rows(
+    options: PretrainOptions, setting: Mapping[str, Any], folder: str
+) -> subprocess.Popen:
     """Starts a process that makes the rows, leaving two cores to the compiler."""
     command = [sys.executable, "-m", "benchmarks.accelerator.packed_records"]
     command += [f"--input_file={','.join(options.input_file)}"]
     command += [f"--line_documents={','.join(options.line_documents)}"]
-    names = ("vocab_file", "max_seq_length", "max_predictions_per_seq", "dupe_factor")
-    command += [f"--{name}={value}" for name, value in options.values(names).items()]
+    command += [f"--vocab_file={options.vocab_file}", f"--dupe_factor={options.dupe_factor}"]
+    command += [f"--{n}={setting[n]}" for n in ("max_seq_length", "max_predictions_per_seq")]
     processes = max(1, (os.cpu_count() or 1) - 2)
     return subprocess.Popen([*command, f"--num_processes={processes}", f"--output_dir={folder}"])
 
@@ -300,8 +281,6 @@ def _define_flags() -> None:
     flags.DEFINE_list("input_file", [], "Text with blank lines between documents.")
     flags.DEFINE_list("line_documents", [], "Text with a document on each line.")
     flags.DEFINE_string("vocab_file", None, "WordPiece vocabulary.", required=True)
-    flags.DEFINE_integer("max_seq_length", 64, "Of the programs.")
-    flags.DEFINE_integer("max_predictions_per_seq", 10, "Of the programs.")
     flags.DEFINE_integer("dupe_factor", 8, "Passes over the text, each with other pairs and masks.")
     flags.DEFINE_float("learning_rate", 1e-3, "Peak rate.")
     flags.DEFINE_list("learning_rates", [], "Other peak rates of some models: 2-128=2e-3,...")
@@ -326,7 +305,8 @@ def main(_: Sequence[str]) -> None:
     deadline = time.monotonic() + options.max_seconds
     os.makedirs(options.output_dir, exist_ok=True)
     names = options.models or sorted(os.listdir(options.programs))
-    making = start_rows(options, os.path.join(options.output_dir, "rows"))
+    setting = read_description(os.path.join(options.programs, names[0]))
+    making = start_rows(options, setting, os.path.join(options.output_dir, "rows"))
     try:
         logging.info("JAX %s, NumPy %s, %s.", jax.__version__, np.__version__, jax.devices())
         students = compile_all(names, options)
@@ -335,7 +315,6 @@ def main(_: Sequence[str]) -> None:
             raise UserError("the rows could not be made.")
     finally:
         making.kill()
-    setting = students[0].programs.description
     rows = read_rows(
         os.path.join(options.output_dir, "rows"), options.eval_batches, setting["batch_size"]
     )
@@ -363,7 +342,7 @@ def train_all(
     """
     seconds = {student.name: check(student, options.updates_per_call) for student in students}
     rates = dict(item.split("=") for item in options.learning_rates)
-    points = []
+    length = students[0].programs.description["max_seq_length"]
     waiting = list(students)
     for factor in (1.0, 0.5):
         if not waiting:
@@ -375,7 +354,7 @@ def train_all(
             ", ".join(f"{s.name} ({1e3 * seconds[s.name]:.2f} ms an update)" for s in waiting),
             num_updates,
             rows.held_out.shape[1],
-            num_updates * rows.held_out.shape[1] * options.max_seq_length / 1e6,
+            num_updates * rows.held_out.shape[1] * length / 1e6,
             num_updates * rows.held_out.shape[1] / rows.pass_ends[0],
         )
         if not num_updates:
@@ -384,13 +363,9 @@ def train_all(
         for student in waiting:
             rate = factor * float(rates.get(student.name, options.learning_rate))
             may_give_up = factor == 1.0
-            point = train_student(student, rows, rate, num_updates, deadline, may_give_up, options)
-            if point:
-                points.append(point)
-            else:
+            if not train_student(student, rows, rate, num_updates, deadline, may_give_up, options):
                 given_up.append(student)
         waiting = given_up
-    report(points, options.output_dir)
 
 
 def affordable_updates(seconds: Sequence[float], deadline: float, options: PretrainOptions) -> int:

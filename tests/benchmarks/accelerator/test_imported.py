@@ -10,7 +10,7 @@ import tensorflow as tf
 from accelerator_rows import CONFIG, LENGTH, PREDICTIONS, random_features
 
 from benchmarks.accelerator.export import SCHEDULE, Pretraining, Setting, write_programs
-from benchmarks.accelerator.packed_records import pack
+from benchmarks.accelerator.packed_records import pack, unpack
 from checkpoints.weights import variable_name
 
 jax = pytest.importorskip("jax", reason="no JAX: pip install -r requirements-tpu.lock")
@@ -22,7 +22,7 @@ BATCH_SIZE, STEPS = 4, 6
 def test_jax_trains_as_tensorflow_does(
     tmp_path: pathlib.Path, precision: str, tolerance: float
 ) -> None:
-    from benchmarks.accelerator.imported import Imported, unpacker
+    from benchmarks.accelerator.imported import Imported
 
     setting = Setting(BATCH_SIZE, LENGTH, PREDICTIONS, precision)
     write_programs(str(tmp_path), CONFIG, setting)
@@ -36,10 +36,10 @@ def test_jax_trains_as_tensorflow_does(
 
     features = random_features(STEPS * BATCH_SIZE)
     rows = pack(features).reshape(STEPS, BATCH_SIZE, -1)
-    unpack_rows = unpacker(LENGTH, PREDICTIONS)
 
     def update(state: dict, rows: jax.Array) -> tuple:
-        losses, state = imported.update(unpack_rows(rows), state)
+        batch = unpack(rows, LENGTH, PREDICTIONS, jax.numpy)
+        losses, state = imported.update(batch, state)
         return state, losses
 
     state, losses = jax.jit(lambda state, rows: jax.lax.scan(update, state, rows))(state, rows)
