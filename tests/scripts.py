@@ -19,11 +19,11 @@ SCRIPTS = sorted(CONDITIONS)
 _script_flags: set[str] = set()
 
 
-def run_script(name: str, **values: object) -> None:
+def run_script(name: str, *arguments: str, **values: object) -> None:
     """Runs a script, its path without `.py`, as `cli.run` does; TensorFlow is imported once."""
     check_flags(load_script(name, **values), pathlib.PurePath(name).name)
     try:
-        sys.modules[name].main([name])
+        sys.modules[name].main([name, *arguments])
     finally:
         release_locks()
 

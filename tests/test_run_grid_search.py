@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,7 @@ from runs import metrics, predictions
 from scripts import ROOT, run_script
 
 from common.errors import UserError
+from experiments.fork_server import ForkServer
 
 CELLS = [f"batch16_lr{rate}_seed3" for rate in ("0.002", "1e-05")]
 
@@ -28,7 +30,13 @@ def markers(folder: pathlib.Path) -> dict[str, int]:
 
 
 def test_grid_search(
-    task_dir: str, write_config: Callable[..., str], vocab_file: str, tmp_path: pathlib.Path
+    fork_server: ForkServer,
+    task_dir: str,
+    write_config: Callable[..., str],
+    vocab_file: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Interrupted, continued, and asked for predictions of the test set afterwards."""
     data, out = tmp_path / "data", tmp_path / "grid"
@@ -37,15 +45,14 @@ def test_grid_search(
     for name in ("train.tsv", "dev.tsv"):
         shutil.copy(f"{task_dir}/{name}", data)
     config = write_config(num_hidden_layers=1, hidden_size=48, initializer_range=0.05)
-    command = [
-        sys.executable,
-        str(ROOT / "run_grid_search.py"),
-        f"--output_dir={out}",
-        "--train_batch_sizes=16",
-        "--learning_rates=2e-3,1e-5",
-        "--num_train_epochs=4",
-        "--seeds=3,4",
-        "--",
+    grid = {
+        "output_dir": out,
+        "train_batch_sizes": "16",
+        "learning_rates": "2e-3,1e-5",
+        "num_train_epochs": 4,
+        "seeds": "3,4",
+    }
+    of_runs = [
         "--task_name=SST-2",
         f"--data_dir={data}",
         f"--bert_config_file={config}",
@@ -55,7 +62,12 @@ def test_grid_search(
     ]
 
     # Ended while its runs are at work, and started again.
-    interrupted = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    grid_flags = [f"--{name}={value}" for name, value in grid.items()]
+    interrupted = subprocess.Popen(
+        [sys.executable, str(ROOT / "run_grid_search.py"), *grid_flags, "--", *of_runs],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while not markers(out) and interrupted.poll() is None:
         time.sleep(0.02)
     interrupted.send_signal(signal.SIGTERM)
@@ -64,10 +76,12 @@ def test_grid_search(
     assert 0 < len(finished) < len(CELLS)
     assert not (out / "results.json").exists()
 
-    continued = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert continued.returncode == 0, continued.stderr
+    # From here on, one process that has imported TensorFlow starts the runs of all searches.
+    processes = types.SimpleNamespace(start=fork_server.start, close=lambda: None)
+    monkeypatch.setattr("experiments.stages._Processes", lambda threads: processes)
+    run_script("run_grid_search", *of_runs, **grid)
     saved = json.loads((out / "results.json").read_text())
-    assert continued.stdout.endswith((out / "results.md").read_text())
+    assert capsys.readouterr().out.endswith((out / "results.md").read_text())
     # The rate decides, by far: at the other one the model learns nothing.
     best = saved["cells"][0]
     assert saved["chosen"]["learning_rate"] == 0.002 and best["score"] > 0.8
@@ -86,9 +100,7 @@ def test_grid_search(
     # Predictions are asked for afterwards: by the best models of the chosen setting alone, both at
     # the same time.
     shutil.copy(f"{task_dir}/test.tsv", data)
-    at_once = [*command[:2], "--jobs=2", *command[2:], "--do_predict"]
-    predicted = subprocess.run(at_once, capture_output=True, text=True)
-    assert predicted.returncode == 0, predicted.stderr
+    run_script("run_grid_search", *of_runs, "--do_predict", **grid, jobs=2)
     new = set(markers(out)) - set(after)
     assert new == {f"{run.name}_predictions" for run in runs}
     found = sorted(path.parent.name for path in out.rglob("test_results.tsv"))
