@@ -43,10 +43,6 @@ class Times(NamedTuple):
     model: float
     reference: float
 
-    @property
-    def speedup(self) -> float:
-        return self.reference / self.model
-
 
 def make_table(options: TableOptions) -> str:
     """Counts the parameters and measures the speeds, and writes `table1.md` and `table1.json`.
@@ -58,18 +54,9 @@ def make_table(options: TableOptions) -> str:
       UserError: A name is not that of a size; or the devices are not there.
     """
     configs = model_configs(options.models)
-    times = {}
-    if options.measure:
-        times = measure_speedups(
-            configs,
-            create_strategy(options),
-            options.precision,
-            options.batch_size,
-            options.seq_length,
-            options.repetitions,
-        )
-    setting = options.values(("batch_size", "seq_length", "precision", "repetitions"))
-    return write_table(options.output_dir, configs, times, setting)
+    return write_table(
+        configs, measure_speedups(configs, options) if options.measure else {}, options
+    )
 
 
 def model_configs(names: Sequence[str] | None) -> dict[str, BertConfig]:
@@ -97,50 +84,28 @@ def model_configs(names: Sequence[str] | None) -> dict[str, BertConfig]:
     return {**configs, REFERENCE: large}
 
 
-def measure_speedups(
-    configs: Mapping[str, BertConfig],
-    strategy: tf.distribute.Strategy,
-    precision: str,
-    batch_size: int,
-    seq_length: int,
-    repetitions: int,
-) -> dict[str, Times]:
-    """Times the encoder of each model in turn with that of Large.
-
-    Args:
-      configs: From `model_configs`.
-      strategy: The devices.
-      precision: "float32" or "bfloat16".
-      batch_size: Inputs per pass and replica.
-      seq_length: Tokens per input.
-      repetitions: Passes that count.
-    """
-    reference = forward_pass(configs[REFERENCE], strategy, precision, batch_size, seq_length)
+def measure_speedups(configs: Mapping[str, BertConfig], options: TableOptions) -> dict[str, Times]:
+    """Times the encoder of each model (`model_configs`) in turn with that of Large."""
+    strategy = create_strategy(options)
+    reference = forward_pass(configs[REFERENCE], strategy, options)
     times = {}
     for name in tqdm(
         [name for name in configs if name != REFERENCE], desc="Models", unit=" models"
     ):
-        model = forward_pass(configs[name], strategy, precision, batch_size, seq_length)
-        times[name] = Times(*interleaved_medians([model, reference], repetitions, warm_up=2))
+        functions = [forward_pass(configs[name], strategy, options), reference]
+        times[name] = Times(*interleaved_medians(functions, options.repetitions, warm_up=2))
     return times
 
 
 def forward_pass(
-    config: BertConfig,
-    strategy: tf.distribute.Strategy,
-    precision: str,
-    batch_size: int,
-    seq_length: int,
+    config: BertConfig, strategy: tf.distribute.Strategy, options: TableOptions
 ) -> Callable[[], object]:
     """A function that computes the pooled output of a random batch and waits for it."""
     with strategy.scope():
-        encoder = BertEncoder(config, Build(config.initializer_range, precision))
-    ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch_size, seq_length))
-    inputs = (
-        tf.constant(ids, tf.int32),
-        tf.ones([batch_size, seq_length], tf.int32),
-        tf.zeros([batch_size, seq_length], tf.int32),
-    )
+        encoder = BertEncoder(config, Build(config.initializer_range, options.precision))
+    shape = options.batch_size, options.seq_length
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, shape)
+    inputs = tf.constant(ids, tf.int32), tf.ones(shape, tf.int32), tf.zeros(shape, tf.int32)
 
     @tf.function
     def run() -> tf.Tensor:
@@ -150,58 +115,51 @@ def forward_pass(
 
 
 def write_table(
-    output_dir: str,
-    configs: Mapping[str, BertConfig],
-    times: Mapping[str, Times],
-    setting: Mapping[str, Any],
+    configs: Mapping[str, BertConfig], times: Mapping[str, Times], options: TableOptions
 ) -> str:
     """Writes `table1.md` and `table1.json`, and returns the former.
 
     Args:
-      output_dir: The folder.
       configs: From `model_configs`.
       times: From `measure_speedups`; empty where nothing was measured.
-      setting: Settings of the measurement.
+      options: Of the measurement, and the folder.
     """
-    columns = ["Model", "L", "H", "parameters with heads", "millions", "without heads"]
-    if times:
-        columns += ["milliseconds", "speed-up"]
-    rows: list[dict[str, Any]] = []
-    cells_of_rows = []
-    for name, config in configs.items():
-        with_heads, without = config.num_parameters(with_heads=True), config.num_parameters()
-        row: dict[str, Any] = {
+    rows: list[dict[str, Any]] = [
+        {
             "model": name,
             "num_hidden_layers": config.num_hidden_layers,
             "hidden_size": config.hidden_size,
-            "parameters_with_heads": with_heads,
-            "parameters_without_heads": without,
+            "parameters_with_heads": config.num_parameters(with_heads=True),
+            "parameters_without_heads": config.num_parameters(),
         }
-        cells = [
-            name,
-            str(config.num_hidden_layers),
-            str(config.hidden_size),
-            f"{with_heads:,}",
-            f"{with_heads / 1e6:.1f}",
-            f"{without:,}",
-        ]
-        if times:
-            # Large has been timed beside every student; its row is the median of these.
-            references = [t.reference for t in times.values()]
-            seconds = times[name].model if name in times else float(np.median(references))
-            speedup = times[name].speedup if name in times else 1.0
-            row |= {"seconds": seconds, "speedup": speedup}
-            cells += [f"{1000 * seconds:.1f}", f"{speedup:.2f}"]
-        rows.append(row)
-        cells_of_rows.append(cells)
-    lines = table(columns, cells_of_rows)
+        for name, config in configs.items()
+    ]
+    columns = ["Model", "L", "H", "parameters with heads", "millions", "without heads"]
+    setting = options.values(("batch_size", "seq_length", "precision", "repetitions"))
+    note = []
     if times:
+        # Large has been timed beside every student; its row is the median of these.
+        reference = float(np.median([t.reference for t in times.values()]))
+        for row in rows:
+            of_model = times.get(row["model"], Times(reference, reference))
+            row["seconds"] = of_model.model
+            row["speedup"] = of_model.reference / of_model.model
+        columns += ["milliseconds", "speed-up"]
         facts = ", ".join(f"{key} {value}" for key, value in setting.items())
-        lines += ["", f"Forward pass of the encoder: {facts}. Machine: {describe_machine()}."]
-    text = "\n".join(lines) + "\n"
+        note = ["", f"Forward pass of the encoder: {facts}. Machine: {describe_machine()}."]
+    text = "\n".join([*table(columns, map(_cells, rows)), *note]) + "\n"
     write_json(
-        os.path.join(output_dir, "table1.json"),
-        {"rows": rows, "setting": dict(setting), "machine": describe_machine()},
+        os.path.join(options.output_dir, "table1.json"),
+        {"rows": rows, "setting": setting, "machine": describe_machine()},
     )
-    write_text(os.path.join(output_dir, "table1.md"), text)
+    write_text(os.path.join(options.output_dir, "table1.md"), text)
     return text
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    cells = [row["model"], str(row["num_hidden_layers"]), str(row["hidden_size"])]
+    with_heads = row["parameters_with_heads"]
+    cells += [f"{with_heads:,}", f"{with_heads / 1e6:.1f}", f"{row['parameters_without_heads']:,}"]
+    if "seconds" in row:
+        cells += [f"{1000 * row['seconds']:.1f}", f"{row['speedup']:.2f}"]
+    return cells

@@ -236,7 +236,7 @@ MODES = {
 # Where scripts are ended that would only start others, or that measure.
 ENDS = {
     "run_grid_search": ["experiments.grid_search.search"],
-    "benchmark_models": ["benchmarks.model_table.write_table"],
+    "benchmark_models": ["benchmarks.model_table.write_json"],
     "estimate_tpu": ["benchmarks.tpu_table.estimate"],
     "compare_strategies": ["experiments.comparison.collect_rows"],
 }
@@ -269,7 +269,8 @@ def test_a_flag_is_read_or_said_to_have_no_effect(
     # All flags are read when the updates begin.
     monkeypatch.setattr("training.run.train", lambda *_: None)
     monkeypatch.setattr("experiments.comparison.check_models", lambda *_: None)
-    monkeypatch.setattr("benchmarks.model_table.measure_speedups", lambda *_: {})
+    monkeypatch.setattr("benchmarks.model_table.REFERENCE", "2/256")
+    monkeypatch.setattr("benchmarks.model_table.interleaved_medians", lambda *_, **__: (1.0, 1.0))
     monkeypatch.setattr("benchmarks.adviser.probe", lambda *_: PROBED)
     monkeypatch.setattr("benchmarks.tpu_compiler.check_installed", lambda: None)
     values = load_script(path, **given)
