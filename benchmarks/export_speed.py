@@ -14,12 +14,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from absl import flags
 
+from benchmarks.contestants import Result, Server, run_rounds
+from common.atomic import write_json, write_text
 from common.errors import UserError
-from common.files import read_json
+from common.files import make_folder, read_json
+from common.machine import describe_machine
+from common.markdown import table
 from training import cli
 from training.help import group
 from training.options import Options, from_flags
@@ -59,13 +63,15 @@ ONNX_PEERS = {
     "ONNX Runtime float32, PyTorch's file": "model.onnx",
 }
 REFERENCE = "Hugging Face, PyTorch eager"
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 @dataclasses.dataclass(frozen=True)
 class SpeedOptions(Options):
-    """The flags of this script, but for the lengths."""
+    """The flags of this script."""
 
     folder: str
+    lengths: Sequence[str]
     output_dir: str
     hugging_face_dir: str
     hugging_face_python: str
@@ -75,87 +81,72 @@ class SpeedOptions(Options):
 
 
 def main(_: Sequence[str]) -> None:
-    from benchmarks.contestants import Result
-    from common.atomic import write_json, write_text
-    from common.files import make_folder
-
-    check_lengths(FLAGS.folder, FLAGS.lengths)
-    make_folder(FLAGS.output_dir)
     options = from_flags(SpeedOptions, FLAGS)
-    results: dict[int, list[Result]] = {}
-    for length in map(int, FLAGS.lengths):
-        results[length] = measured(length, options)
+    check_lengths(options)
+    make_folder(options.output_dir)
+    results = {length: measured(length, options) for length in options.lengths}
     text = report(results, options)
     rates = {length: {r.name: r.rates for r in of_length} for length, of_length in results.items()}
-    write_json(os.path.join(FLAGS.output_dir, "export_speed.json"), {"rows_per_second": rates})
-    write_text(os.path.join(FLAGS.output_dir, "export_speed.md"), text)
+    write_json(os.path.join(options.output_dir, "export_speed.json"), {"rows_per_second": rates})
+    write_text(os.path.join(options.output_dir, "export_speed.md"), text)
     print(text)
 
 
-def check_lengths(folder: str, lengths: Sequence[str]) -> None:
+def check_lengths(options: SpeedOptions) -> None:
     """Raises a UserError where the folder's programs would cut the texts."""
-    longest = read_json(os.path.join(folder, "model.json"))["max_seq_length"]
-    too_long = [length for length in lengths if int(length) > longest]
+    longest = read_json(os.path.join(options.folder, "model.json"))["max_seq_length"]
+    too_long = [length for length in options.lengths if int(length) > longest]
     if too_long:
         raise UserError(
-            f"--lengths={','.join(lengths)}: the programs in {folder} cut texts at {longest} tokens, "
-            f"so {', '.join(too_long)} cannot be measured; export with "
+            f"--lengths={','.join(options.lengths)}: the programs in {options.folder} cut texts at "
+            f"{longest} tokens, so {', '.join(too_long)} cannot be measured; export with "
             f"--max_seq_length={too_long[-1]}."
         )
 
 
-def measured(length: int, options: SpeedOptions) -> list:
-    """The results of all contestants at a length."""
-    from benchmarks.contestants import Server, run_rounds
-
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-    def contestant(name: str, python: str, loop: str, path: str) -> Server:
-        command = [python, "-m", "benchmarks.peers.exported", f"--loop={loop}", f"--model={path}"]
-        command += [f"--max_seq_length={length}", f"--batches={options.calls}"]
-        log = os.path.join(os.path.abspath(options.output_dir), f"{name} {length}.log")
-        return Server(name, command, log, cwd=root)
-
-    folder = os.path.abspath(options.folder)
-    contestants = []
+def measured(length: str, options: SpeedOptions) -> list[Result]:
+    """The results of all contestants at a length, the programs of the folder first."""
+    folder, peer = os.path.abspath(options.folder), os.path.abspath(options.onnx_peer_dir)
+    programs = []  # Name, interpreter, --loop, path.
     for name, (loop, path) in PROGRAMS.items():
-        if not os.path.exists(os.path.join(folder, path)):
+        program = os.path.join(folder, path).rstrip(os.sep)
+        if not os.path.exists(program):
             raise UserError(
                 f"--folder={folder} has no {path}; export the model in all formats, with "
                 "--quantization=none,dynamic_int8."
             )
-        program = os.path.join(folder, path) if path else folder
-        contestants.append(contestant(name, sys.executable, loop, program))
+        programs.append((name, sys.executable, loop, program))
     if options.onnx_peer_dir:
         for name, file in ONNX_PEERS.items():
-            path = os.path.abspath(os.path.join(options.onnx_peer_dir, file))
-            contestants.append(contestant(name, sys.executable, "ids", path))
+            programs.append((name, sys.executable, "ids", os.path.join(peer, file)))
     python = options.hugging_face_python and os.path.abspath(options.hugging_face_python)
     theirs = os.path.abspath(options.hugging_face_dir)
-    contestants.append(contestant(REFERENCE, python, "hugging_face", theirs))
+    programs.append((REFERENCE, python, "hugging_face", theirs))
+    contestants = []
+    for name, python, loop, path in programs:
+        command = [python, "-m", "benchmarks.peers.exported", f"--loop={loop}", f"--model={path}"]
+        command += [f"--max_seq_length={length}", f"--batches={options.calls}"]
+        log = os.path.join(os.path.abspath(options.output_dir), f"{name} {length}.log")
+        contestants.append(Server(name, command, log, cwd=ROOT))
     return run_rounds(contestants, options.rounds, timeout=120, seconds=150)
 
 
-def report(results: dict, options: SpeedOptions) -> str:
+def report(results: Mapping[str, Sequence[Result]], options: SpeedOptions) -> str:
     """Milliseconds in the fastest round, and how many times faster than each the first program is.
 
     The fastest, since what others do on the machine only adds to it.
     """
-    from common.machine import describe_machine
-    from common.markdown import table
-
-    peers = ONNX_PEERS if options.onnx_peer_dir else ()
-    header, rows = ["Program"], {name: [name] for name in (*PROGRAMS, *peers, REFERENCE)}
+    header: list[str] = ["Program"]
+    rows: dict[str, list[str]] = {}
     for length, of_length in results.items():
         header += [f"ms, {length} tokens", "LiteRT int8 is faster by"]
         first = max(of_length[0].rates, default=0)
         for result in of_length:
+            cells = [result.problem or "not measured", ""]
             if result.rates:
                 rate = max(result.rates)
                 cells = [f"{1000 / rate:.3f}", f"{first / rate:.1f}"]
-            else:
-                cells = [result.problem or "not measured", ""]
-            rows[result.name] += cells
+            rows.setdefault(result.name, [result.name]).extend(cells)
     note = (
         f"One row, one thread; the fastest of {options.rounds} rounds of {options.calls} rows, in "
         f"turn. Machine: {describe_machine()}."
