@@ -111,21 +111,20 @@ def signature_name(length: int | None) -> str:
     return SIGNATURE if length is None else f"len_{length}"
 
 
-def import_quantizer() -> tuple[Any, ...]:
-    """Modules of the package that quantizes activations.
+def import_quantizer() -> Any:
+    """The package ai_edge_quantizer with its modules, which quantizes activations.
 
     Raises:
       UserError: It is not installed.
     """
     try:
-        from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
-        from ai_edge_quantizer.utils import qsv_utils
+        import ai_edge_quantizer
     except ImportError as error:
         raise UserError(
             "Full int8 needs the package ai-edge-quantizer; install it (pip install -e '.[litert]'), "
             "or take dynamic_int8, which is faster on a CPU."
         ) from error
-    return calibrator, qsv_utils, qtyping, quantizer, recipe_manager
+    return ai_edge_quantizer
 
 
 def _converted(model: TrainedModel, lengths: Sequence[int | None], quantization: str) -> bytes:
@@ -186,14 +185,14 @@ def _quantized(
     content: bytes, lengths: Sequence[int], calibration: Sequence[Mapping[str, np.ndarray]]
 ) -> bytes:
     """A float file with weights and activations in int8."""
-    calibrator, qsv_utils, qtyping, quantizer, recipe_manager = import_quantizer()
+    package = import_quantizer()
     with tempfile.TemporaryDirectory() as folder:
         source, target = os.path.join(folder, "float.tflite"), os.path.join(folder, "int8.tflite")
         with open(source, "wb") as file:
             file.write(content)
-        work = quantizer.Quantizer(source)
+        work = package.Quantizer(source)
         for name in _INT8_OPERATIONS:
-            work.add_static_config(".*", qtyping.TFLOperationName[name], 8, 8)
+            work.add_static_config(".*", package.qtyping.TFLOperationName[name], 8, 8)
         samples: dict[str, list[dict[str, Any]]] = {}
         for row in calibration:
             length = next((x for x in lengths if row[INPUTS[0]].shape[1] <= x), lengths[-1])
@@ -211,9 +210,10 @@ def _quantized(
         )
         # The package's own choice is a moving average of each text's range, which cuts off what is
         # computed at [CLS] alone: a text has one such vector, and half of them are above the mean.
-        recipe = recipe_manager.RecipeManager()
+        recipe = package.recipe_manager.RecipeManager()
         recipe.load_quantization_recipe(work.get_quantization_recipe())
-        ranges = calibrator.Calibrator(source, qsv_update_func=qsv_utils.min_max_update)
+        least_and_greatest = package.utils.qsv_utils.min_max_update
+        ranges = package.calibrator.Calibrator(source, qsv_update_func=least_and_greatest)
         ranges.calibrate(samples, recipe)
         work.quantize(ranges.get_model_qsvs()).export_model(target, overwrite=True)
         with open(target, "rb") as file:
