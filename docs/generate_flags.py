@@ -45,7 +45,6 @@ MODULES = [
     "experiments.compare_strategies",
     "experiments.label_subset",
     "experiments.median_run",
-    "experiments.pretraining_curves",
     "experiments.glue_table",
     "experiments.docstring_corpus",
     "benchmarks.compare",

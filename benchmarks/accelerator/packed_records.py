@@ -34,6 +34,8 @@ from training import cli
 FLAGS = flags.FLAGS
 
 TRAINING_ROWS, HELD_OUT_ROWS, PASS_ENDS = "training.npy", "held_out.npy", "pass_ends.npy"
+# Losses on the way of those that are trained on the rows.
+CURVES = "curves.jsonl"
 # One document in so many is held out.
 _HOLD_OUT_EVERY = 50
 

@@ -33,6 +33,7 @@ from safetensors.numpy import save_file
 
 from benchmarks.accelerator.imported import Arrays, Imported, read_description
 from benchmarks.accelerator.packed_records import (
+    CURVES,
     HELD_OUT_ROWS,
     Rows,
     batches,
@@ -46,7 +47,6 @@ from training.options import Options, from_flags
 
 FLAGS = flags.FLAGS
 
-CURVES = "curves.jsonl"
 # Share of the time that is left for slower updates than the timed ones.
 _RESERVE = 0.08
 
