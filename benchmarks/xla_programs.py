@@ -35,13 +35,13 @@ class Program:
       stablehlo: Its parameters are the batch in the order of its spec, then `variables`; its results
         are `results`, then the new values of `updated`.
       variables: Names of the variables it reads.
-      results: Names of what the function returns.
+      results: Name -> shape of what the function returns, float32.
       updated: Names of those variables that it changes.
     """
 
     stablehlo: str
     variables: list[str]
-    results: list[str]
+    results: dict[str, list[int]]
     updated: list[str]
 
 
@@ -68,7 +68,8 @@ def program(
     text, traced = _translated(function, spec)
     by_handle = {id(variable.handle): variable_name(variable) for variable in variables}
     names = [by_handle[id(handle)] for handle in traced.captured_inputs]
-    results = sorted(traced.structured_outputs)  # As TensorFlow orders the values of a dictionary.
+    # TensorFlow orders the values of a dictionary like this.
+    results = {k: v.shape.as_list() for k, v in sorted(traced.structured_outputs.items())}
     # The program says of each new value which parameter it replaces.
     pairs = re.findall(r"parameter_number = (\d+) : i64\}, output_index = array<i64: (\d+)>", text)
     replaced = sorted((int(output), int(parameter)) for parameter, output in pairs)

@@ -12,14 +12,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.xla_programs import Program, batch_spec, program
+from benchmarks.xla_programs import BatchSpec, Program, batch_spec, program
 from checkpoints.weights import variable_name
 from common.atomic import write_json, write_text
 from modeling.config import BertConfig, load_config
@@ -103,25 +103,50 @@ class Pretraining:
 
 def write_programs(folder: str, config: BertConfig, setting: Setting) -> None:
     """Writes the files of one model."""
-    os.makedirs(folder, exist_ok=True)
     training = Pretraining(config, setting)
-    programs = training.programs()
-    decided = {variable_name(v): v for v in training.variables}
-    stddev = config.initializer_range
+    write_folder(
+        folder,
+        {"config": config.to_dict(), **dataclasses.asdict(setting)},
+        training.spec,
+        training.model.trainable_variables,
+        training.variables,
+        training.programs(),
+    )
+
+
+def write_folder(
+    folder: str,
+    facts: Mapping[str, Any],
+    spec: BatchSpec,
+    model_variables: Sequence[tf.Variable],
+    variables: Sequence[tf.Variable],
+    programs: Mapping[str, Program],
+) -> None:
+    """Writes programs and their description.
+
+    Args:
+      folder: Is made.
+      facts: The architecture as `config`, and what else is to be known of the programs.
+      spec: The batch.
+      model_variables: The model's weights.
+      variables: All variables that the programs take.
+      programs: File -> program.
+    """
+    os.makedirs(folder, exist_ok=True)
     for name, made in programs.items():
         write_text(os.path.join(folder, name), without_locations(made.stablehlo))
+    stddev = facts["config"]["initializer_range"]
     description: dict[str, Any] = {
-        "config": config.to_dict(),
-        **dataclasses.asdict(setting),
-        "batch": list(training.spec),
-        "model_variables": [variable_name(v) for v in training.model.trainable_variables],
+        **facts,
+        "batch": {name: [x.shape.as_list(), x.dtype.name] for name, x in spec.items()},
+        "model_variables": [variable_name(v) for v in model_variables],
         "variables": {
-            name: {
+            variable_name(v): {
                 "shape": v.shape.as_list(),
                 "dtype": v.dtype.name,
                 "start": _start(v.numpy(), stddev),
             }
-            for name, v in decided.items()
+            for v in variables
         },
         "programs": {
             name: {"variables": made.variables, "results": made.results, "updated": made.updated}

@@ -88,6 +88,10 @@ class Imported:
             {**state, **results},
         )
 
+    def predictions(self, batch: Mapping[str, jax.Array], state: Arrays) -> Arrays:
+        """The logits of a batch; of `benchmarks.accelerator.speed_programs`."""
+        return self._run("predictions.mlir", batch, state)
+
     def metrics(self, batch: Mapping[str, jax.Array], state: Arrays) -> Arrays:
         """[sum, count] of each metric of a batch."""
         real = jnp.ones([self.description["batch_size"]], jnp.float32)
@@ -96,14 +100,15 @@ class Imported:
     def _run(self, name: str, batch: Mapping[str, jax.Array], state: Arrays) -> Arrays:
         program = self.description["programs"][name]
         shapes = [jax.core.ShapedArray(state[v].shape, state[v].dtype) for v in program["updated"]]
-        of_results = jax.core.ShapedArray(
-            (2,) if name == "metrics.mlir" else (), np.dtype("float32")
-        )
+        of_results = [
+            jax.core.ShapedArray(shape, np.dtype("float32"))
+            for shape in program["results"].values()
+        ]
         values = _call.bind(
             *[batch[key] for key in (*self.description["batch"], "is_real_row") if key in batch],
             *[state[key] for key in program["variables"]],
             text=self._texts[name],
-            avals=(*[of_results] * len(program["results"]), *shapes),
+            avals=(*of_results, *shapes),
         )
         return dict(zip([*program["results"], *program["updated"]], values, strict=True))
 

@@ -69,22 +69,7 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     def train_batch() -> int:
         start = next(whole_batches)
         batch = {k: v[start : start + args.batch_size] for k, v in rows.items()}
-        length = int(batch["input_mask"].sum(dim=1).max())
-        inputs = {
-            "input_ids": batch["input_ids"][:, :length].long(),
-            "attention_mask": batch["input_mask"][:, :length],
-            "token_type_ids": batch["segment_ids"][:, :length].long(),
-        }
-        if is_pretraining:
-            labels = torch.full_like(inputs["input_ids"], -100)
-            row, slot = torch.nonzero(batch["masked_lm_weights"], as_tuple=True)
-            labels[row, batch["masked_lm_positions"][row, slot].long()] = batch["masked_lm_ids"][
-                row, slot
-            ].long()
-            next_sentence = batch["next_sentence_labels"][:, 0].long()
-            inputs |= {"labels": labels, "next_sentence_label": next_sentence}
-        elif args.loop == "finetuning":
-            inputs["labels"] = batch["label_ids"].long()
+        inputs = inputs_of(args.loop, batch)
         with autocast:
             output = called(**inputs)
         if args.loop == "distillation":
@@ -102,13 +87,42 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     return repeated(train_batch, args.batches), facts
 
 
-def bert_config(model: str) -> Any:
+def inputs_of(loop: str, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Our features as its models take them.
+
+    Args:
+      loop: "pretraining" and "finetuning" have labels, other ones none.
+      batch: Tensors of PyTorch on any device; cut to the longest row.
+    """
+    import torch
+
+    length = int(batch["input_mask"].sum(dim=1).max())
+    inputs = {
+        "input_ids": batch["input_ids"][:, :length].long(),
+        "attention_mask": batch["input_mask"][:, :length],
+        "token_type_ids": batch["segment_ids"][:, :length].long(),
+    }
+    if loop == "pretraining":
+        labels = torch.full_like(inputs["input_ids"], -100)
+        row, slot = torch.nonzero(batch["masked_lm_weights"], as_tuple=True)
+        positions = batch["masked_lm_positions"][row, slot].long()
+        labels[row, positions] = batch["masked_lm_ids"][row, slot].long()
+        inputs |= {
+            "labels": labels,
+            "next_sentence_label": batch["next_sentence_labels"][:, 0].long(),
+        }
+    elif loop == "finetuning":
+        inputs["labels"] = batch["label_ids"].long()
+    return inputs
+
+
+def bert_config(model: str, vocab_size: int = 30522) -> Any:
     """The library's configuration of a model of L,H."""
     import transformers
 
     layers, width = map(int, model.split(","))
     return transformers.BertConfig(
-        vocab_size=30522,
+        vocab_size=vocab_size,
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=width // 64,
