@@ -50,9 +50,8 @@ class CommandGraph:
 
     def __init__(self, output_dir: str, vocab_file: str, precision: str):
         self._output_dir = output_dir
-        self.vocab_file = vocab_file
-        self._vocab = f"--vocab_file={vocab_file}"
-        self._precision = f"--precision={precision}"
+        self.vocab = f"--vocab_file={vocab_file}"
+        self.precision = f"--precision={precision}"
         self._stages: dict[str, Stage] = {}
 
     @property
@@ -121,7 +120,7 @@ class CommandGraph:
             "create_pretraining_data.py",
             f"--input_file={files}",
             f"--output_file={os.path.join(self.folder(name), 'records.tfrecord')}",
-            self._vocab,
+            self.vocab,
             *_lm_shape(length),
             *arguments,
         )
@@ -141,7 +140,7 @@ class CommandGraph:
             name,
             "run_pretraining.py",
             *start,
-            self._vocab,
+            self.vocab,
             f"--input_file={os.path.join(records, 'records.tfrecord')}",
             f"--output_dir={self.folder(name)}",
             "--do_train",
@@ -152,57 +151,7 @@ class CommandGraph:
             f"--num_train_steps={steps}",
             f"--num_warmup_steps={steps // 10}",
             f"--save_checkpoints_steps={max(100, steps // 5)}",
-            self._precision,
-        )
-
-    def soft_labels(self, name: str, teacher: str, files: str, length: int, *arguments: str) -> str:
-        """Stage that labels texts with a teacher."""
-        return self.add(
-            name,
-            "create_soft_labels.py",
-            f"--init_checkpoint={teacher}",
-            *((f"--input_file={files}",) if files else ()),
-            *arguments,
-            f"--output_dir={self.folder(name)}",
-            f"--max_seq_length={length}",
-            self._precision,
-        )
-
-    def fine_tuning(
-        self, name: str, start: Start, schedule: Schedule, *arguments: str, vocab_file: str = ""
-    ) -> str:
-        """A model trained on labels; `arguments` are those of the task, seed, length, batch.
-
-        `vocab_file` is the model's, where it is not that of the students.
-        """
-        vocab = f"--vocab_file={vocab_file}" if vocab_file else self._vocab
-        return self._training("run_classifier.py", name, start, vocab, schedule, *arguments)
-
-    def distillation(
-        self, name: str, start: Start, soft_labels: str, schedule: Schedule, *arguments: str
-    ) -> str:
-        """A model trained on soft labels: files of records, separated by commas."""
-        files = f"--input_file={soft_labels}"
-        return self._training(
-            "run_distill.py", name, start, self._vocab, schedule, files, *arguments
-        )
-
-    def _training(
-        self, program: str, name: str, start: Start, vocab: str, schedule: Schedule, *arguments: str
-    ) -> str:
-        return self.add(
-            name,
-            program,
-            *start,
-            vocab,
-            *arguments,
-            f"--output_dir={self.folder(name)}",
-            "--do_train",
-            "--do_eval",
-            "--eval_batch_size=64",
-            f"--learning_rate={schedule.learning_rate}",
-            f"--num_train_epochs={schedule.epochs}",
-            self._precision,
+            self.precision,
         )
 
 

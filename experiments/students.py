@@ -82,21 +82,25 @@ class TaskModels:
         )
 
     def teacher(self, start: Start, seed: str, name: str = "teacher") -> str:
-        return self._graph.fine_tuning(
-            self._prefix + name,
-            start,
-            self._settings.teacher,
-            *self._shape,
-            f"--random_seed={seed}",
-            vocab_file=self._settings.teacher_vocab_file,
-        )
+        vocab_file = self._settings.teacher_vocab_file
+        vocab = f"--vocab_file={vocab_file}" if vocab_file else self._graph.vocab
+        name, schedule = self._prefix + name, self._settings.teacher
+        return self._training("run_classifier.py", name, (*start, vocab), schedule, seed)
 
     def soft_labels(self, teacher: str, files: str, *arguments: str, name: str = "") -> str:
         """The folder of the teacher's labels for texts, and for the training set with its flags."""
-        if self._settings.teacher_vocab_file:
-            arguments = (*arguments, f"--vocab_file={self._graph.vocab_file}")
-        name, length = f"{self._prefix}soft_labels{name}", self._settings.max_seq_length
-        return self._graph.soft_labels(name, teacher, files, length, *arguments)
+        name = f"{self._prefix}soft_labels{name}"
+        return self._graph.add(
+            name,
+            "create_soft_labels.py",
+            f"--init_checkpoint={teacher}",
+            *((f"--input_file={files}",) if files else ()),
+            *arguments,
+            *((self._graph.vocab,) if self._settings.teacher_vocab_file else ()),
+            f"--output_dir={self._graph.folder(name)}",
+            f"--max_seq_length={self._settings.max_seq_length}",
+            self._graph.precision,
+        )
 
     def student(
         self,
@@ -119,20 +123,45 @@ class TaskModels:
         """
         start, lesson = STRATEGIES[strategy].start, STRATEGIES[strategy].lesson
         name = f"{self._prefix}{strategy.lower().replace(' ', '-')}{variant}_seed{seed}"
-        more = (*self._shape, f"--random_seed={seed}")
         if lesson == TEACHER:
             schedule = self._settings.distillation
             if epochs is not None:
                 schedule = dataclasses.replace(schedule, epochs=epochs)
+            data = (*starts[start], self._graph.vocab, f"--input_file={soft_labels}")
             patience = PATIENCE if strategy == "Patient KD" else ()
-            return self._graph.distillation(
-                name, starts[start], soft_labels, schedule, *more, *patience
-            )
+            return self._training("run_distill.py", name, data, schedule, seed, *patience)
+        begin, schedule = starts.get(start, ()), self._settings.labels
         if start in STRATEGIES:
             first = self.student(start, starts, soft_labels, seed, variant, epochs)
-            final = self._settings.final
-            return self._graph.fine_tuning(name, trained_start(first), final, *more)
-        return self._graph.fine_tuning(name, starts[start], self._settings.labels, *more)
+            begin, schedule = trained_start(first), self._settings.final
+        data = (*begin, self._graph.vocab)
+        return self._training("run_classifier.py", name, data, schedule, seed)
+
+    def _training(
+        self,
+        program: str,
+        name: str,
+        data: tuple[str, ...],
+        schedule: Schedule,
+        seed: str,
+        *arguments: str,
+    ) -> str:
+        """A model trained and evaluated; `data` are the flags of its start, vocabulary and input."""
+        return self._graph.add(
+            name,
+            program,
+            *data,
+            *self._shape,
+            f"--random_seed={seed}",
+            *arguments,
+            f"--output_dir={self._graph.folder(name)}",
+            "--do_train",
+            "--do_eval",
+            "--eval_batch_size=64",
+            f"--learning_rate={schedule.learning_rate}",
+            f"--num_train_epochs={schedule.epochs}",
+            self._graph.precision,
+        )
 
 
 def record_files(folder: str) -> str:

@@ -6,13 +6,7 @@ import sys
 
 import pytest
 
-from experiments.commands import (
-    CommandGraph,
-    Schedule,
-    random_start,
-    script,
-    trained_start,
-)
+from experiments.commands import CommandGraph, random_start, script
 from experiments.stages import ROOT
 
 
@@ -74,48 +68,19 @@ def test_calls_of_scripts_and_modules() -> None:
     assert script("experiments.median_run") == (sys.executable, "-m", "experiments.median_run")
 
 
-def test_from_text_to_a_distilled_student(graph: CommandGraph) -> None:
-    texts = graph.transfer_set("texts", "raw.txt", "--sizes=10")
+def test_from_text_to_a_pretrained_student(graph: CommandGraph) -> None:
+    graph.transfer_set("texts", "raw.txt", "--sizes=10")
     records = graph.pretraining_records("records", "books.txt", 128, "--dupe_factor=2")
-    start = random_start("tiny")
-    student = graph.pretraining("lm", start, records, 128, batch=32, rate=1e-3, steps=2000)
-    task = ("--task_name=x", "--random_seed=1")
-    teacher = graph.fine_tuning("teacher", trained_start("big"), Schedule(5e-5, 3.0), *task)
-    labels = graph.soft_labels("labels", teacher, f"{texts}/texts-10.tsv", 64)
-    schedule = Schedule(3e-4, 9.0)
-    graph.distillation("pd", trained_start(student), f"{labels}/*.tfrecord", schedule, *task)
-    assert needs(graph) == {
-        "texts": (),
-        "records": (),
-        "lm": ("records",),
-        "teacher": (),
-        "labels": ("teacher", "texts"),
-        "pd": ("lm", "labels"),
-    }
+    graph.pretraining("lm", random_start("tiny"), records, 128, batch=32, rate=1e-3, steps=2000)
+    assert needs(graph) == {"texts": (), "records": (), "lm": ("records",)}
     # 15 % of 128 are 19.2 words.
     assert flags(graph, "records")["max_predictions_per_seq"] == "20"
     assert flags(graph, "records")["output_file"] == flags(graph, "lm")["input_file"]
     trained = flags(graph, "lm")
     assert (trained["num_warmup_steps"], trained["save_checkpoints_steps"]) == ("200", "400")
-    assert flags(graph, "labels") == {
-        "init_checkpoint": "out/teacher",
-        "input_file": "out/texts/texts-10.tsv",
-        "output_dir": "out/labels",
-        "max_seq_length": "64",
-        "precision": "bfloat16",
-    }
-    found = flags(graph, "pd")
-    assert (found["learning_rate"], found["num_train_epochs"]) == ("0.0003", "9.0")
-    assert (found["init_checkpoint"], found["vocab_file"]) == ("out/lm", "vocab.txt")
     # A transfer set is written anew in any case, and knows no --start_over.
     assert {s.name: s.anew for s in graph.stages}["texts"] == ()
-    assert {s.name: s.anew for s in graph.stages}["pd"] == ("--start_over",)
-
-
-def test_teacher_of_another_vocabulary(graph: CommandGraph) -> None:
-    graph.fine_tuning("t", trained_start("big"), Schedule(1e-5, 1.0), vocab_file="other.txt")
-    assert flags(graph, "t")["vocab_file"] == "other.txt"
-    assert [a for a in graph.stages[0].command if "vocab" in a] == ["--vocab_file=other.txt"]
+    assert {s.name: s.anew for s in graph.stages}["lm"] == ("--start_over",)
 
 
 def test_short_pretraining_saves_every_hundred_updates(graph: CommandGraph) -> None:

@@ -59,6 +59,22 @@ def test_passes_and_name_of_a_variant() -> None:
     assert "--num_train_epochs=12.0" in graph.stages[0].command
 
 
+def test_from_a_teacher_to_a_distilled_student() -> None:
+    graph = CommandGraph("o", "v.txt", "float32")
+    models = TaskModels(graph, SETTINGS)
+    labels = models.soft_labels(models.teacher(STARTS["pre-trained"], "1"), "texts.txt")
+    models.student("PD", STARTS, record_files(labels), "1")
+    needs = {stage.name: stage.needs for stage in graph.stages}
+    assert needs == {"teacher": (), "soft_labels": ("teacher",), "pd_seed1": ("soft_labels",)}
+    assert graph.stages[1].command[2:] == (
+        "--init_checkpoint=o/teacher",
+        "--input_file=texts.txt",
+        "--output_dir=o/soft_labels",
+        "--max_seq_length=64",
+        "--precision=float32",
+    )
+
+
 @pytest.mark.parametrize(("teacher_vocab", "vocab"), [("", "v.txt"), ("other.txt", "other.txt")])
 def test_records_are_for_students(teacher_vocab: str, vocab: str) -> None:
     graph = CommandGraph("o", "v.txt", "float32")
@@ -66,6 +82,6 @@ def test_records_are_for_students(teacher_vocab: str, vocab: str) -> None:
     models = TaskModels(graph, settings)
     labels = models.soft_labels(models.teacher(STARTS["pre-trained"], "1"), "texts.txt")
     teacher, labelling = (stage.command for stage in graph.stages)
-    assert f"--vocab_file={vocab}" in teacher
+    assert [flag for flag in teacher if "vocab" in flag] == [f"--vocab_file={vocab}"]
     assert ("--vocab_file=v.txt" in labelling) == bool(teacher_vocab)
     assert record_files(labels) == "o/soft_labels/*.tfrecord"
