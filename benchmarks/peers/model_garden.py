@@ -7,10 +7,10 @@ which is what its data loaders make.
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from benchmarks.peers.hugging_face import batch_starts, repeated
 from benchmarks.serving import arguments, serve
 
 RENAMED = {"input_ids": "input_word_ids", "segment_ids": "input_type_ids"}
@@ -61,32 +61,25 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     optimizer = optimization.create_optimizer(1e-4, 1000, 10)
     metrics = task.build_metrics()
     rows = dict(np.load(args.input))
-    num_rows = len(rows["input_ids"]) // args.batch_size * args.batch_size
-
-    def batch_at(start: int) -> Any:
-        batch = {RENAMED.get(k, k): v[start : start + args.batch_size] for k, v in rows.items()}
-        if args.loop == "pretraining":
-            return batch
-        return {**batch, "label_ids": batch["label_ids"][:, np.newaxis]}
-
-    batches = itertools.cycle([batch_at(i) for i in range(0, num_rows, args.batch_size)])
+    if args.loop != "pretraining":
+        rows["label_ids"] = rows["label_ids"][:, np.newaxis]
+    starts = batch_starts(len(rows["input_ids"]), args.batch_size)
 
     @tf.function
     def step(batch: Any) -> Any:
         return task.train_step(batch, model, optimizer, metrics)
 
-    def work() -> int:
-        units = 0
-        for _ in range(args.batches):
-            batch = {k: tf.constant(v) for k, v in next(batches).items()}
-            float(step(batch)["loss"])
-            units += batch["input_word_ids"].shape[0] * (
-                batch["input_word_ids"].shape[1] if args.loop == "pretraining" else 1
-            )
-        return units
+    def train_batch() -> int:
+        start = next(starts)
+        batch = {
+            RENAMED.get(k, k): tf.constant(v[start : start + args.batch_size])
+            for k, v in rows.items()
+        }
+        float(step(batch)["loss"])
+        count, length = batch["input_word_ids"].shape
+        return count * (length if args.loop == "pretraining" else 1)
 
-    work()
-    return work, {}
+    return repeated(train_batch, args.batches), {}
 
 
 if __name__ == "__main__":
