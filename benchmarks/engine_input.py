@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -35,65 +35,48 @@ _ENGINES = (
 )
 
 
-class EngineInput(NamedTuple):
+class EngineInput:
     """Files of a measurement.
 
     Attributes:
-      teacher: The model.
-      programs: Its ONNX files by precision, float32 and int8.
-      texts: File of texts, one a line.
-      rows: npz of their `INPUTS`, as the model reads them.
+      rows: npz of the texts' `INPUTS`, as the model reads them.
       num_texts: Number of texts.
-      max_seq_length: Length to which they are cut.
-      batch_size: Rows of full length in a batch of ours.
-      output: Folder for soft labels.
+
+    Args:
+      options: Of the comparison.
+      kind: "sentences", of SST-2, or "reviews".
+      max_seq_length: Length to which texts are cut.
     """
 
-    teacher: str
-    programs: dict[str, str]
-    texts: str
-    rows: str
-    num_texts: int
-    max_seq_length: int
-    batch_size: int
-    output: str
-
-    @classmethod
-    def write(cls, options: CompareOptions, kind: str, max_seq_length: int) -> EngineInput:
-        """Writes the files; `kind` is "sentences", of SST-2, or "reviews"."""
+    def __init__(self, options: CompareOptions, kind: str, max_seq_length: int):
+        self._options, self._teacher = options, options.need("teacher")
+        self._texts = options.path(f"engine_{kind}.txt")
+        self.rows = options.path(f"engine_{kind}.npz")
+        self._max_seq_length = max_seq_length
         is_table = kind == "sentences"
-        texts, rows = options.path(f"engine_{kind}.txt"), options.path(f"engine_{kind}.npz")
         source = options.sentences() if is_table else options.need("reviews_file")
         wanted = options.engine_texts // (1 if is_table else _SENTENCES_PER_REVIEW)
-        count = write_texts(source, texts, wanted, is_table)
-        teacher = options.need("teacher")
-        model = read_trained_model(teacher)
-        with open(texts, encoding="utf-8") as file:
+        self.num_texts = write_texts(source, self._texts, wanted, is_table)
+        model = read_trained_model(self._teacher)
+        with open(self._texts, encoding="utf-8") as file:
             lines = [(line, None) for line in file.read().splitlines()]
         encoded = encode_rows(model.tokenizer, lines, max_seq_length)
         arrays: dict[str, Any] = {name: encoded[name] for name in INPUTS}
-        np.savez(rows, **arrays)
-        programs = {p: options.path(f"teacher_{p}.onnx") for p in ("float32", "int8")}
-        write_onnx(programs["float32"], model)
-        quantize_onnx(programs["float32"], programs["int8"])
-        output = options.path("soft_labels")
-        size = options.batch_size
-        return cls(teacher, programs, texts, rows, count, max_seq_length, size, output)
+        np.savez(self.rows, **arrays)
+        write_onnx(self._program("float32"), model)
+        quantize_onnx(self._program("float32"), self._program("int8"))
+
+    def _program(self, precision: str) -> str:
+        """The model's file for the peers, which compute in bfloat16 from float32."""
+        kind = "int8" if precision == "int8" else "float32"
+        return self._options.path(f"teacher_{kind}.onnx")
 
     def bare_loops(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Name and arguments of the peers."""
         for name, engine, precision in _BARE_LOOPS:
-            program = self.programs["int8" if precision == "int8" else "float32"]
-            yield (
-                f"{name}, {precision}",
-                {
-                    "engine": engine,
-                    "precision": precision,
-                    "model": program,
-                    "input": self.rows,
-                    "batch_size": _BARE_ROWS,
-                },
-            )
+            program = self._program(precision)
+            of_loop = {"engine": engine, "precision": precision, "model": program}
+            yield f"{name}, {precision}", {**of_loop, "input": self.rows, "batch_size": _BARE_ROWS}
 
     def engines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Mode and arguments of ours, from texts to logits."""
@@ -104,21 +87,22 @@ class EngineInput(NamedTuple):
                     "loop": "engines",
                     "engine": engine,
                     "precision": precision,
-                    "model": self.teacher,
-                    "input": self.texts,
-                    "batch_size": self.batch_size,
-                    "max_seq_length": self.max_seq_length,
+                    "model": self._teacher,
+                    "input": self._texts,
+                    "batch_size": self._options.batch_size,
+                    "max_seq_length": self._max_seq_length,
                 },
             )
 
     def command(self, values: dict[str, Any]) -> tuple[list[str], str]:
         """The script with the arguments of `engines`, and the folder that it writes."""
+        output = self._options.path("soft_labels")
         flags = {
-            "init_checkpoint": self.teacher,
-            "input_file": self.texts,
-            "output_dir": self.output,
-            "predict_batch_size": self.batch_size,
+            "init_checkpoint": self._teacher,
+            "input_file": self._texts,
+            "output_dir": output,
+            "predict_batch_size": self._options.batch_size,
             **{name: values[name] for name in ("engine", "precision", "max_seq_length")},
         }
         arguments = [f"--{name}={value}" for name, value in flags.items()]
-        return ["create_soft_labels.py", *arguments], self.output
+        return ["create_soft_labels.py", *arguments], output

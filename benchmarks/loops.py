@@ -193,7 +193,7 @@ class Comparison:
     def engines(self, kind: str) -> Group:
         """Labelling by a trained model and any engine, beside bare loops of their runtimes."""
         group = f"engines {kind}"
-        setting = EngineInput.write(self._options, kind, TEXT_KINDS[kind][0])
+        setting = EngineInput(self._options, kind, TEXT_KINDS[kind][0])
         peer = Program(self._options.runtimes_python, "benchmarks.peers.runtimes")
         contestants = [
             self._server(group, name, peer, **values) for name, values in setting.bare_loops()

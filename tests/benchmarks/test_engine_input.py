@@ -26,7 +26,7 @@ def setting(
     values = dict.fromkeys(field.name for field in dataclasses.fields(CompareOptions))
     given = {"teacher": teacher, "sst2_dir": task_dir, "output_dir": str(folder)}
     options = CompareOptions(**{**values, **given, "engine_texts": 30, "batch_size": 4})
-    return EngineInput.write(options, "sentences", 16)
+    return EngineInput(options, "sentences", 16)
 
 
 def test_rows_are_those_of_the_texts(setting: EngineInput) -> None:
