@@ -27,18 +27,19 @@ import numpy as np
 from absl import flags
 
 from benchmarks.accelerator.imported import Imported, read_description
+from benchmarks.contestants import MEMORY, Result
 from benchmarks.peers.hugging_face import bert_config, inputs_of
+from benchmarks.report import OURS, Group, markdown
 from benchmarks.timing import interleaved_medians
 from common.atomic import write_json, write_text
 from common.errors import UserError
-from common.markdown import table
 from training import cli
 from training.options import Options, from_flags
 
 FLAGS = flags.FLAGS
 
 LOOPS = ("pretraining", "finetuning", "labelling")
-OURS, HUGGING_FACE, COMPILED = "ours", "Hugging Face", "Hugging Face, torch.compile"
+HUGGING_FACE, COMPILED = "Hugging Face, eager", "Hugging Face, torch.compile"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,19 +69,6 @@ class Contestant:
     name: str
     work: Callable[[int], None]
     peak_bytes: Callable[[], int | None]
-
-
-@dataclasses.dataclass
-class Row:
-    """Measurements of one contestant, or the reason why there are none."""
-
-    loop: str
-    model: str
-    name: str
-    milliseconds: float | None = None
-    examples_per_second: float | None = None
-    peak_megabytes: float | None = None
-    problem: str = ""
 
 
 def random_batch(description: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -194,33 +182,28 @@ def hugging_face(
     return Contestant(COMPILED if is_compiled else HUGGING_FACE, work, peak_bytes)
 
 
-def measure(folder: str, loop: str, model: str, options: SpeedOptions) -> list[Row]:
-    """The rows of one loop with one model."""
+def measure(folder: str, loop: str, model: str, options: SpeedOptions) -> Group:
+    """All contestants in one loop with one model."""
     description = read_description(folder)
     batch = random_batch(description)
     contestants = [ours(folder, loop, batch)]
-    rows = []
+    absent = []
     for is_compiled in (False, True) if options.torch_compile else (False,):
         try:
             contestants.append(hugging_face(loop, description, batch, is_compiled))
         except ImportError as error:
             name = COMPILED if is_compiled else HUGGING_FACE
-            rows.append(Row(loop, model, name, problem=f"not installed: {error}"))
+            absent.append(Result(name, problem=f"not installed: {error}"))
     rounds = [_round(c.work, options.seconds_per_round) for c in contestants]
     medians = interleaved_medians([run for run, _ in rounds], options.rounds, warm_up=1)
+    results = []
     for contestant, (_, count), seconds in zip(contestants, rounds, medians, strict=True):
         peak = contestant.peak_bytes()
-        rows.append(
-            Row(
-                loop,
-                model,
-                contestant.name,
-                1e3 * seconds / count,
-                description["batch_size"] * count / seconds,
-                peak / 1e6 if peak else None,
-            )
-        )
-    return rows
+        facts: dict[str, Any] = {MEMORY: round(peak / 1e6)} if peak else {}
+        facts["ms a batch"] = round(1e3 * seconds / count, 2)
+        rate = description["batch_size"] * count / seconds
+        results.append(Result(contestant.name, [rate], facts))
+    return Group(f"{loop} {model}", "examples", [*results, *absent])
 
 
 def _round(work: Callable[[int], None], seconds: float) -> tuple[Callable[[], None], int]:
@@ -232,31 +215,13 @@ def _round(work: Callable[[int], None], seconds: float) -> tuple[Callable[[], No
     return lambda: work(count), count
 
 
-def report(rows: Sequence[Row], missing: Sequence[str]) -> str:
-    """The table, and what is not in it."""
-    first = {(row.loop, row.model): row for row in rows if row.name == OURS}
-    lines = []
-    for row in rows:
-        own = first[row.loop, row.model]
-        cells = [row.loop, row.model, row.name]
-        if row.milliseconds and row.examples_per_second and own.milliseconds:
-            ratio = "" if row is own else f"{row.milliseconds / own.milliseconds:.2f}"
-            memory = f"{row.peak_megabytes:,.0f}" if row.peak_megabytes else "not told"
-            cells += [
-                f"{row.milliseconds:.2f}",
-                f"{row.examples_per_second:,.0f}",
-                ratio,
-                memory,
-            ]
-        else:
-            cells += [row.problem, "", "", ""]
-        lines.append(cells)
-    header = ["loop", "model", "", "ms a batch", "examples/s", "ours is times as fast"]
-    text = [f"{', '.join(sorted({d.device_kind for d in jax.devices()}))}, JAX {jax.__version__}."]
-    text += ["", *table([*header, "MB of the device at most"], lines)]
+def report(groups: Sequence[Group], missing: Sequence[str]) -> str:
+    """The tables, and what is not in them."""
+    devices = ", ".join(sorted({device.device_kind for device in jax.devices()}))
+    heading = f"{devices}, JAX {jax.__version__}. Medians in turn; memory is the device's."
     if missing:
-        text += ["", f"No time was left for: {', '.join(missing)}."]
-    return "\n".join(text) + "\n"
+        heading += f" No time was left for: {', '.join(missing)}."
+    return markdown(groups, None, heading)
 
 
 def run(options: SpeedOptions) -> None:
@@ -281,20 +246,20 @@ def run(options: SpeedOptions) -> None:
             f"models, only {', '.join(found) or 'nothing'}; make it with "
             "benchmarks.accelerator.speed_programs."
         )
-    rows: list[Row] = []
+    groups: list[Group] = []
     missing: list[str] = []
     for loop, model, folder in chosen:
         if time.monotonic() > deadline:
             missing.append(f"{loop} of {model}")
         else:
             start = time.monotonic()
-            rows += measure(folder, loop, model, options)
+            groups.append(measure(folder, loop, model, options))
             gc.collect()
             logging.info("%s of %s: %.0f s.", loop, model, time.monotonic() - start)
-        values = {"rows": [dataclasses.asdict(row) for row in rows], "missing": missing}
+        values = {"groups": [group.to_dict() for group in groups], "missing": missing}
         write_json(os.path.join(options.output_dir, "speed.json"), values)
-        write_text(os.path.join(options.output_dir, "speed.md"), report(rows, missing))
-    print(report(rows, missing))
+        write_text(os.path.join(options.output_dir, "speed.md"), report(groups, missing))
+    print(report(groups, missing))
 
 
 def _size(folder: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from accelerator_rows import CONFIG, LENGTH, PREDICTIONS
 
 from benchmarks.accelerator.export import Setting, folder_name
 from benchmarks.accelerator.speed_programs import write_speed_programs
+from benchmarks.report import OURS
 from common.files import read_json
 
 MODEL = folder_name(CONFIG)
@@ -49,7 +50,10 @@ def test_speed(programs: pathlib.Path, tmp_path: pathlib.Path) -> None:
     )
     speed.run(options)
     values = read_json(str(tmp_path / "speed.json"))
-    rows = [row for row in values["rows"] if row["name"] == speed.OURS]
-    assert [row["loop"] for row in rows] == ["labelling", "finetuning"]
-    assert all(row["examples_per_second"] > 0 for row in rows) and not values["missing"]
+    assert [group["name"] for group in values["groups"]] == [
+        f"{loop} {MODEL}" for loop in ("labelling", "finetuning")
+    ]
+    first = [group["results"][0] for group in values["groups"]]
+    assert all(result["name"] == OURS and result["rates"][0] > 0 for result in first)
+    assert not values["missing"]
     assert "| ours |" in (tmp_path / "speed.md").read_text()
