@@ -84,23 +84,37 @@ class PaperPlan:
                     folders.append(self.student(student, str(seed)))
         return folders
 
-    def facts(self) -> dict[str, str]:
-        """Facts about the making of the models, for the report."""
-        scale, given = self.scale, sorted(self._paths.students)
-        lm = scale.pretraining
+    def facts(self, artifact: Artifact) -> dict[str, str]:
+        """Facts about the making of an artifact's models, for its report."""
+        scale, lm = self.scale, self.scale.pretraining
+        students = list(students_of(artifact))
+        tasks = [scale.tasks[name] for name in dict.fromkeys(s.task for s in students)]
+        sizes = dict.fromkeys(student.size for student in students)
+        given = [size for size in sizes if size in self._paths.students]
+        made = [size for size in sizes if size not in given]
         tokens = lm.steps * lm.batch_size * lm.seq_length
-        rates = ", ".join(f"{rate:g} at width {h}" for h, rate in scale.learning_rates.items())
+        pretraining = [f"{', '.join(given)} as given in --data"] if given else []
+        if made:
+            pretraining.append(
+                f"{', '.join(made)} {lm.steps:,} updates of {lm.batch_size} × {lm.seq_length} tokens "
+                f"({tokens / 1e6:.0f} million)"
+            )
+        widths = dict.fromkeys(int(size.partition("/")[2]) for size in sizes)
+        rates = ", ".join(
+            f"{rate:g} at width {h}" for h, rate in scale.learning_rates.items() if h in widths
+        )
+        sets = sorted({student.texts for student in students if student.texts})
+        counted = {"transfer sets": f"{', '.join(f'{n:,}' for n in sets)} texts, in more passes"}
         return {
-            "pre-training": f"{', '.join(given)} as given in --data; others {lm.steps:,} updates of "
-            f"{lm.batch_size} × {lm.seq_length} tokens ({tokens / 1e6:.0f} million)",
+            "pre-training": "; ".join(pretraining),
             "students": f"{scale.batch_size} examples per update; peak learning rate {rates}, "
             f"the same for every strategy; final fine-tuning {scale.final.learning_rate:g}",
             "tasks": "; ".join(
                 f"{task.title}: {task.num_train:,} labels ({task.label_epochs:g} passes), about "
                 f"{task.num_transfer:,} transfer texts ({task.distill_epochs:g} passes)"
-                for task in scale.tasks.values()
+                for task in tasks
             ),
-            "seeds": f"{', '.join(f'{n} of {size}' for size, n in scale.seeds.items())}, 3 of others",
+            **(counted if sets else {}),
         }
 
     def models(self, student: Student) -> list[str]:

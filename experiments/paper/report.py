@@ -102,6 +102,7 @@ class ArtifactReport:
           The content of NAME.md.
         """
         claims = [self._measured(claim) for claim in self._artifact.claims]
+        facts = {**facts, "seeds": self._seeds()}
         text = self._markdown(claims, facts)
         write_text(os.path.join(folder, f"{self._name}.md"), text)
         write_json(os.path.join(folder, f"{self._name}.json"), self._content(claims, facts))
@@ -110,6 +111,19 @@ class ArtifactReport:
             for ending in ("png", "svg"):
                 save_figure(figure, os.path.join(folder, f"{self._name}.{ending}"))
         return text
+
+    def _seeds(self) -> str:
+        """The number of seeds of each size, as far as there are results, and that of the plan."""
+        found: dict[str, list[int]] = {}
+        for (panel, line, point), scores in self._scores.items():
+            if scores:
+                found.setdefault(panel.student(line, point).size, []).append(len(scores))
+        texts = []
+        for size, counts in found.items():
+            few, many = min(counts), max(counts)
+            number = f"{many}" if few == many else f"{few} to {many}"
+            texts.append(f"{number} of {self._scale.num_seeds(size)} planned for {size}")
+        return "; ".join(texts) or "none"
 
     def _points(self, panel: Panel) -> dict[str, dict[str | int, Score]]:
         """Line -> point -> the scores that are there."""

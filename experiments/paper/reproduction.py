@@ -166,7 +166,7 @@ def write_report(
     if not artifact.panels:
         return write_table(name, artifact, plan, folder, facts)
     report = ArtifactReport(name, artifact, plan.scale, plan.models, plan.teacher)
-    return report.write(folder, {**facts, **plan.facts()})
+    return report.write(folder, {**facts, **plan.facts(artifact)})
 
 
 def _seconds(stages: Sequence[Stage], folder: str) -> dict[str, float]:
