@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output_dir", required=True)
     parser.add_argument("--torch_python", required=True, help="Python that has transformers")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first_seed", type=int, default=1, help="to share seeds among processes")
     parser.add_argument("--max_seq_length", type=int, default=64)
     parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--epochs", type=float, default=3.0)
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _run(*conversion(args.init_checkpoint, hugging_face))
     path = os.path.join(args.output_dir, "accuracies.json")
     found: dict[str, dict[str, float]] = read_json(path) if exists(path) else {}
-    for seed in range(1, args.seeds + 1):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name in (OURS, CORRECTED, SAME_BATCHES, OWN_ORDER):
             if name == OWN_ORDER and args.skip_own_order:
                 continue
