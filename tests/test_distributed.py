@@ -64,8 +64,8 @@ def scripts(
             "eval_batch_size": 8,
             "predict_batch_size": 8,
             "learning_rate": 1e-3,
-            "log_steps": 5,
-            "num_train_epochs": 1,
+            "log_steps": 3,
+            "num_train_epochs": 0.5,
             "do_train": True,
             "do_eval": True,
             "do_predict": True,
@@ -75,7 +75,7 @@ def scripts(
         return [
             (
                 "run_pretraining",
-                {**pretraining, "do_eval": True, "eval_batch_size": 6, "output_dir": out / "p"},
+                {**pretraining, "do_eval": True, "eval_batch_size": 18, "output_dir": out / "p"},
             ),
             (
                 "run_classifier",
@@ -102,7 +102,7 @@ def scripts(
                     "eval_file": f"{out}/s/*.tfrecord",
                     "output_dir": out / "d",
                     "gradient_accumulation_steps": 1,
-                    "evaluate_steps": 5,
+                    "evaluate_steps": 4,
                 },
             ),
         ]
@@ -224,10 +224,10 @@ def test_workers_read_files_of_their_own(
         shutil.copy(pretraining["input_file"], path)
     options = {**pretraining, "input_file": f"{tmp_path}/records-*", "shard_files": True}
     workers, logs = start_workers(fork_server, options, tmp_path / "out", "worker")
-    for worker, log in zip(workers, logs, strict=True):
-        finish(worker, log)
     alone = {**pretraining, "train_batch_size": 6, "output_dir": tmp_path / "alone"}
     run_script("run_pretraining", **alone)
+    for worker, log in zip(workers, logs, strict=True):
+        finish(worker, log)
     for name, value in weights(tmp_path / "alone").items():
         np.testing.assert_allclose(weights(tmp_path / "out")[name], value, atol=2e-5, err_msg=name)
 
@@ -260,7 +260,7 @@ def wait_for_a_state(
 def test_lost_or_terminated_worker_ends_the_job_and_a_restart_goes_on(
     fork_server: ForkServer, pretraining: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:
-    options = {**pretraining, "num_train_steps": 120, "save_checkpoints_steps": 10}
+    options = {**pretraining, "num_train_steps": 60, "save_checkpoints_steps": 5}
     out = tmp_path / "out"
     for killed in (1, 0):
         workers, logs = start_workers(fork_server, options, out, f"killed{killed}-")
@@ -282,9 +282,9 @@ def test_lost_or_terminated_worker_ends_the_job_and_a_restart_goes_on(
         assert "Traceback" not in log.read_text()
 
     workers, logs = start_workers(fork_server, options, out, "last-")
+    run_script("run_pretraining", **options, output_dir=tmp_path / "whole")
     for worker, log in zip(workers, logs, strict=True):
         finish(worker, log)
     assert "Continuing from" in logs[0].read_text()
-    run_script("run_pretraining", **options, output_dir=tmp_path / "whole")
     for name, value in weights(tmp_path / "whole").items():
         np.testing.assert_allclose(weights(out)[name], value, atol=2e-4, err_msg=name)

@@ -25,6 +25,8 @@ from modeling.config import load_config
 from modeling.heads import ClassifierModel
 
 KILLS = int(os.environ.get("KILLS", "1"))
+# Updates of the training runs.
+NUM_STEPS = 48 if KILLS == 1 else 120
 SEED = int(os.environ.get("KILL_SEED", "0"))
 # Longer than any run here on a busy machine (seconds).
 _DEADLINE = 900
@@ -103,9 +105,9 @@ def test_pretraining(
         "gradient_accumulation_steps": 2,
         "learning_rate": 5e-3,
         "num_warmup_steps": 2,
-        "num_train_steps": 120,
+        "num_train_steps": NUM_STEPS,
         "save_checkpoints_steps": 3,
-        "evaluate_steps": 40,
+        "evaluate_steps": NUM_STEPS // 3,
         "max_eval_steps": 3,
         "log_steps": 10,
     }
@@ -114,7 +116,7 @@ def test_pretraining(
     def run(folder: pathlib.Path) -> Script:
         return Script(fork_server, "run_pretraining", tmp_path / "log", **flags, output_dir=folder)
 
-    killed_and_finished(run(killed), killed, 120, run(whole).finish())
+    killed_and_finished(run(killed), killed, NUM_STEPS, run(whole).finish())
     assert_same_folders(whole, killed)
 
 
@@ -155,9 +157,10 @@ def test_distillation(
         "max_seq_length": 24,
         "train_batch_size": 16,
         "learning_rate": 5e-3,
-        "num_train_epochs": 12,
+        # 150 examples in batches of 16.
+        "num_train_epochs": NUM_STEPS * 16 / 150,
         "save_checkpoints_steps": 3,
-        "evaluate_steps": 40,
+        "evaluate_steps": NUM_STEPS // 3,
         "log_steps": 10,
         "do_train": True,
         "do_eval": True,
@@ -168,8 +171,7 @@ def test_distillation(
     def run(folder: pathlib.Path) -> Script:
         return Script(fork_server, "run_distill", tmp_path / "log", **flags, output_dir=folder)
 
-    # 150 examples 12 times over in batches of 16.
-    killed_and_finished(run(killed), killed, 112, run(whole).finish())
+    killed_and_finished(run(killed), killed, NUM_STEPS, run(whole).finish())
     assert_same_folders(whole, killed)
 
 
