@@ -7,26 +7,64 @@ import lzma
 import os
 import random
 import re
-import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from scripts import ROOT
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from experiments.fork_server import ForkServer
+
+# A program that runs another in a folder, which is its user's home, with what a pipe brings.
+IN_FOLDER = """
+import os, runpy, subprocess, sys
+_, folder, piped, *sys.argv = sys.argv
+os.chdir(folder)
+os.environ["HOME"] = folder
+pipe = subprocess.Popen(["cat", piped], stdout=subprocess.PIPE)
+os.dup2(pipe.stdout.fileno(), 0)
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+SCRIPT = str(ROOT / "create_pretraining_data.py")
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["".join(random.Random(i).choices("abcdefghijklmnopqrstuvwxyz", k=5)) for i in range(500)]
 
 
-def run(folder, *flags, stdin=None, **replaced):
-    """Runs the script in `folder` on text.txt and vocab.txt unless other flags are given."""
-    values = {"input_file": "text.txt", "output_file": "out.tfrecord", "vocab_file": "vocab.txt"}
-    values |= {"dupe_factor": 2, "num_processes": 1} | replaced
-    command = [sys.executable, os.path.join(REPOSITORY, "create_pretraining_data.py"), *flags]
-    command += [f"--{name}={value}" for name, value in values.items() if value is not None]
-    result = subprocess.run(command, cwd=folder, capture_output=True, input=stdin, timeout=120)
-    result.stdout, result.stderr = result.stdout.decode(), result.stderr.decode()
-    return result
+class Result(NamedTuple):
+    returncode: int
+    output: str
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Starts the script in processes that have imported its modules already."""
+    server = ForkServer(dict(os.environ), preloaded=["training.cli", "pretraining.data_creation"])
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def run(server, tmp_path_factory):
+    """Runs the script in a folder on text.txt and vocab.txt unless other flags are given."""
+    here = tmp_path_factory.mktemp("process")
+    (here / "program.py").write_text(IN_FOLDER)
+
+    def run(folder, *flags, stdin=None, **replaced):
+        values = {
+            "input_file": "text.txt",
+            "output_file": "out.tfrecord",
+            "vocab_file": "vocab.txt",
+        }
+        values |= {"dupe_factor": 2, "num_processes": 1} | replaced
+        flags = [*flags, *(f"--{k}={v}" for k, v in values.items() if v is not None)]
+        (here / "stdin").write_bytes(stdin or b"")
+        program = [str(here / "program.py"), str(folder), str(here / "stdin"), SCRIPT]
+        process = server.start([sys.executable, *program, *flags], str(here / "log"))
+        return Result(process.wait(), (here / "log").read_text())
+
+    return run
 
 
 def text(seed, num_documents):
@@ -56,7 +94,7 @@ def files_below(folder):
     }
 
 
-def test_help_names_the_original_flags(folder):
+def test_help_names_the_original_flags(run, folder):
     result = run(folder, "--help")
     for flag in (
         *("input_file", "output_file", "vocab_file", "do_lower_case", "do_whole_word_mask"),
@@ -64,12 +102,12 @@ def test_help_names_the_original_flags(folder):
         *("masked_lm_prob", "short_seq_prob"),
         *("input_format", "do_sentence_split", "num_processes", "gzip_compress"),
     ):
-        assert re.search(rf"^  --(\[no\])?{flag}(=\S+)?(  \(|$)", result.stdout, re.M), flag
+        assert re.search(rf"^  --(\[no\])?{flag}(=\S+)?(  \(|$)", result.output, re.M), flag
     for default in ("128", "20", "12345", "10", "0.15", "0.1"):
-        assert f"(default: {default})" in result.stdout
+        assert f"(default: {default})" in result.output
 
 
-def test_records_and_sidecars(folder):
+def test_records_and_sidecars(run, folder):
     result = run(
         folder,
         output_file="new/a.tfrecord,new/b.tfrecord",
@@ -77,12 +115,12 @@ def test_records_and_sidecars(folder):
         max_predictions_per_seq=5,
         random_seed=-3,
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.output
     assert sorted(os.listdir(folder / "new")) == [
         *(".a.tfrecord.json", ".b.tfrecord.json", "a.tfrecord", "b.tfrecord")
     ]
-    assert "Read 20 documents" in result.stderr
-    assert result.stderr.count("*** Example ***") == 1
+    assert "Read 20 documents" in result.output
+    assert result.output.count("*** Example ***") == 1
 
     import tensorflow as tf
 
@@ -133,7 +171,7 @@ def test_records_and_sidecars(folder):
 
 
 @pytest.mark.parametrize("gzip_compress", [False, True])
-def test_output_is_the_same_for_any_number_of_processes(folder, gzip_compress):
+def test_output_is_the_same_for_any_number_of_processes(run, folder, gzip_compress):
     for i in range(5):
         (folder / f"part{i}.txt").write_text(text(i, 50))
     outputs = []
@@ -147,14 +185,14 @@ def test_output_is_the_same_for_any_number_of_processes(folder, gzip_compress):
             dupe_factor=5,
             num_processes=num_processes,
         )
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == 0, result.output
         outputs.append(files_below(folder / "out"))
     assert len(outputs[0]) == 6
     assert outputs[0] == outputs[1] == outputs[2]
     assert len(set(outputs[0].values())) == 6
 
 
-def test_transfer_set_is_the_same_for_any_number_of_processes(folder):
+def test_transfer_set_is_the_same_for_any_number_of_processes(run, folder):
     rng = random.Random(1)
     lines = [
         "\t".join(" ".join(rng.choices(WORDS, k=rng.randint(1, 30))) for _ in range(2))
@@ -171,7 +209,7 @@ def test_transfer_set_is_the_same_for_any_number_of_processes(folder):
             dupe_factor=1,
             num_processes=num_processes,
         )
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == 0, result.output
         outputs.append(files_below(folder / "out"))
     assert outputs[0] == outputs[1]
     info = json.loads(outputs[0][".a.json"])
@@ -179,7 +217,7 @@ def test_transfer_set_is_the_same_for_any_number_of_processes(folder):
     assert info["input_format"] == "transfer_set"
 
 
-def test_compressed_marked_and_crlf_text_gives_the_same_records(folder):
+def test_compressed_marked_and_crlf_text_gives_the_same_records(run, folder):
     plain = (folder / "text.txt").read_bytes()
     variants = {
         "plain.txt": plain,
@@ -192,18 +230,18 @@ def test_compressed_marked_and_crlf_text_gives_the_same_records(folder):
     for name, data in variants.items():
         (folder / name).write_bytes(data)
         result = run(folder, input_file=name, start_over=True)
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == 0, result.output
         records.add((folder / "out.tfrecord").read_bytes())
     assert len(records) == 1
 
 
-def test_a_second_run_skips_finished_files_and_mends_others(folder):
+def test_a_second_run_skips_finished_files_and_mends_others(run, folder):
     flags = {"output_file": "new/a.tfrecord,new/b.tfrecord"}
     assert run(folder, **flags).returncode == 0
     before = files_below(folder)
     times = [(folder / "new" / f"{n}.tfrecord").stat().st_mtime_ns for n in "ab"]
     again = run(folder, **flags)
-    assert again.returncode == 0 and "finished already" in again.stderr
+    assert again.returncode == 0 and "finished already" in again.output
     assert times == [(folder / "new" / f"{n}.tfrecord").stat().st_mtime_ns for n in "ab"]
     data = bytearray((folder / "new" / "b.tfrecord").read_bytes())
     data[len(data) // 2] ^= 1
@@ -213,15 +251,15 @@ def test_a_second_run_skips_finished_files_and_mends_others(folder):
     # The same name for another text.
     (folder / "text.txt").write_text(text(9, 20))
     changed = run(folder, **flags)
-    assert "finished already" not in changed.stderr
+    assert "finished already" not in changed.output
     assert files_below(folder) != before
 
 
-def test_very_long_line(folder):
+def test_very_long_line(run, folder):
     (folder / "text.txt").write_text(" ".join(WORDS * 3000) + "\n\n" + text(1, 3))
     result = run(folder)
-    assert result.returncode == 0, result.stderr
-    assert "Read 4 documents" in result.stderr
+    assert result.returncode == 0, result.output
+    assert "Read 4 documents" in result.output
 
 
 @pytest.mark.parametrize(
@@ -253,7 +291,7 @@ def test_very_long_line(folder):
         ({"output_file": "out.tfrecord,/proc/out"}, "/proc"),
     ],
 )
-def test_bad_input_is_one_line_and_changes_nothing(folder, replaced, message):
+def test_bad_input_is_one_line_and_changes_nothing(run, folder, replaced, message):
     (folder / "folder").mkdir()
     (folder / "latin.txt").write_bytes(b"abc\n\ndefg\xe9\n")
     (folder / "one.txt").write_text("abc\ndef\n")
@@ -265,14 +303,14 @@ def test_bad_input_is_one_line_and_changes_nothing(folder, replaced, message):
     before = files_below(folder)
     result = run(folder, **replaced)
     assert result.returncode == 1
-    errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
-    assert len(errors) == 1 and message in errors[0], result.stderr
-    assert "Traceback" not in result.stderr
+    errors = [line for line in result.output.splitlines() if line.startswith("ERROR: ")]
+    assert len(errors) == 1 and message in errors[0], result.output
+    assert "Traceback" not in result.output
     assert files_below(folder) == before
     assert not [name for name in os.listdir(folder) if name.endswith(".tmp")]
 
 
-def test_input_as_it_comes(folder, tmp_path_factory):
+def test_input_as_it_comes(run, folder, tmp_path_factory):
     """The same text from pipes, folders, and compressed in any way gives the same records."""
     plain = (folder / "text.txt").read_bytes()
     assert run(folder).returncode == 0
@@ -291,38 +329,37 @@ def test_input_as_it_comes(folder, tmp_path_factory):
     ):
         output = tmp_path_factory.mktemp("out") / "out.tfrecord"
         result = run(folder, input_file=input_file, output_file=output, stdin=stdin)
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == 0, result.output
         assert output.read_bytes() == expected, input_file
         if input_file.startswith("wiki"):
-            assert "--input_file: 2 files, from wiki/0 to wiki/a/b/1." in result.stderr
+            assert "--input_file: 2 files, from wiki/0 to wiki/a/b/1." in result.output
     # The same command again finds its work done, for the text is the same; and is refused otherwise.
     again = run(folder, input_file="/dev/stdin", stdin=plain)
-    assert "finished already and not damaged" in again.stderr
+    assert "finished already and not damaged" in again.output
     again = run(folder, input_file="/dev/stdin", stdin=plain[1:])
-    assert again.returncode == 1 and "was made with input_sha256" in again.stderr
+    assert again.returncode == 1 and "was made with input_sha256" in again.output
 
 
-def test_chinese_sentences(folder):
+def test_chinese_sentences(run, folder):
     line = "这是一个句子。你好吗？我很好！"
     (folder / "vocab.txt").write_text("\n".join([*SPECIALS, *sorted(set(line))]) + "\n")
     for text, expected in ((line, "60 sentences"), ("你好。", "20 of 20 documents have one")):
         (folder / "text.txt").write_text(f"{text}\n\n" * 20)
         result = run(folder, "--do_sentence_split", "--start_over")
-        assert expected in result.stderr
+        assert expected in result.output
         # Not advised to someone who has given it.
-        assert "add --do_sentence_split" not in result.stderr
+        assert "add --do_sentence_split" not in result.output
 
 
-def test_home_folder(folder, monkeypatch):
+def test_home_folder(run, folder):
     """A shell does not expand ~ behind --name=; a folder of that name would be made."""
-    monkeypatch.setenv("HOME", str(folder))
     result = run(folder, input_file="~/text.txt", output_file="~/new/a, ~/new/b")
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.output
     assert sorted(os.listdir(folder / "new")) == [".a.json", ".b.json", "a", "b"]
     assert not (folder / "~").exists()
 
 
-def test_required_flags(folder):
+def test_required_flags(run, folder):
     result = run(folder, vocab_file=None)
     assert result.returncode != 0
-    assert "vocab_file must have a value" in result.stderr
+    assert "vocab_file must have a value" in result.output
