@@ -127,27 +127,6 @@ def test_a_run_with_its_optimizer(tmp_path: pathlib.Path) -> None:
     assert tf.train.latest_checkpoint(str(without)) is None
 
 
-def test_labels_are_put_in_order(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
-    weights = classifier_weights(ODD_CONFIG)
-    labels = ["entailment", "neutral", "contradiction"]
-    source = write_model(tmp_path / "a", weights, odd_vocab_file, labels=labels)
-    target = tmp_path / "b"
-    run_script(
-        "convert_checkpoint",
-        input_path=source,
-        output_dir=target,
-        output_format="hf",
-        labels="contradiction,entailment,neutral",
-    )
-    assert json.loads((target / "config.json").read_text())["id2label"] == {
-        "0": "contradiction",
-        "1": "entailment",
-        "2": "neutral",
-    }
-    moved = open_weights(find_weights(str(target))).read("output_weights")
-    np.testing.assert_array_equal(moved, weights["output_weights"][[2, 0, 1]])
-
-
 @pytest.fixture(scope="module")
 def bad_models(tmp_path_factory: pytest.TempPathFactory, odd_vocab_file: str) -> pathlib.Path:
     """A folder of a good model, and of some that are not."""
