@@ -52,6 +52,7 @@ def test_sizes_are_nested_and_described(options: TransferOptions, tmp_path: path
 def test_leaks_have_to_be_decided_upon(options: TransferOptions, tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match="1 texts of the transfer set hold 1 dev or test examples"):
         run(dataclasses.replace(options, drop_leaks=False))
+    release_locks()
     assert list((tmp_path / "out").iterdir()) == []
 
 
