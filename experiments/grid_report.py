@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -37,17 +38,10 @@ def write_report(grid: Grid, results: GridResults) -> str:
 
 
 def _as_json(result: CellResult) -> dict[str, Any]:
-    values = {
-        "train_batch_size": result.cell.train_batch_size,
-        "learning_rate": result.cell.learning_rate,
-        "seed": result.cell.seed,
-        "folder": result.folder,
-        "score": result.score,
-        "step": result.step,
-        "metrics": result.metrics,
-        "seconds": round(result.seconds, 1),
-    }
-    return {**values, "predictions": result.predictions} if result.predictions else values
+    values = dataclasses.asdict(result)
+    if not result.predictions:
+        del values["predictions"]
+    return {**values.pop("cell"), **values, "seconds": round(result.seconds, 1)}
 
 
 def _columns(runs: Sequence[CellResult]) -> dict[str, Score]:

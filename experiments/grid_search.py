@@ -182,22 +182,19 @@ def search(grid: Grid, num_jobs: int, start_over: bool = False) -> GridResults:
     if len(stages) > len(cells):
         seconds = run_stages(stages, log_folder, num_jobs, start_over)
 
-    def result(cell: Cell) -> CellResult:
-        evaluation: dict[str, Any] = best_evaluation(grid.folder(cell))
+    def result(cell: Cell, predicts: bool = False) -> CellResult:
+        folder, predictions = grid.folder(cell), None
+        evaluation: dict[str, Any] = best_evaluation(folder)
         step, score = evaluation.pop("step"), evaluation.pop("score")
         del evaluation["kind"]
         evaluation.pop("loss", None)  # The original's second name of eval_loss.
-        return CellResult(cell, grid.folder(cell), score, step, evaluation, seconds[cell.name])
+        if predicts:
+            predictions = os.path.join(f"{folder}_predictions", "test_results.tsv")
+        return CellResult(cell, folder, score, step, evaluation, seconds[cell.name], predictions)
 
-    chosen = [result(cell) for cell in repetitions]
-    if grid.predict:
-        chosen = [
-            dataclasses.replace(
-                run, predictions=os.path.join(f"{run.folder}_predictions", "test_results.tsv")
-            )
-            for run in chosen
-        ]
-    return GridResults([result(cell) for cell in cells], chosen)
+    return GridResults(
+        [result(cell) for cell in cells], [result(cell, grid.predict) for cell in repetitions]
+    )
 
 
 def _check_flags(command: Sequence[str]) -> None:
