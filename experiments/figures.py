@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ COLOURS = {
     "PD": "#2471a3",
     "PD-F": "#154360",
 }
+# Characters of a line below an axis.
+_LABEL_WIDTH = 16
 
 
 def plot_strategies(rows: Mapping[str, Row], metric: str) -> Figure:
@@ -109,7 +112,9 @@ def plot_panels(title: str, panels: Sequence[PanelData]) -> Figure:
         if teacher:
             (line,) = axes.plot(list(teacher), list(teacher.values()), "--", label="Teacher")
             line.set(color=COLOURS["Teacher"], marker="_", markersize=20)  # Seen at one point, too.
-        axes.set_xticks(range(len(points)), points, rotation=30 if len(points) > 4 else 0)
+        many = len(points) > 4
+        names = points if many else [textwrap.fill(point, _LABEL_WIDTH) for point in points]
+        axes.set_xticks(range(len(points)), names, rotation=30 if many else 0)
         axes.set_xlim(-0.3, len(points) - 0.7)
         axes.set_title(panel_title)
         axes.grid(axis="y", alpha=0.3)

@@ -21,6 +21,7 @@ from experiments.students import STRATEGIES, TEACHER, TaskModels, TaskSettings, 
 # The three teachers of a task, of which the median one labels.
 TEACHER_SEEDS = ("1", "2", "3")
 # Columns of the tables that `experiments.label_subset` writes.
+SIMILARITY_FILE = "similarity.json"
 OWN_COLUMNS = ("--task_name=tsv", "--text_a=text_a", "--label=label")
 
 
@@ -82,7 +83,10 @@ class PaperPlan:
             for student in students:
                 if seed <= self.scale.num_seeds(student.size):
                     folders.append(self.student(student, str(seed)))
-        return folders
+        for panel in artifact.panels:
+            if panel.axis == "transfer":
+                folders += [self.similarity(s) for s in students if s.task == panel.fixed.task]
+        return list(dict.fromkeys(folders))
 
     def facts(self, artifact: Artifact) -> dict[str, str]:
         """Facts about the making of an artifact's models, for its report."""
@@ -291,6 +295,31 @@ class PaperPlan:
         sizes = (f"--sizes={texts}",) if transfer else ()
         folder = self.graph.transfer_set(name, ",".join(files), excluded, "--drop_leaks", *sizes)
         return os.path.join(folder, f"texts-{texts}.tsv" if transfer else "texts.tsv")
+
+    def similarity(self, student: Student) -> str:
+        """The folder with the similarity of a task's training texts and a student's transfer set."""
+        described = self.scale.tasks[student.task]
+        data = self._task_flags(student.task)[-1].partition("=")[2]
+        source: tuple[str, ...]
+        if self._is_prepared(described):
+            source = (f"--input_file={os.path.join(data, 'train.tsv')}", "--text_a=text_a")
+        else:
+            source = (f"--input_task={described.flags[0].partition('=')[2]}:{data}",)
+        name = f"{student.task}_training_texts"
+        labelled = os.path.join(self.graph.folder(name), "texts.tsv")
+        self.graph.add(
+            name, "create_transfer_set.py", *source, f"--output_file={labelled}", anew=()
+        )
+        name = _name(f"{student.task}_similarity_{student.transfer}")
+        return self.graph.add(
+            name,
+            "measure_similarity.py",
+            f"--corpus_a={labelled}",
+            f"--corpus_b={self._transfer_set(student.task, student.transfer, student.texts)}",
+            f"--output_file={os.path.join(self.graph.folder(name), SIMILARITY_FILE)}",
+            "--bootstrap_samples=0",
+            anew=(),
+        )
 
     def _soft_labels(self, student: Student) -> str:
         """The files of the teacher's labels that a student learns from."""

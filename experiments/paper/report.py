@@ -11,7 +11,7 @@ from typing import Any
 
 from common.atomic import write_json, write_text
 from common.figures import save_figure
-from common.files import exists
+from common.files import exists, read_json
 from common.machine import describe_machine
 from common.markdown import table
 from experiments.figures import PanelData, plot_panels
@@ -71,6 +71,7 @@ class ArtifactReport:
       scale: Its tasks and settings.
       models: The folders of a student's runs, one a seed, finished or not.
       teacher: The folder of a task's teacher, by task and size.
+      similarity: The file about a student's transfer set, from `measure_similarity.py`.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ArtifactReport:
         scale: Scale,
         models: Callable[[Student], Sequence[str]],
         teacher: Callable[[str, str], str],
+        similarity: Callable[[Student], str],
     ):
         self._name, self._artifact, self._scale = name, artifact, scale
         # Panel, line, point -> scores; and panel -> point -> score of the teacher.
@@ -87,6 +89,11 @@ class ArtifactReport:
             (panel, line, point): _finished_scores(models(panel.student(line, point)))
             for panel in artifact.panels
             for line in panel.lines
+            for point in panel.points
+        }
+        self._point_names = {
+            (panel, point): point_name(point, scale) + _similarity(panel, point, similarity)
+            for panel in artifact.panels
             for point in panel.points
         }
         self._teachers = {panel: _teacher_scores(panel, teacher) for panel in artifact.panels}
@@ -207,7 +214,7 @@ class ArtifactReport:
         if teacher := self._teachers[panel]:
             scores_of_teacher = (teacher.get(point) for point in panel.points)
             rows.append(["Teacher", *(f"{s:.1f}" if s else "" for s in scores_of_teacher)])
-        return table(["", *(point_name(point, self._scale) for point in panel.points)], rows)
+        return table(["", *(self._point_names[panel, point] for point in panel.points)], rows)
 
     def _content(
         self, claims: Sequence[tuple[str, Difference | None]], facts: Mapping[str, Any]
@@ -251,7 +258,7 @@ class ArtifactReport:
         points, position = self._points(panel), panel.points.index
         return (
             panel_title(panel, self._scale),
-            [point_name(point, self._scale) for point in panel.points],
+            [self._point_names[panel, point] for point in panel.points],
             {
                 line.label: {position(p): s for p, s in points.get(line.label, {}).items()}
                 for line in panel.lines
@@ -295,6 +302,16 @@ def point_name(point: str | int, scale: Scale) -> str:
     if isinstance(point, int):
         return f"{point:,}"
     return scale.tasks[point].title if point in scale.tasks else point.replace("_", " ")
+
+
+def _similarity(panel: Panel, point: str | int, file: Callable[[Student], str]) -> str:
+    """Spearman's coefficient of the labelled set and the transfer set, for the name of a point."""
+    if panel.axis != "transfer":
+        return ""
+    path = file(panel.student(panel.lines[0], point))
+    if not exists(path):
+        return ""
+    return f" (S = {read_json(path)['similarities']['joint']['spearman']:.2f})"
 
 
 def panel_title(panel: Panel, scale: Scale) -> str:

@@ -13,7 +13,7 @@ from common.markdown import table
 from common.progress import clock
 from experiments.paper.artifacts import Artifact, Scale
 from experiments.paper.estimates import MACHINES
-from experiments.paper.plan import PaperPlan, Paths
+from experiments.paper.plan import SIMILARITY_FILE, PaperPlan, Paths
 from experiments.paper.report import ArtifactReport
 from experiments.paper.scales import SCALES
 from experiments.paper.tables import write_table
@@ -165,7 +165,14 @@ def write_report(
     }
     if not artifact.panels:
         return write_table(name, artifact, plan, folder, facts)
-    report = ArtifactReport(name, artifact, plan.scale, plan.models, plan.teacher)
+    report = ArtifactReport(
+        name,
+        artifact,
+        plan.scale,
+        plan.models,
+        plan.teacher,
+        lambda student: os.path.join(plan.similarity(student), SIMILARITY_FILE),
+    )
     return report.write(folder, {**facts, **plan.facts(artifact)})
 
 

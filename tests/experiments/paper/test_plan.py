@@ -54,7 +54,7 @@ def test_commands_have_the_flags_of_their_scripts(scale: str) -> None:
         _, program, module, *_ = stage.command
         path = module.replace(".", "/") if program == "-m" else pathlib.Path(program).stem
         stages.setdefault(path, []).append(stage)
-    assert len(stages) == 8 + (scale == "small")
+    assert len(stages) == 9 + (scale == "small")
     for path, calls in stages.items():
         load_script(path)
         known = script_flags()
@@ -143,3 +143,19 @@ def test_hidden_states_for_patience() -> None:
     )
     (labels,) = [s for s in plan.graph.stages if "soft_labels" in s.name]
     assert options(labels)["hidden_state_layers"] == "2,4,6"
+
+
+def test_transfer_sets_of_other_domains_are_as_large_as_each_other_and_compared() -> None:
+    plan = new_plan("small")
+    plan.add("figure9", SCALES["small"].artifacts["figure9"])
+    stages = {stage.name: stage for stage in plan.graph.stages}
+    for domain in ("wikipedia", "movie_reviews"):
+        made = options(stages[f"book-reviews_transfer_{domain}"])
+        assert made["sizes"] == "5500"
+        texts = f"out/book-reviews_transfer_{domain}/texts-5500.tsv"
+        labelled = options(stages[f"book-reviews_teacher_soft_labels_texts_{domain}"])
+        assert labelled["input_file"] == texts
+        compared = options(stages[f"book-reviews_similarity_{domain}"])
+        assert compared["corpus_b"] == texts
+        assert compared["corpus_a"] == "out/book-reviews_training_texts/texts.tsv"
+    assert options(stages["book-reviews_training_texts"])["input_task"].startswith("book-reviews:")

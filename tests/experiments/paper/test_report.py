@@ -50,7 +50,8 @@ def report(
     artifact = Artifact("Title", (PANEL,), claims, {("Distillation", "nli"): "47.1"})
     if not (tmp_path / "teacher").exists():
         write_run(tmp_path / "teacher", 0.9)
-    made = ArtifactReport("figure0", artifact, SMALL, models, lambda *_: str(tmp_path / "teacher"))
+    teacher, nothing = str(tmp_path / "teacher"), str(tmp_path / "nothing")
+    made = ArtifactReport("figure0", artifact, SMALL, models, lambda *_: teacher, lambda _: nothing)
     text = made.write(str(tmp_path / "results"), {"command": "python x.py"})
     return text, json.loads((tmp_path / "results" / "figure0.json").read_text())
 
@@ -81,6 +82,22 @@ def test_report(tmp_path: pathlib.Path, models: Callable[[Student], list[str]]) 
     assert content["claims"][1]["verdict"] == "does not hold"
     assert (tmp_path / "results" / "figure0.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "results" / "figure0.svg").read_bytes()
+
+
+def test_transfer_sets_are_named_with_their_similarity(
+    tmp_path: pathlib.Path, models: Callable[[Student], list[str]]
+) -> None:
+    fixed = Student("nli", "2/128", "", texts=30)
+    artifact = Artifact("Title", (Panel("nli", (KD, PF), "transfer", ("far", "near"), fixed),), ())
+    content = {"similarities": {"joint": {"spearman": 0.4321}}}
+    (tmp_path / "far.json").write_text(json.dumps(content))
+
+    def similarity(student: Student) -> str:
+        return str(tmp_path / f"{student.transfer}.json")
+
+    made = ArtifactReport("figure0", artifact, SMALL, models, lambda *_: "", similarity)
+    text = made.write(str(tmp_path / "results"), {})
+    assert "|  | far (S = 0.43) | near |" in text
 
 
 def test_claims_name_their_panel_and_the_points_that_are_there(
