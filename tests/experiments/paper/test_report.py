@@ -97,7 +97,7 @@ def test_transfer_sets_are_named_with_their_similarity(
 
     made = ArtifactReport("figure0", artifact, SMALL, models, lambda *_: "", similarity)
     text = made.write(str(tmp_path / "results"), {})
-    assert "|  | far (S = 0.43) | near |" in text
+    assert "|  | far (S=0.43) | near |" in text
 
 
 def test_claims_name_their_panel_and_the_points_that_are_there(
