@@ -40,7 +40,7 @@ def test_early_stopping(
                 do_eval=True,
                 num_train_epochs=5,
                 evaluate_steps=4,
-                save_checkpoints_steps=3,
+                save_checkpoints_steps=7,
                 keep_checkpoint_max=30,
                 early_stopping_patience=patience,
             )
