@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import os
+import pathlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from absl import flags
 from scripts import ROOT
 
+from experiments.fork_server import ForkServer
 from training import help as script_help
 
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
@@ -22,16 +25,12 @@ MODULES = [
 ]
 
 
-def run_help(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    call = [script] if script.endswith(".py") else ["-m", script]
-    return subprocess.run(
-        [sys.executable, *call, *(arguments or ("--help",))],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    """Forks a process that has imported what all scripts do before they read their flags."""
+    server = ForkServer({**os.environ, "COLUMNS": "80"}, preloaded=["training.cli"])
+    yield server
+    server.close()
 
 
 def docstring(script: str) -> str:
@@ -40,10 +39,17 @@ def docstring(script: str) -> str:
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, *MODULES])
-def test_help_of_every_script(script: str) -> None:
-    shown = run_help(script)
-    assert (shown.returncode, shown.stderr) == (0, "")
-    text, _, groups = shown.stdout.partition("\n\n\n")
+def test_help_of_every_script(server: ForkServer, script: str, tmp_path: pathlib.Path) -> None:
+    call = [str(ROOT / script)] if script.endswith(".py") else ["-m", script]
+    log = tmp_path / "log"
+
+    def shown(flag: str) -> tuple[int, str]:
+        """Exit status, and both streams of output."""
+        return server.start([sys.executable, *call, flag], str(log)).wait(), log.read_text()
+
+    status, text = shown("--help")
+    assert status == 0
+    text, _, groups = text.partition("\n\n\n")
     assert text == docstring(script).strip()
     # A heading without a name would be that of flags in no group.
     headings = re.findall(r"^(\S.*)?:$", groups, re.MULTILINE)
@@ -52,7 +58,7 @@ def test_help_of_every_script(script: str) -> None:
     assert len(names) == len(set(names)) > 0
     # Each flag is in a group, and nothing of absl is there.
     assert not {"flagfile", "help", "verbosity", "pdb"} & set(names)
-    full = run_help(script, "--helpxml").stdout
+    _, full = shown("--helpxml")
     defined = set(re.findall(r"<file>(?!absl)[^<]*</file>\s*<name>(\w+)</name>", full))
     assert set(names) == defined
 
