@@ -164,3 +164,41 @@ def pretraining_flags(
         "do_train": True,
         "do_eval": True,
     }
+
+
+@pytest.fixture(scope="session")
+def fine_tuning_flags(
+    task_dir: str, write_config: Callable[..., str], vocab_file: str
+) -> dict[str, Any]:
+    """Of a run from random weights, of a size that learns the task from any seed."""
+    return {
+        "task_name": "SST-2",
+        "data_dir": task_dir,
+        "bert_config_file": write_config(
+            num_hidden_layers=1, hidden_size=48, initializer_range=0.05
+        ),
+        "vocab_file": vocab_file,
+        "max_seq_length": 16,
+        "train_batch_size": 16,
+        "learning_rate": 2e-3,
+        "log_steps": 10,
+    }
+
+
+@pytest.fixture(scope="session")
+def fine_tuned(
+    fine_tuning_flags: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """The folder of such a run, with all three modes."""
+    folder = tmp_path_factory.mktemp("fine_tuned")
+    run_script(
+        "run_classifier",
+        **fine_tuning_flags,
+        output_dir=folder,
+        do_train=True,
+        do_eval=True,
+        do_predict=True,
+        num_train_epochs=5,
+        evaluate_steps=20,
+    )
+    return folder

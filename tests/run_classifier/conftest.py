@@ -3,55 +3,33 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from scripts import run_script
 
 from checkpoints.model_folder import write_model_folder
 from checkpoints.weights import variable_values
 from modeling.config import load_config
 from modeling.heads import PretrainingModel
 
-
-@pytest.fixture(scope="session")
-def options(task_dir: str) -> dict[str, Any]:
-    return {
-        "task_name": "SST-2",
-        "data_dir": task_dir,
-        "max_seq_length": 16,
-        "train_batch_size": 16,
-        "learning_rate": 2e-3,
-        "log_steps": 10,
-    }
+MODEL = ("bert_config_file", "vocab_file")
 
 
 @pytest.fixture(scope="session")
-def new_model(write_config: Callable[..., str], vocab_file: str) -> dict[str, Any]:
-    """Flags of a model of random weights, of a size that learns the task from any seed."""
-    config = write_config(num_hidden_layers=1, hidden_size=48, initializer_range=0.05)
-    return {"bert_config_file": config, "vocab_file": vocab_file}
+def options(fine_tuning_flags: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fine_tuning_flags.items() if name not in MODEL}
 
 
 @pytest.fixture(scope="session")
-def trained(
-    options: dict[str, Any], new_model: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> pathlib.Path:
+def new_model(fine_tuning_flags: dict[str, Any]) -> dict[str, Any]:
+    """Flags of a model of random weights."""
+    return {name: fine_tuning_flags[name] for name in MODEL}
+
+
+@pytest.fixture(scope="session")
+def trained(fine_tuned: pathlib.Path) -> pathlib.Path:
     """The folder of a run with all three modes."""
-    folder = tmp_path_factory.mktemp("classifier")
-    run_script(
-        "run_classifier",
-        **options,
-        **new_model,
-        output_dir=folder,
-        do_train=True,
-        do_eval=True,
-        do_predict=True,
-        num_train_epochs=5,
-        evaluate_steps=20,
-    )
-    return folder
+    return fine_tuned
 
 
 @pytest.fixture(scope="session")

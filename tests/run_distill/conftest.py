@@ -14,27 +14,8 @@ SIZES = {"num_hidden_layers": 1, "hidden_size": 48, "initializer_range": 0.05}
 
 
 @pytest.fixture(scope="session")
-def teacher(
-    task_dir: str,
-    write_config: Callable[..., str],
-    vocab_file: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> pathlib.Path:
-    folder = tmp_path_factory.mktemp("teacher")
-    run_script(
-        "run_classifier",
-        task_name="SST-2",
-        data_dir=task_dir,
-        bert_config_file=write_config(**SIZES),
-        vocab_file=vocab_file,
-        output_dir=folder,
-        max_seq_length=16,
-        train_batch_size=16,
-        learning_rate=2e-3,
-        num_train_epochs=4,
-        do_train=True,
-    )
-    return folder
+def teacher(fine_tuned: pathlib.Path) -> pathlib.Path:
+    return fine_tuned
 
 
 @pytest.fixture(scope="session")
