@@ -39,8 +39,8 @@ def test_early_stopping(
                 do_train=True,
                 do_eval=True,
                 num_train_epochs=5,
-                evaluate_steps=4,
-                save_checkpoints_steps=7,
+                evaluate_steps=6,
+                save_checkpoints_steps=10,
                 keep_checkpoint_max=30,
                 early_stopping_patience=patience,
             )
@@ -56,7 +56,7 @@ def test_early_stopping(
         for last in evaluations[1:]:
             if last["eval_accuracy"] > best["eval_accuracy"]:
                 best = last
-            elif last["step"] == best["step"] + patience * 4:
+            elif last["step"] == best["step"] + patience * 6:
                 break
         return best, last
 
@@ -65,7 +65,7 @@ def test_early_stopping(
         (number, (best, last))
         for number in range(2, 8)
         for best, last in [rule(number)]
-        if number * 4 < best["step"] < last["step"] <= 60
+        if number * 6 < best["step"] < last["step"] <= 60
     )
     run(stopped, patience)
     assert (
