@@ -95,6 +95,7 @@ class Contestant(abc.ABC):
         if not self._command[0]:
             raise _Failed("not installed: no Python was given")
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TOKENIZERS_PARALLELISM": "true"}
+        environment.pop("TF_USE_LEGACY_KERAS", None)  # Peers may need Keras 3.
         try:
             with open(self._log, "wb") as log:
                 return subprocess.Popen(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.serving import arguments, serve
+from training.cli import prepare_libraries
 
 
 def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
@@ -163,6 +164,7 @@ def copy(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]
 
 
 if __name__ == "__main__":
+    prepare_libraries()
     logging.disable(logging.INFO)
     args = arguments()
     others = {"labelling": labelling, "engines": engines, "product": product, "copy": copy}

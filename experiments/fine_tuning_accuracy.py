@@ -27,7 +27,7 @@ from experiments import hugging_face_accuracy
 from experiments.commands import script
 from experiments.paper.report import paired_difference
 from experiments.scores import Score
-from training.cli import quiet_libraries
+from training.cli import prepare_libraries
 
 BATCH_SIZE = 32
 OURS = "run_classifier.py"
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--skip_own_order", action="store_true", help="leave the last one out")
     args = parser.parse_args(argv)
-    quiet_libraries()
+    prepare_libraries()
     hugging_face = os.path.join(args.output_dir, "hugging_face")
     if not exists(hugging_face):
         _run(*conversion(args.init_checkpoint, hugging_face))

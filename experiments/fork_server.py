@@ -25,7 +25,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 from common.errors import UserError
-from training.cli import quiet_libraries
+from training.cli import prepare_libraries
 
 # What the training scripts import behind their flags.
 PRELOADED = (
@@ -157,7 +157,7 @@ class ForkServer:
 
 def serve(preloaded: Sequence[str]) -> None:
     """Starts commands until there are no more requests; then ends those that run."""
-    quiet_libraries()
+    prepare_libraries()
     # Ctrl-C reaches all processes of a terminal; the runner decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Python 3.12 and later warn of NumPy's threads, which are idle and restarted after a fork.

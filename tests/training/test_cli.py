@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
+import sys
 import threading
 
 import pytest
 from absl import flags
 
+from experiments.fork_server import ForkServer
 from training.cli import configure_logging, settle_paths
 
 
@@ -74,3 +76,15 @@ def test_log_without_notices_of_libraries(
     logging.info("a line")
     root.setLevel(before)
     assert capsys.readouterr().err == ("a warning of absl\na warning of tensorflow\na line\n")
+
+
+def test_keras_3_is_not_imported(fork_server: ForkServer, tmp_path: pathlib.Path) -> None:
+    """TensorFlow would do so for `tf.keras`, at a second and 90 MB of every process."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, tensorflow, tf_keras\n"
+        "print('tensorflow' in sys.modules, any(m.split('.')[0] == 'keras' for m in sys.modules))"
+    )
+    process = fork_server.start([sys.executable, str(script)], str(tmp_path / "log"))
+    assert process.wait() == 0
+    assert (tmp_path / "log").read_text() == "True False\n"
