@@ -183,7 +183,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
+        # A connection that its client has closed counts until its thread has seen that.
+        if self._free.acquire(timeout=0.05):
             super().process_request(request, client_address)
             return
         body = b'{"error": "too many connections; try again"}'
