@@ -49,7 +49,8 @@ def check(script: str, values: dict[str, str]) -> None:
     source = (ROOT / f"{script}.py").read_text()
     if not re.search(r"^flags\.DEFINE_|^define_\w+\(", source, re.MULTILINE):
         # It defines them when it is run, as it may where packages are that are not here.
-        defined = set(re.findall(r"flags\.DEFINE_\w+\(\s*\"(\w+)\"", source))
+        pattern = r"(?:flags\.DEFINE_\w+\(\s*\"|add_argument\(\s*\"--)(\w+)\""
+        defined = set(re.findall(pattern, source))
         assert set(values) - defined == set()
         return
     parsed = load_script(script, **values)
