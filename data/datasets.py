@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-# For functions that make data sets and have no Python control flow over tensors: the source of what
-# they map needs not be rewritten, which takes a second of every start.
+# For functions without Python control flow over tensors, and all that they call or map: their source
+# need not be rewritten, which takes two seconds of every start.
 as_written = tf.autograph.experimental.do_not_convert
 
 # Windows of batches that are parsed at the same time, and stand in memory when they are ready.

@@ -105,13 +105,14 @@ class CommandGraph:
                 waiting += self._stages[name].needs
         return [stage for stage in self.stages if stage.name in wanted]
 
-    def transfer_set(self, name: str, files: str, *arguments: str) -> str:
-        """Texts without duplicates, in `texts.tsv`, or `texts-SIZE.tsv` with --sizes."""
+    def transfer_set(self, name: str, *arguments: str) -> str:
+        """Texts without duplicates, in `texts.tsv`, or `texts-SIZE.tsv` with --sizes.
+
+        `arguments` name the source, as --input_file or --input_task.
+        """
         output = f"--output_file={os.path.join(self.folder(name), 'texts.tsv')}"
         # It is made anew in any case.
-        return self.add(
-            name, "create_transfer_set.py", f"--input_file={files}", *arguments, output, anew=()
-        )
+        return self.add(name, "create_transfer_set.py", *arguments, output, anew=())
 
     def pretraining_records(self, name: str, files: str, length: int, *arguments: str) -> str:
         """Records for pre-training, in `records.tfrecord`."""

@@ -23,6 +23,7 @@ from experiments.students import (
     TEACHER,
     TaskModels,
     TaskSettings,
+    first_shards,
     record_files,
 )
 from modeling.config import load_config
@@ -206,7 +207,7 @@ def make_plan(
 
     texts = graph.transfer_set(
         "transfer_set",
-        options.transfer_file,
+        f"--input_file={options.transfer_file}",
         *task_exclusion(options),
         "--drop_leaks",
         f"--sizes={','.join(map(str, sizes))}",
@@ -217,8 +218,7 @@ def make_plan(
     for row in ("Basic", "PF"):
         rows[row] = [models.student(row, starts, "", seed) for seed in options.seeds]
     for size in sizes:
-        files = [f"soft_labels-{i:05d}.tfrecord" for i in range(size // sizes[0])]
-        records = ",".join(os.path.join(soft_labels, file) for file in files)
+        records = first_shards(soft_labels, size // sizes[0])
         epochs = options.distill_examples / size
         for row in ("KD", "PD"):
             rows[f"{row} {size}"] = [

@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output_dir", required=True)
     parser.add_argument("--torch_python", required=True, help="Python that has transformers")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first_seed", type=int, default=1, help="to share seeds among processes")
+    parser.add_argument(
+        "--first_seed", type=int, default=1, help="each process its own --output_dir"
+    )
     parser.add_argument("--max_seq_length", type=int, default=64)
     parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--epochs", type=float, default=3.0)

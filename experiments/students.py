@@ -167,3 +167,9 @@ class TaskModels:
 def record_files(folder: str) -> str:
     """All files of soft labels in a folder."""
     return os.path.join(folder, "*.tfrecord")
+
+
+def first_shards(folder: str, count: int) -> str:
+    """The first files of soft labels in a folder, separated by commas."""
+    files = (f"soft_labels-{i:05d}.tfrecord" for i in range(count))
+    return ",".join(os.path.join(folder, file) for file in files)

@@ -18,6 +18,7 @@ import tensorflow as tf
 import tf_keras
 
 from common.errors import UserError
+from data.datasets import as_written
 from modeling.optimization import AdamWeightDecay
 from training.reporting import Reporter
 from training.run_state import RunState
@@ -246,10 +247,6 @@ def replica_step(
     variables = objective.model.trainable_variables
     parts = options.gradient_accumulation_steps
 
-    # Only a loop over parts is Python control flow over tensors. The source of all else needs not be
-    # rewritten, which takes two seconds of every start.
-    as_written = tf.autograph.experimental.do_not_convert
-
     @as_written
     def gradients(batch: Batch, denominators: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple:
         with tf.GradientTape() as tape:
@@ -290,6 +287,7 @@ def replica_step(
         apply_gradients(zip(grads, variables, strict=True), skip_gradients_aggregation=True)
         return {**losses, "gradient_norm": norm}
 
+    # Only the loop over parts is Python control flow over tensors.
     return as_written(step) if parts == 1 else step
 
 

@@ -28,7 +28,13 @@ from absl import flags
 
 from benchmarks.accelerator.imported import Imported, read_description
 from benchmarks.contestants import MEMORY, Result
-from benchmarks.peers.hugging_face import bert_config, inputs_of
+from benchmarks.peers.hugging_face import (
+    bert_config,
+    inputs_of,
+    new_model,
+    new_optimizer,
+    update,
+)
 from benchmarks.report import OURS, Group, markdown
 from benchmarks.timing import interleaved_medians
 from common.atomic import write_json, write_text
@@ -133,17 +139,11 @@ def hugging_face(
       ImportError: It is not installed.
     """
     import torch
-    import transformers
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(0)
     config = description["config"]
-    model: Any = (
-        transformers.BertForPreTraining
-        if loop == "pretraining"
-        else transformers.BertForSequenceClassification
-    )(bert_config(f"{config['num_hidden_layers']},{config['hidden_size']}", config["vocab_size"]))
-    model = model.to(device)
+    shape = f"{config['num_hidden_layers']},{config['hidden_size']}"
+    model = new_model(loop, bert_config(shape, config["vocab_size"])).to(device)
     called = torch.compile(model) if is_compiled else model
     is_bfloat16 = description["precision"] == "bfloat16"
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=is_bfloat16)
@@ -158,15 +158,12 @@ def hugging_face(
 
     else:
         model.train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
+        optimizer = new_optimizer(model)
 
         def one() -> None:
             with autocast:
                 loss = called(**inputs).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
+            update(model, optimizer, loss)
 
     def work(count: int) -> None:
         for _ in range(count):
@@ -233,13 +230,14 @@ def run(options: SpeedOptions) -> None:
     deadline = time.monotonic() + options.max_seconds
     os.makedirs(options.output_dir, exist_ok=True)
     found = sorted(os.listdir(options.programs))
-    chosen = [
-        (loop, name.partition("-")[2], os.path.join(options.programs, name))
-        for loop in options.loops
-        for name in sorted(found, key=_size)
-        if name.partition("-")[0] == loop
-        and (not options.models or name.partition("-")[2] in options.models)
-    ]
+    chosen = []
+    for loop in options.loops:
+        models = [name.removeprefix(f"{loop}-") for name in found if name.startswith(f"{loop}-")]
+        chosen += [
+            (loop, model, os.path.join(options.programs, f"{loop}-{model}"))
+            for model in sorted(models, key=_size)
+            if not options.models or model in options.models
+        ]
     if not chosen:
         raise UserError(
             f"--programs={options.programs} has no folder of {', '.join(options.loops)} with these "
@@ -262,10 +260,10 @@ def run(options: SpeedOptions) -> None:
     print(report(groups, missing))
 
 
-def _size(folder: str) -> tuple[int, ...]:
+def _size(model: str) -> tuple[int, ...]:
     """Width and layers: the order of models."""
-    layers, width = folder.split("-")[1:]
-    return int(width), int(layers)
+    layers, width = map(int, model.split("-"))
+    return width, layers
 
 
 def _define_flags() -> None:

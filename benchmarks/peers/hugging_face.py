@@ -20,15 +20,8 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     import torch
     import transformers
 
-    config = bert_config(args.model)
-    torch.manual_seed(0)
     is_pretraining = args.loop == "pretraining"
-    kind = (
-        transformers.BertForPreTraining
-        if is_pretraining
-        else transformers.BertForSequenceClassification
-    )
-    model = kind(config)
+    model = new_model(args.loop, bert_config(args.model))
     called = torch.compile(model, dynamic=not is_pretraining) if args.compile else model
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bfloat16")
     facts = {"versions": f"transformers {transformers.__version__}, torch {torch.__version__}"}
@@ -62,7 +55,7 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
         return repeated(label_batch, args.batches), facts
 
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
+    optimizer = new_optimizer(model)
     rows = {k: torch.from_numpy(v) for k, v in np.load(args.input).items()}
     whole_batches = batch_starts(len(rows["input_ids"]), args.batch_size)
 
@@ -77,14 +70,38 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
             loss = torch.nn.functional.cross_entropy(output.logits.float(), targets)
         else:
             loss = output.loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        update(model, optimizer, loss)
         loss.item()
         return args.batch_size * (batch["input_ids"].shape[1] if is_pretraining else 1)
 
     return repeated(train_batch, args.batches), facts
+
+
+def new_model(loop: str, config: Any) -> Any:
+    """A model of random weights: with the heads of pre-training, or with a classifier."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    if loop == "pretraining":
+        return transformers.BertForPreTraining(config)
+    return transformers.BertForSequenceClassification(config)
+
+
+def new_optimizer(model: Any) -> Any:
+    import torch
+
+    return torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
+
+
+def update(model: Any, optimizer: Any, loss: Any) -> None:
+    """One step down the clipped gradient of a loss."""
+    import torch
+
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def inputs_of(loop: str, batch: Mapping[str, Any]) -> dict[str, Any]:

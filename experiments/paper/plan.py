@@ -16,12 +16,19 @@ from experiments.paper.artifacts import (
     Student,
 )
 from experiments.paper.estimates import Machine, labelling_seconds, training_seconds
-from experiments.students import STRATEGIES, TEACHER, TaskModels, TaskSettings, record_files
+from experiments.students import (
+    STRATEGIES,
+    TEACHER,
+    TaskModels,
+    TaskSettings,
+    first_shards,
+    record_files,
+)
 
 # The three teachers of a task, of which the median one labels.
 TEACHER_SEEDS = ("1", "2", "3")
-# Columns of the tables that `experiments.label_subset` writes.
 SIMILARITY_FILE = "similarity.json"
+# Columns of the tables that `experiments.label_subset` writes.
 OWN_COLUMNS = ("--task_name=tsv", "--text_a=text_a", "--label=label")
 
 
@@ -85,8 +92,9 @@ class PaperPlan:
                     folders.append(self.student(student, str(seed)))
         for panel in artifact.panels:
             if panel.axis == "transfer":
-                folders += [self.similarity(s) for s in students if s.task == panel.fixed.task]
-        return list(dict.fromkeys(folders))
+                line = panel.lines[0]
+                folders += [self.similarity(panel.student(line, point)) for point in panel.points]
+        return folders
 
     def facts(self, artifact: Artifact) -> dict[str, str]:
         """Facts about the making of an artifact's models, for its report."""
@@ -103,7 +111,7 @@ class PaperPlan:
                 f"{', '.join(made)} {lm.steps:,} updates of {lm.batch_size} × {lm.seq_length} tokens "
                 f"({tokens / 1e6:.0f} million)"
             )
-        widths = dict.fromkeys(int(size.partition("/")[2]) for size in sizes)
+        widths = {int(size.partition("/")[2]) for size in sizes}
         rates = ", ".join(
             f"{rate:g} at width {h}" for h, rate in scale.learning_rates.items() if h in widths
         )
@@ -279,10 +287,12 @@ class PaperPlan:
         columns = ("--text_b=text_b",) if any("text_b" in f for f in described.flags) else ()
         return (*OWN_COLUMNS, *columns, f"--data_dir={prepared}")
 
+    def _task_folder(self, task: str) -> str:
+        return _flag_value(self._task_flags(task)[-1])
+
     def _transfer_set(self, task: str, transfer: str = "", texts: int = 0) -> str:
         """A task's transfer set, or `texts` of another domain in its place: the file."""
-        described = self.scale.tasks[task]
-        data = self._task_flags(task)[-1].partition("=")[2]
+        described, data = self.scale.tasks[task], self._task_folder(task)
         names = (transfer,) if transfer else described.transfer
         files = [self._paths.text(name) for name in names]
         if described.num_labels and not transfer:
@@ -290,31 +300,25 @@ class PaperPlan:
         if self._is_prepared(described):
             excluded = f"--exclude_file={os.path.join(data, 'dev_texts.tsv')}"
         else:
-            excluded = f"--exclude_task={described.flags[0].partition('=')[2]}:{data}"
+            excluded = f"--exclude_task={_flag_value(described.flags[0])}:{data}"
         name = _name(f"{task}_transfer{transfer and '_' + transfer}")
         sizes = (f"--sizes={texts}",) if transfer else ()
-        folder = self.graph.transfer_set(name, ",".join(files), excluded, "--drop_leaks", *sizes)
+        source = f"--input_file={','.join(files)}"
+        folder = self.graph.transfer_set(name, source, excluded, "--drop_leaks", *sizes)
         return os.path.join(folder, f"texts-{texts}.tsv" if transfer else "texts.tsv")
 
     def similarity(self, student: Student) -> str:
         """The folder with the similarity of a task's training texts and a student's transfer set."""
-        described = self.scale.tasks[student.task]
-        data = self._task_flags(student.task)[-1].partition("=")[2]
-        source: tuple[str, ...]
+        described, data = self.scale.tasks[student.task], self._task_folder(student.task)
+        source = [f"--input_task={_flag_value(described.flags[0])}:{data}"]
         if self._is_prepared(described):
-            source = (f"--input_file={os.path.join(data, 'train.tsv')}", "--text_a=text_a")
-        else:
-            source = (f"--input_task={described.flags[0].partition('=')[2]}:{data}",)
-        name = f"{student.task}_training_texts"
-        labelled = os.path.join(self.graph.folder(name), "texts.tsv")
-        self.graph.add(
-            name, "create_transfer_set.py", *source, f"--output_file={labelled}", anew=()
-        )
+            source = [f"--input_file={os.path.join(data, 'train.tsv')}", "--text_a=text_a"]
+        labelled = self.graph.transfer_set(f"{student.task}_training_texts", *source)
         name = _name(f"{student.task}_similarity_{student.transfer}")
         return self.graph.add(
             name,
             "measure_similarity.py",
-            f"--corpus_a={labelled}",
+            f"--corpus_a={os.path.join(labelled, 'texts.tsv')}",
             f"--corpus_b={self._transfer_set(student.task, student.transfer, student.texts)}",
             f"--output_file={os.path.join(self.graph.folder(name), SIMILARITY_FILE)}",
             "--bootstrap_samples=0",
@@ -348,9 +352,7 @@ class PaperPlan:
         shard = f"--examples_per_shard={self.scale.shard}"
         folder = models.soft_labels(teacher, texts, shard, name="_texts")
         self.graph.estimate(folder, seconds)
-        count = student.texts // self.scale.shard
-        files = [f"soft_labels-{i:05d}.tfrecord" for i in range(count)]
-        return ",".join(os.path.join(folder, file) for file in files)
+        return first_shards(folder, student.texts // self.scale.shard)
 
 
 def students_of(artifact: Artifact) -> Iterator[Student]:
@@ -359,6 +361,10 @@ def students_of(artifact: Artifact) -> Iterator[Student]:
         for point in panel.points:
             for line in panel.lines:
                 yield panel.student(line, point)
+
+
+def _flag_value(argument: str) -> str:
+    return argument.partition("=")[2]
 
 
 def _name(text: str) -> str:

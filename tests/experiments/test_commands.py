@@ -69,7 +69,7 @@ def test_calls_of_scripts_and_modules() -> None:
 
 
 def test_from_text_to_a_pretrained_student(graph: CommandGraph) -> None:
-    graph.transfer_set("texts", "raw.txt", "--sizes=10")
+    graph.transfer_set("texts", "--input_file=raw.txt", "--sizes=10")
     records = graph.pretraining_records("records", "books.txt", 128, "--dupe_factor=2")
     graph.pretraining("lm", random_start("tiny"), records, 128, batch=32, rate=1e-3, steps=2000)
     assert needs(graph) == {"texts": (), "records": (), "lm": ("records",)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 import pytest
@@ -10,6 +11,7 @@ from accelerator_rows import CONFIG, LENGTH, PREDICTIONS
 from benchmarks.accelerator.export import Setting, folder_name
 from benchmarks.accelerator.speed_programs import write_speed_programs
 from benchmarks.report import OURS
+from common.errors import UserError
 from common.files import read_json
 
 MODEL = folder_name(CONFIG)
@@ -57,3 +59,9 @@ def test_speed(programs: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert all(result["name"] == OURS and result["rates"][0] > 0 for result in first)
     assert not values["missing"]
     assert "| ours |" in (tmp_path / "speed.md").read_text()
+    # Programs of another kind, as `benchmarks.accelerator.export` names their folders.
+    (tmp_path / "2-128").mkdir()
+    with pytest.raises(UserError, match=r"has no folder of labelling, finetuning .* only 2-128"):
+        speed.run(
+            dataclasses.replace(options, programs=str(tmp_path), output_dir=str(tmp_path / "out"))
+        )
