@@ -24,8 +24,9 @@ def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, 
     from modeling.heads import ClassifierModel, PretrainingModel
     from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
     from pretraining.objective import PretrainingObjective
-    from training.loop import LoopOptions, Objective, compiled_steps, steps_within_a_call
+    from training.loop import steps_within_a_call
     from training.strategy import distribute
+    from training.updates import Objective, compiled_steps
 
     config = load_config(args.model.replace(",", "/"))
     rows = dict(np.load(args.input))
@@ -46,7 +47,7 @@ def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, 
             batches = length_quantiles(rows, args.batch_size, args.batches)
         optimizer = AdamWeightDecay(WarmupLinearDecay(1e-4, 1000, 10))
         optimizer.build(objective.model.trainable_variables)
-    steps = compiled_steps(objective, optimizer, strategy, LoopOptions(1000))
+    steps = compiled_steps(objective, optimizer, strategy)
     iterator = iter(distribute(batches.cache().repeat().prefetch(2), strategy))
     units = args.batch_size * (rows["input_ids"].shape[1] if args.loop == "pretraining" else 1)
 

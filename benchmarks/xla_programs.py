@@ -16,7 +16,7 @@ from modeling.heads import PretrainingModel
 from modeling.layers import Build
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from pretraining.objective import PretrainingObjective, feature_spec
-from training.loop import Batch, LoopOptions, replica_step
+from training.updates import Batch, replica_step
 
 BatchSpec = Mapping[str, tf.TensorSpec]
 
@@ -122,6 +122,6 @@ def pretraining_program(
     model = PretrainingModel(config, precision)
     optimizer = AdamWeightDecay(WarmupLinearDecay(1e-4, 1_000_000, 10_000))
     optimizer.build(model.trainable_variables)
-    step = replica_step(PretrainingObjective(model), optimizer, LoopOptions(1_000_000))
+    step = replica_step(PretrainingObjective(model), optimizer)
     spec = batch_spec(feature_spec(seq_length, num_predictions), batch_size)
     return stablehlo(step, spec)

@@ -75,11 +75,7 @@ def run(options: FineTuningOptions) -> FineTuned:
     check_class_weights(options.class_weights, task)
     if not options.do_train:
         sources.check_labels(task.labels, f"the model {session.start}")
-    model = session.build(
-        lambda: ClassifierModel(
-            sources.config, task.num_outputs, options.precision, options.random_seed
-        )
-    )
+    model = session.build(ClassifierModel, sources.config, task.num_outputs)
     weights = session.initial_classifier_weights(sources, task.labels)
 
     data_dir = options.data_dir or ""
@@ -111,7 +107,7 @@ def run(options: FineTuningOptions) -> FineTuned:
         )
     submission = _open_submission(options, task)
 
-    predictor = Predictor(model, session.strategy)
+    predictor = Predictor(model, session.strategy, session.programs)
 
     def evaluate(dev_set: TaskSet) -> Evaluation:
         return evaluate_task(predictor, task, dev_set, options.eval_batch_size)
@@ -138,6 +134,7 @@ def run(options: FineTuningOptions) -> FineTuned:
     )
     if submission and session.is_chief:
         submission.write(predictions)
+    session.end()
     return FineTuned(step, evaluations, predictions)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from modeling.heads import ClassifierModel
-from training.loop import Batch, Objective
+from training.updates import Batch, Objective
 
 
 class ClassificationObjective(Objective):
@@ -27,7 +27,8 @@ class ClassificationObjective(Objective):
 
     def __init__(self, model: ClassifierModel, class_weights: Sequence[float] | None = None):
         self.model = model
-        self._class_weights = class_weights
+        self._class_weights = None if class_weights is None else tuple(class_weights)
+        self.settings = self._class_weights
 
     def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
         return {"label_loss": tf.reduce_sum(self._weights(batch))}

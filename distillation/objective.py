@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from distillation.patience import Patience, patience_distance
 from modeling.heads import ClassifierModel
-from training.loop import Batch, Objective
+from training.updates import Batch, Objective
 
 
 def soft_cross_entropy(
@@ -95,6 +95,7 @@ class DistillationObjective(Objective):
         if patience:
             self.loss_weights["patience_loss"] = patience.weight
         self.loss_weights.update(dict.fromkeys(self.measures, 0.0))
+        self.settings = (temperature, hard_label_weight, patience)
 
     def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
         rows = tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))

@@ -95,11 +95,7 @@ def run(options: DistillationOptions) -> None:
             read_manifest(eval_files)["labels"], labels, f"--eval_file={options.eval_file}"
         )
         eval_records = _open_soft_labels(session, eval_files, "eval_file", spec, sources, labels)
-    student = session.build(
-        lambda: ClassifierModel(
-            sources.config, num_outputs(labels), options.precision, options.random_seed
-        )
-    )
+    student = session.build(ClassifierModel, sources.config, num_outputs(labels))
     objective = (
         DistillationObjective(student, options.temperature, options.hard_label_weight, patience)
         if labels
@@ -133,7 +129,7 @@ def run(options: DistillationOptions) -> None:
                 reuse=not chief,
             )
 
-    predictor = Predictor(student, session.strategy)
+    predictor = Predictor(student, session.strategy, session.programs)
 
     if eval_records:
         held_out = evaluation_batches(
@@ -196,6 +192,7 @@ def run(options: DistillationOptions) -> None:
         write_test_results(
             predictor, task, sets.test, options.predict_batch_size, options.output_dir
         )
+    session.end()
 
 
 def _check_losses(options: DistillationOptions, manifest: dict[str, Any]) -> None:

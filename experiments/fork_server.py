@@ -6,6 +6,11 @@ process of its own, so results are the same in every byte. To fork is safe as lo
 been computed: TensorFlow starts its threads and devices with the first operation, and the server runs
 none.
 
+A child that has trained a model with success waits for the next such command: TensorFlow's threads
+are started and its kernels are compiled, which takes half of a small run. Training is a function of
+its flags and files alone, so results are the same here, too. As many children wait as have ended; a
+command that finds none takes the place of one.
+
 The server reads a line of JSON for each command, and answers with two lines: the number of the child
 when it starts; number and exit status when it has ended.
 """
@@ -13,19 +18,26 @@ when it starts; number and exit status when it has ended.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import gc
 import importlib
 import json
 import os
 import runpy
 import select
 import signal
+import socket
 import subprocess
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl.testing import flagsaver
 
 from common.errors import UserError
 from training.cli import prepare_libraries
+from training.help import define_help_flags
 
 # What the training scripts import behind their flags.
 PRELOADED = (
@@ -34,6 +46,8 @@ PRELOADED = (
     "distillation.student_training",
     "pretraining.training_run",
 )
+# Scripts of which one process runs many commands.
+REPEATED = ("run_classifier.py", "run_distill.py")
 
 
 class ForkedProcess:
@@ -158,61 +172,171 @@ class ForkServer:
 def serve(preloaded: Sequence[str]) -> None:
     """Starts commands until there are no more requests; then ends those that run."""
     prepare_libraries()
+    define_help_flags()  # absl defines its own once in a process.
     # Ctrl-C reaches all processes of a terminal; the runner decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Python 3.12 and later warn of NumPy's threads, which are idle and restarted after a fork.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    answers = os.dup(1)
+    children = _Children(answers=os.dup(1))
     for name in preloaded:
         importlib.import_module(name)
-    children: dict[int, int] = {}  # File descriptor of a process -> its number.
     unread = b""
     while True:
-        for ready in select.select([0, *children], [], [])[0]:
-            if ready in children:
-                _, status = os.waitpid(children[ready], 0)
-                code = os.waitstatus_to_exitcode(status)
-                os.write(answers, f"{children.pop(ready)} {code}\n".encode())
-                os.close(ready)
+        for ready in select.select([0, *children.descriptors()], [], [])[0]:
+            if ready:
+                children.look_at(ready)
                 continue
             read = os.read(0, 65536)
             if not read:
-                _end(list(children.values()))
+                children.end()
                 return
             *lines, unread = (unread + read).split(b"\n")
             for line in lines:
                 request = json.loads(line)
-                pid = os.fork()
-                if not pid:
-                    for descriptor in (answers, *children):
-                        os.close(descriptor)
-                    _become(request["arguments"], request["log"])
-                    return
-                os.write(answers, f"{pid}\n".encode())
-                children[os.pidfd_open(pid)] = pid
+                if not children.start(request):
+                    return  # This is a child, and its last command has ended.
 
 
-def _end(pids: Sequence[int]) -> None:
-    for pid in pids:
-        os.kill(pid, signal.SIGTERM)
-    for pid in pids:
-        os.waitpid(pid, 0)
+@dataclasses.dataclass
+class _Child:
+    """A process that runs commands.
+
+    Attributes:
+      pid: Its number.
+      descriptor: Becomes readable when the process has ended.
+      channel: Brings it further commands, and a byte of each that has ended with success; closed when
+        there will be none.
+      arguments: Of the newest command.
+      is_busy: Whether that still runs.
+    """
+
+    pid: int
+    descriptor: int
+    channel: socket.socket
+    arguments: list[str]
+    is_busy: bool = True
+
+    def waits(self) -> bool:
+        return not self.is_busy and self.channel.fileno() >= 0
+
+
+class _Children:
+    """All processes that the server has started and that have not ended.
+
+    Args:
+      answers: File descriptor on which starts and ends are told.
+    """
+
+    def __init__(self, answers: int):
+        self._answers = answers
+        self._children: list[_Child] = []
+
+    def descriptors(self) -> list[int]:
+        """File descriptors to wait for; those that are ready go to `look_at`."""
+        ends = [child.descriptor for child in self._children]
+        channels = [child.channel.fileno() for child in self._children]
+        return ends + [channel for channel in channels if channel >= 0]
+
+    def start(self, request: Mapping[str, Any]) -> bool:
+        """Runs a command in a child that waits or in a new one; False in the child, when it ends."""
+        arguments = request["arguments"]
+        idle = [child for child in self._children if child.waits()]
+        if idle and _is_repeated(arguments):
+            # The more alike two commands are, the more of the one can serve the other.
+            child = max(idle, key=lambda c: len({*c.arguments} & {*arguments}))
+            child.arguments, child.is_busy = arguments, True
+            self._answer(child.pid)
+            child.channel.sendall(json.dumps(request).encode() + b"\n")
+            return True
+        if idle:
+            idle[0].channel.close()
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if not pid:
+            os.close(self._answers)
+            ours.close()
+            for child in self._children:
+                os.close(child.descriptor)
+                child.channel.close()
+            _work(request, theirs)
+            return False
+        theirs.close()
+        self._answer(pid)
+        self._children.append(_Child(pid, os.pidfd_open(pid), ours, arguments))
+        return True
+
+    def look_at(self, descriptor: int) -> None:
+        """Takes note of a child that has ended, or of its command."""
+        for child in self._children:
+            if descriptor == child.channel.fileno():
+                if child.channel.recv(1):
+                    child.is_busy = False
+                    self._answer(child.pid, 0)
+                else:
+                    child.channel.close()
+            elif descriptor == child.descriptor:
+                self._children.remove(child)
+                _, status = os.waitpid(child.pid, 0)
+                if child.is_busy:
+                    self._answer(child.pid, os.waitstatus_to_exitcode(status))
+                os.close(child.descriptor)
+                child.channel.close()
+                return
+
+    def _answer(self, *numbers: int) -> None:
+        os.write(self._answers, " ".join(map(str, numbers)).encode() + b"\n")
+
+    def end(self) -> None:
+        for child in self._children:
+            os.kill(child.pid, signal.SIGTERM)
+        for child in self._children:
+            os.waitpid(child.pid, 0)
+
+
+def _is_repeated(arguments: Sequence[str]) -> bool:
+    return os.path.basename(arguments[0]) in REPEATED
+
+
+def _work(request: Mapping[str, Any], channel: socket.socket) -> None:
+    """Runs a command and, if it ends with success, further ones; ends the process otherwise."""
+    requests = channel.makefile("rb")
+    while True:
+        arguments = request["arguments"]
+        _become(arguments, request["log"])
+        if not _is_repeated(arguments):
+            return
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        gc.collect()
+        channel.sendall(b"0")
+        line = requests.readline()
+        if not line:
+            return
+        request = json.loads(line)
 
 
 def _become(arguments: Sequence[str], log_path: str) -> None:
-    """Runs a command in this process, as `python ARGUMENTS` would."""
+    """Runs a command in this process, as `python ARGUMENTS` would; failures end the process."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     log = os.open(log_path, os.O_WRONLY | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, standard in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, standard)
+    os.close(nothing)
+    os.close(log)
     if arguments[0] == "-m":
         sys.argv = ["-m", *arguments[2:]]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = list(arguments)
-        sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
-        runpy.run_path(arguments[0], run_name="__main__")
+        return
+    sys.argv = list(arguments)
+    sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
+    with flagsaver.flagsaver():  # The flags that a script defines end with it.
+        try:
+            runpy.run_path(arguments[0], run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from absl import flags
 
 from common.errors import UserError
 from common.files import is_remote
-from experiments.stages import Stage, run_stages
+from experiments.stages import Processes, Stage, run_stages
 from training.metrics_log import best_evaluation
 
 Number = TypeVar("Number", int, float)
@@ -170,17 +170,18 @@ def search(grid: Grid, num_jobs: int, start_over: bool = False) -> GridResults:
     cells = grid.cells()
     stages = [grid.training(cell) for cell in cells]
     _check_flags(stages[0].command)
-    seconds = run_stages(stages, log_folder, num_jobs, start_over)
-    scores = {cell: best_evaluation(grid.folder(cell))["score"] for cell in cells}
-    best = max(cells, key=lambda cell: scores[cell])
-    print(f"Best on the development set: {best.name}, score {scores[best]:.4f}.", flush=True)
+    with Processes(num_jobs) as processes:
+        seconds = run_stages(stages, log_folder, num_jobs, start_over, processes=processes)
+        scores = {cell: best_evaluation(grid.folder(cell))["score"] for cell in cells}
+        best = max(cells, key=lambda cell: scores[cell])
+        print(f"Best on the development set: {best.name}, score {scores[best]:.4f}.", flush=True)
 
-    repetitions = [dataclasses.replace(best, seed=seed) for seed in grid.seeds]
-    stages += [grid.training(cell) for cell in repetitions[1:]]
-    if grid.predict:
-        stages += [grid.prediction(cell) for cell in repetitions]
-    if len(stages) > len(cells):
-        seconds = run_stages(stages, log_folder, num_jobs, start_over)
+        repetitions = [dataclasses.replace(best, seed=seed) for seed in grid.seeds]
+        stages += [grid.training(cell) for cell in repetitions[1:]]
+        if grid.predict:
+            stages += [grid.prediction(cell) for cell in repetitions]
+        if len(stages) > len(cells):
+            seconds = run_stages(stages, log_folder, num_jobs, start_over, processes=processes)
 
     def result(cell: Cell, predicts: bool = False) -> CellResult:
         folder, predictions = grid.folder(cell), None

@@ -8,6 +8,7 @@ stage that was cut off goes on rather than starting over.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -58,14 +59,18 @@ class Shard:
     number: int = 1
 
 
-class _Processes:
+class Processes:
     """Starts commands, from one process that has TensorFlow imported where that is possible.
 
+    A context manager: at its end that process ends, and what it has started.
+
     Args:
-      threads: Of each command; TensorFlow would otherwise use every core in each of them.
+      num_jobs: Commands at a time. The cores are shared out among them; TensorFlow would otherwise
+        use every core in each of them.
     """
 
-    def __init__(self, threads: int):
+    def __init__(self, num_jobs: int):
+        threads = max(1, (os.cpu_count() or 1) // num_jobs)
         paths = filter(None, (ROOT, os.environ.get("PYTHONPATH")))
         self._environment = {
             **os.environ,
@@ -86,7 +91,10 @@ class _Processes:
                 command, stdout=log, stderr=subprocess.STDOUT, env=self._environment
             )
 
-    def close(self) -> None:
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._server:
             self._server.close()
 
@@ -95,7 +103,7 @@ class _Job:
     """A stage that is running."""
 
     def __init__(
-        self, stage: Stage, arguments: tuple[str, ...], log_path: str, processes: _Processes
+        self, stage: Stage, arguments: tuple[str, ...], log_path: str, processes: Processes
     ):
         self.stage, self.log_path = stage, log_path
         self.inputs = command_inputs(stage.command)
@@ -117,6 +125,7 @@ def run_stages(
     num_jobs: int,
     start_over: bool = False,
     shard: Shard = Shard(),
+    processes: Processes | None = None,
 ) -> dict[str, float]:
     """Runs all stages, up to `num_jobs` at a time, in the given order as far as `needs` allows.
 
@@ -127,6 +136,7 @@ def run_stages(
       start_over: Whether a stage that an earlier call has finished with another command, or on files
         of other content, is run again; so are those that need it.
       shard: Machines that share the folder run one shard each, and wait for each other's stages.
+      processes: Used and left open, for callers with further stages; None for new ones.
 
     Returns:
       Name -> seconds of each stage, those of earlier calls included.
@@ -140,18 +150,19 @@ def run_stages(
     if seconds:
         print(f"{len(seconds)} of {len(stages)} stages are already done.", flush=True)
     own = [stage for stage in stages[shard.index :: shard.number] if stage.name not in seconds]
-    processes = _Processes(threads=max(1, (os.cpu_count() or 1) // num_jobs))
     running: list[_Job] = []
     display = _Display(stages, seconds)
     looked_at = time.monotonic()
-    try:
+    with contextlib.ExitStack() as stack:
+        starter = processes or stack.enter_context(Processes(num_jobs))
+        stack.callback(_terminate, running)
         while len(seconds) < len(stages):
             for stage in [s for s in own if all(n in seconds for n in s.needs)]:
                 if len(running) == num_jobs:
                     break
                 own.remove(stage)
                 log_path = os.path.join(folder, f"{stage.name}.log")
-                running.append(_Job(stage, stage.anew if start_over else (), log_path, processes))
+                running.append(_Job(stage, stage.anew if start_over else (), log_path, starter))
             ended = [job for job in running if job.process.poll() is not None]
             # A success that is seen together with a failure is noted before the failure is raised.
             for job in sorted(ended, key=lambda job: job.process.returncode != 0):
@@ -164,13 +175,14 @@ def run_stages(
                 seconds.update(_finished_elsewhere(stages, folder, seconds, running, own))
             display.update(running)
             time.sleep(0.2)
-    finally:
-        for job in running:
-            job.process.send_signal(signal.SIGTERM)
-        for job in running:
-            job.process.wait()
-        processes.close()
     return {stage.name: seconds[stage.name] for stage in stages}
+
+
+def _terminate(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.process.send_signal(signal.SIGTERM)
+    for job in jobs:
+        job.process.wait()
 
 
 def _finished(stages: Sequence[Stage], folder: str, start_over: bool) -> dict[str, float]:

@@ -28,8 +28,8 @@ class WarmupLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
     `learning_rate` to `learning_rate * (1 - num_warmup_steps / num_train_steps)`. The first update
     has rate 0 when there is a warm-up.
 
-    Each of the three may be a scalar `tf.Variable` (float32, int32, int32), so that one compiled
-    update serves every schedule.
+    Each of the three may be a scalar `tf.Variable`, so that one compiled update serves every
+    schedule.
     """
 
     def __init__(
@@ -43,17 +43,16 @@ class WarmupLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
         self.num_warmup_steps = num_warmup_steps
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The rate of the update that follows `step` finished updates, a float32 scalar."""
+        """The rate of the update that follows `step` finished updates, a float32 scalar.
+
+        Divisions are products with the reciprocal, as TensorFlow makes them of divisions by
+        constants: so numbers and variables give the same rate to the last bit.
+        """
         step = tf.cast(step, tf.float32)
-        done = tf.minimum(step / _divisor(self.num_train_steps), 1.0)
-        decayed = self.learning_rate * (1.0 - done)
-        warmup_steps = self.num_warmup_steps
-        if isinstance(warmup_steps, tf.Variable):
-            warmup_steps = tf.cast(warmup_steps, tf.float32)
-        elif not warmup_steps:
-            return decayed
-        warming = self.learning_rate * step / _divisor(self.num_warmup_steps)
-        return tf.where(step < warmup_steps, warming, decayed)
+        rate = tf.cast(self.learning_rate, tf.float32)
+        decayed = rate * (1.0 - tf.minimum(step * _reciprocal(self.num_train_steps), 1.0))
+        warming = step * (rate * _reciprocal(self.num_warmup_steps))
+        return tf.where(step < tf.cast(self.num_warmup_steps, tf.float32), warming, decayed)
 
     def get_config(self) -> dict[str, float]:
         return {
@@ -63,11 +62,8 @@ class WarmupLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def _divisor(num_steps: int | tf.Variable) -> float | tf.Tensor:
-    """At least 1. A number stays one: what TensorFlow makes of a constant rounds otherwise."""
-    if isinstance(num_steps, tf.Variable):
-        return tf.maximum(tf.cast(num_steps, tf.float32), 1.0)
-    return float(max(num_steps, 1))
+def _reciprocal(num_steps: int | tf.Variable) -> tf.Tensor:
+    return 1.0 / tf.maximum(tf.cast(num_steps, tf.float32), 1.0)
 
 
 def is_decayed(name: str) -> bool:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from common.errors import UserError
 from modeling.heads import PretrainingModel
 from pretraining.objective import PretrainingObjective
-from training.loop import Batch
+from training.updates import Batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,7 @@ class MaskedLmDistillationObjective(PretrainingObjective):
                 "student of the teacher's width, or --cosine_weight=0."
             )
         self.teacher = teacher
+        self.settings = (teacher, loss)
         self.temperature = loss.temperature
         self.loss_weights = {
             "soft_masked_lm_loss": loss.soft_weight,

@@ -5,12 +5,12 @@ Source: `model_fn_builder` in google-research/bert `run_pretraining.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import tensorflow as tf
 
 from modeling.heads import PretrainingModel
-from training.loop import Batch, Objective
+from training.updates import Batch, Objective
 
 
 def feature_spec(
@@ -34,6 +34,8 @@ class PretrainingObjective(Objective):
     """Mean cross-entropy of the masked words plus that of the next-sentence label."""
 
     loss_weights: Mapping[str, float] = {"masked_lm_loss": 1.0, "next_sentence_loss": 1.0}
+
+    settings: Hashable = None
 
     def __init__(self, model: PretrainingModel):
         self.model = model

@@ -87,14 +87,12 @@ def run(options: PretrainingOptions) -> None:
     if options.shard_files:
         records = records.sharded(num_workers(session.strategy))
 
-    model = session.build(
-        lambda: PretrainingModel(sources.config, options.precision, options.random_seed)
-    )
+    model = session.build(PretrainingModel, sources.config)
     objective = PretrainingObjective(model)
     values: dict[str, Any] = {}
     contents = {"training records": records.content("input_file")}
     if options.teacher and options.do_train:
-        teacher = session.build(lambda: _load_teacher(options, sources))
+        teacher = _load_teacher(session, options, sources)
         objective = MaskedLmDistillationObjective(
             model,
             teacher,
@@ -123,7 +121,7 @@ def run(options: PretrainingOptions) -> None:
         batches = evaluation_batches(eval_records, spec, options.eval_batch_size)
         with explain_damaged_record(eval_records):
             batches = batches.take(options.max_eval_steps)
-            metrics = evaluate(objective.metrics, session.strategy, batches)
+            metrics = evaluate(objective.metrics, session.strategy, batches, session.programs)
         metrics["loss"] = metrics["masked_lm_loss"] + metrics["next_sentence_loss"]
         return Evaluation(metrics, score=-metrics["loss"])
 
@@ -148,6 +146,7 @@ def run(options: PretrainingOptions) -> None:
         if session.is_chief:
             path = os.path.join(options.output_dir, "eval_results.txt")
             write_results(path, {"global_step": step, **final.metrics}, session.evaluated_model)
+    session.end()
 
 
 def _open_records(
@@ -181,10 +180,13 @@ def _casing(sources: ModelSources, records: RecordSet) -> bool | None:
     return casing
 
 
-def _load_teacher(options: PretrainingOptions, sources: ModelSources) -> PretrainingModel:
+def _load_teacher(
+    session: Session, options: PretrainingOptions, sources: ModelSources
+) -> PretrainingModel:
     assert options.teacher
     of_teacher = resolve_model(None, sources.vocab_file, options.teacher, sources.do_lower_case)
     check_max_seq_length(of_teacher.config, options.max_seq_length)
-    teacher = PretrainingModel(of_teacher.config, options.precision, seed=None)
+    with session.strategy.scope():
+        teacher = PretrainingModel(of_teacher.config, options.precision, seed=None)
     load_trained_weights(teacher, options.teacher)
     return teacher

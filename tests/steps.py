@@ -21,7 +21,7 @@ from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
 from pretraining.objective import PretrainingObjective
 from pretraining.objective import feature_spec as pretraining_spec
-from training.loop import Batch, LoopOptions, Objective, replica_step
+from training.updates import Batch, Objective, replica_step
 
 BATCH_SIZE, LENGTH, PREDICTIONS, LABELS = 4, 24, 3, 3
 CONFIG = BertConfig(
@@ -82,7 +82,7 @@ def training_program(kind: str, precision: str, parts: int = 1, length: int = LE
     objective = _objective(kind, precision)
     optimizer = AdamWeightDecay(WarmupLinearDecay(1e-3, 100, 10))
     optimizer.build(objective.model.trainable_variables)
-    step = replica_step(objective, optimizer, LoopOptions(100, gradient_accumulation_steps=parts))
+    step = replica_step(objective, optimizer, parts)
     return stablehlo(step, batch_spec(_features(kind, length), BATCH_SIZE))
 
 

@@ -10,14 +10,16 @@ import tensorflow as tf
 import tf_keras
 
 from common.errors import UserError
-from training.loop import Batch
+from training.kept_models import Programs
 from training.strategy import distribute, explain_lost_worker, is_chief, lengths_may_vary
+from training.updates import Batch
 
 
 def evaluate(
     metrics: Callable[[Batch], dict[str, tuple[tf.Tensor, tf.Tensor]]],
     strategy: tf.distribute.Strategy,
     batches: tf.data.Dataset,
+    programs: Programs | None = None,
 ) -> dict[str, float]:
     """Means over all examples, exact over replicas and the filled last batch.
 
@@ -26,26 +28,31 @@ def evaluate(
         count nothing.
       strategy: The devices.
       batches: From `data.record_sets.evaluation_batches`.
+      programs: Of the model that is measured, whose only metrics these are; without, compiled anew.
     """
-
-    names: list[str] = []
-
-    def replica_sums(batch: Batch) -> tf.Tensor:
-        pairs = metrics(batch)
-        names[:] = pairs
-        return tf.stack([tf.stack(pairs[name]) for name in names])
-
-    def step(batch: Batch) -> tf.Tensor:
-        # One reduction of all of them: each is a round trip between hosts.
-        per_replica = strategy.run(replica_sums, args=(batch,))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-
     distributed = distribute(batches, strategy)
-    traced = tf.function(step, [distributed.element_spec], autograph=False)
+    spec = distributed.element_spec
+
+    def compile_it() -> tuple[Callable[..., tf.Tensor], list[str]]:
+        names: list[str] = []
+
+        def replica_sums(batch: Batch) -> tf.Tensor:
+            pairs = metrics(batch)
+            names[:] = pairs
+            return tf.stack([tf.stack(pairs[name]) for name in names])
+
+        def step(batch: Batch) -> tf.Tensor:
+            # One reduction of all of them: each is a round trip between hosts.
+            per_replica = strategy.run(replica_sums, args=(batch,))
+            return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+
+        return tf.function(step, [spec], autograph=False), names
+
+    sums, names = (programs or Programs()).get(("metrics", str(spec)), compile_it)
     totals = np.zeros([1, 2])
     with explain_lost_worker(strategy):
         for batch in distributed:
-            totals = totals + traced(batch).numpy().astype(np.float64)
+            totals = totals + sums(batch).numpy().astype(np.float64)
     return {
         name: float(total / count) if count else 0.0
         for name, (total, count) in zip(names, totals, strict=True)
@@ -64,14 +71,20 @@ class Predictor:
     Args:
       model: Maps a batch to logits [batch_size, num_labels].
       strategy: The devices.
+      programs: Of the model; without, compiled anew.
     """
 
-    def __init__(self, model: tf_keras.Model, strategy: tf.distribute.Strategy):
+    def __init__(
+        self,
+        model: tf_keras.Model,
+        strategy: tf.distribute.Strategy,
+        programs: Programs | None = None,
+    ):
         self._model, self._strategy = model, strategy
+        self._programs = programs or Programs()
         self.lengths_may_vary = lengths_may_vary(strategy)
         self.is_chief = is_chief(strategy)
         self.data_sets: dict[Any, tf.data.Dataset] = {}
-        self._traced: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, batches: tf.data.Dataset, num_examples: int) -> np.ndarray:
         """Logits of every example, in the order of the files.
@@ -88,13 +101,13 @@ class Predictor:
         """
         distributed = distribute(batches, self._strategy)
         spec = distributed.element_spec
-        key = str(spec)
-        if key not in self._traced:
-            self._traced[key] = tf.function(self._step, [spec], autograph=False)
+        outputs = self._programs.get(
+            ("logits", str(spec)), lambda: tf.function(self._step, [spec], autograph=False)
+        )
         logits = None
         with explain_lost_worker(self._strategy):
             for batch in distributed:
-                values, rows, real = self._traced[key](batch)
+                values, rows, real = outputs(batch)
                 if logits is None:
                     logits = np.full([num_examples, values.shape[1]], np.nan, np.float32)
                 is_real = real.numpy() > 0

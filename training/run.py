@@ -21,10 +21,10 @@ from checkpoints.weights import (
 from common.errors import UserError
 from data.batches import training_batches
 from data.record_sets import FeatureSpec, RecordSet, explain_damaged_record
-from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.devices import describe_devices
 from training.identity import BEST_FOLDER, Identity, discard_run
-from training.loop import LoopOptions, Objective, train
+from training.kept_models import Programs
+from training.loop import LoopOptions, train
 from training.options import TrainingOptions
 from training.reporting import Reporter, describe_model, describe_rows, log_summary
 from training.run_state import RunState, planned_steps
@@ -37,6 +37,7 @@ from training.strategy import (
     lengths_may_vary,
 )
 from training.termination import sigterm_noted
+from training.updates import Objective, Updates
 
 
 class Evaluation(NamedTuple):
@@ -89,6 +90,7 @@ def run_training(
     initial_weights: WeightReader | None,
     identity: Identity,
     write_model: Callable[[str, int], None],
+    programs: Programs,
     evaluate: Callable[[], Evaluation] | None = None,
     group_by_length: bool = True,
 ) -> Trained:
@@ -109,6 +111,7 @@ def run_training(
       identity: Of the run; TensorBoard shows it.
       write_model: Writes a model folder, given its path and the number of updates; called on the
         chief alone.
+      programs: Of the model.
       evaluate: Measures the model; called on the way (`evaluate_steps`) and at the end. The model
         with the highest score, the first of equal ones, is the best.
       group_by_length: See `training_batches`; off where all records are full.
@@ -120,17 +123,14 @@ def run_training(
     """
     loop = LoopOptions(
         num_train_steps=schedule.num_steps,
-        gradient_accumulation_steps=options.gradient_accumulation_steps,
         steps_per_call=options.iterations_per_loop if options.use_tpu else None,
         save_checkpoints_steps=options.save_checkpoints_steps,
         evaluate_steps=options.evaluate_steps,
         early_stopping_patience=schedule.early_stopping_patience,
         log_steps=options.log_steps,
-        random_seed=options.random_seed,
     )
-    check_batch_size(
-        "train_batch_size", options.train_batch_size, strategy, loop.gradient_accumulation_steps
-    )
+    parts = options.gradient_accumulation_steps
+    check_batch_size("train_batch_size", options.train_batch_size, strategy, parts)
     if loop.num_train_steps < 1:
         raise UserError(
             f"{records.num_examples} training examples in batches of --train_batch_size="
@@ -141,15 +141,17 @@ def run_training(
         _discard_longer_run(options.output_dir, loop.num_train_steps, strategy)
     chief = is_chief(strategy)
     variables = objective.model.trainable_variables
+    updates = programs.get(
+        ("updates", type(objective), objective.settings, parts, options.adam_bias_correction),
+        lambda: Updates(objective, strategy, parts, options.adam_bias_correction),
+    )
+    updates.begin(
+        options.learning_rate, schedule.num_steps, schedule.num_warmup_steps, options.random_seed
+    )
     with strategy.scope():
-        optimizer = AdamWeightDecay(
-            WarmupLinearDecay(options.learning_rate, schedule.num_steps, schedule.num_warmup_steps),
-            options.adam_bias_correction,
-        )
         loss_names = ("loss", *objective.loss_weights)
-        state = RunState(
-            options.output_dir, variables, optimizer, options.keep_checkpoint_max, loss_names
-        )
+        keep = options.keep_checkpoint_max
+        state = RunState(options.output_dir, variables, updates.optimizer, keep, loss_names)
     # 1. the run's own newest state, 2. --init_checkpoint, 3. random weights
     if state.restore():
         start = f"the state of this run after {state.step:,} updates"
@@ -194,7 +196,7 @@ def run_training(
     def input_from(step: int) -> Iterable:
         def batches(shard: RecordSet) -> tf.data.Dataset:
             size = options.train_batch_size // records.num_shards
-            return training_batches(shard, spec, size, loop.random_seed, step, by_length)
+            return training_batches(shard, spec, size, options.random_seed, step, by_length)
 
         if records.num_shards == 1:
             return distribute(batches(records), strategy)
@@ -202,8 +204,7 @@ def run_training(
 
     with explain_damaged_record(records), sigterm_noted() as is_terminated:
         train(
-            objective,
-            optimizer,
+            updates,
             strategy,
             input_from,
             loop,

@@ -8,8 +8,8 @@ pre-training, fine-tuning and distillation, the data, the head and the loss, com
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import tf_keras
 
@@ -29,11 +29,14 @@ from common.files import exists, is_folder
 from common.outputs import Inputs, check_folder_apart, checkpoint_file, lock_folder
 from data.record_sets import FeatureSpec, RecordSet
 from training.identity import Identity, Part, check_identity, run_identity
-from training.loop import Objective
+from training.kept_models import KeptModel, Programs, keep_model, take_model
 from training.options import EpochOptions, TrainingOptions
 from training.run import Evaluation, Schedule, Trained, run_training
 from training.strategy import check_batch_size, create_strategy, is_chief
 from training.trained_models import load_trained_weights, write_trained_model
+from training.updates import Objective
+
+Model = TypeVar("Model", bound=tf_keras.Model)
 
 _TRAIN_OR_LEAVE_OUT = (
     "train one (--do_train), or give the trained one, which without --init_checkpoint is that of "
@@ -70,6 +73,7 @@ class Session:
         self.start = options.init_checkpoint
         if not options.do_train:
             self.start = trained_checkpoint(options.output_dir, options.init_checkpoint)
+        self._used: KeptModel | None = None
         self._identity: Identity | None = None
         self._length: int | None = None
 
@@ -119,10 +123,28 @@ class Session:
         if self.start and self.options.init_strategy != RANDOM:
             check_width(open_weights(find_weights(self.start)), sources.config)
 
-    def build(self, make_model: Callable[[], tf_keras.Model]) -> tf_keras.Model:
-        """A model whose variables are on the devices."""
-        with self.strategy.scope():
-            return make_model()
+    def build(self, make_model: Callable[..., Model], *architecture: Hashable) -> Model:
+        """A model with random weights on the devices; see `training.kept_models`.
+
+        Args:
+          make_model: Its class.
+          architecture: Its first arguments; precision and seed follow.
+        """
+        seed = self.options.random_seed
+        used = take_model(self.strategy, make_model, (*architecture, self.options.precision), seed)
+        self._used = used
+        return used.model
+
+    @property
+    def programs(self) -> Programs:
+        """Compiled functions of the model."""
+        assert self._used
+        return self._used.programs
+
+    def end(self) -> None:
+        """Leaves the model to further runs of this process; to be called after all else."""
+        assert self._used
+        keep_model(self._used)
 
     def initial_weights(self, sources: ModelSources) -> WeightReader | None:
         """Weights that training starts from, checked against the model before anything is written.
@@ -277,6 +299,7 @@ class Session:
             weights,
             identity,
             write_model,
+            self.programs,
             evaluate,
             group_by_length,
         )

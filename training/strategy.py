@@ -31,7 +31,8 @@ def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
 
     Comes before everything else that TensorFlow computes in a process: a worker's connections are
     made when its devices are. Later runs of the process get what the first one got: connections are
-    made once, and of two strategies of the same devices TensorFlow confuses the sums over replicas.
+    made once, of two strategies of the same devices TensorFlow confuses the sums over replicas, and
+    what was compiled for one cannot be used with another.
 
     Raises:
       UserError: `use_tpu` without a TPU that answers, or with another number of cores; TF_CONFIG is
@@ -52,17 +53,16 @@ def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
         # Logical devices: a CPU (or GPU) can be divided, which tests do.
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         names = [device.name for device in devices]
-        if len(names) > 1:
-            strategy = _mirrored_strategy(*names)
-        else:
-            strategy = tf.distribute.OneDeviceStrategy(names[0])
+        strategy = _local_strategy(*names)
         warn_of_unused_gpu()
     logging.info("Device: %s.", describe_devices(strategy))
     return strategy
 
 
 @functools.cache
-def _mirrored_strategy(*names: str) -> tf.distribute.Strategy:
+def _local_strategy(*names: str) -> tf.distribute.Strategy:
+    if len(names) == 1:
+        return tf.distribute.OneDeviceStrategy(names[0])
     return tf.distribute.MirroredStrategy(names)
 
 

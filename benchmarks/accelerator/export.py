@@ -27,7 +27,7 @@ from modeling.heads import PretrainingModel
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from pretraining.objective import PretrainingObjective, feature_spec
 from training import cli
-from training.loop import Batch, LoopOptions, replica_step
+from training.updates import Batch, replica_step
 
 FLAGS = flags.FLAGS
 
@@ -83,8 +83,8 @@ class Pretraining:
             *self.optimizer.variables,
             self.optimizer._current_learning_rate,
         ]
-        options = LoopOptions(0, random_seed=setting.random_seed)
-        self.update = replica_step(self.objective, self.optimizer, options)
+        seed = setting.random_seed
+        self.update = replica_step(self.objective, self.optimizer, seed=seed)
         self._features = feature_spec(setting.max_seq_length, setting.max_predictions_per_seq)
         self.spec = batch_spec(self._features, setting.batch_size)
 

@@ -30,7 +30,7 @@ from modeling.config import BertConfig, load_config
 from modeling.heads import ClassifierModel
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training import cli
-from training.loop import LoopOptions, replica_step
+from training.updates import replica_step
 
 FLAGS = flags.FLAGS
 
@@ -52,7 +52,7 @@ def write_speed_programs(folder: str, config: BertConfig, setting: Setting) -> N
     weights = classifier.trainable_variables
     optimizer = AdamWeightDecay(WarmupLinearDecay(5e-5, 1000, 100))
     optimizer.build(weights)
-    step = replica_step(ClassificationObjective(classifier), optimizer, LoopOptions(1000))
+    step = replica_step(ClassificationObjective(classifier), optimizer)
     spec = batch_spec(feature_spec(setting.max_seq_length), setting.batch_size)
     variables: list[tf.Variable] = [
         *weights,

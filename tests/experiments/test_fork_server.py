@@ -62,6 +62,70 @@ os.environ["LEFT"] = "yes"
     assert [run(server, tmp_path, code) for _ in range(2)] == [(0, "False None\n")] * 2
 
 
+# A training script as the server sees it: it defines flags, and reads and leaves a state.
+TRAINS = """
+import os, sys
+from absl import app, flags
+import common.files
+flags.DEFINE_string("name", "", "")
+def main(argv):
+    if flags.FLAGS.name == "wrong":
+        sys.exit(4)
+    print(os.getpid(), flags.FLAGS.name, getattr(common.files, "runs", 0))
+    common.files.runs = getattr(common.files, "runs", 0) + 1
+app.run(main)
+"""
+
+
+def trained(server: ForkServer, folder: pathlib.Path, name: str) -> list[str]:
+    """Words that the script has printed; it ends well."""
+    (folder / "run_classifier.py").write_text(TRAINS)
+    command = [sys.executable, str(folder / "run_classifier.py"), f"--name={name}"]
+    process = server.start(command, str(folder / name))
+    assert process.wait() == 0
+    words = (folder / name).read_text().split()
+    assert int(words[0]) == process.pid
+    return words
+
+
+def test_one_process_trains_one_after_the_other(tmp_path: pathlib.Path) -> None:
+    """Until one fails, or another command takes its place; flags are those of each command."""
+    server = ForkServer(dict(os.environ), preloaded=["common.files"])
+    first, second = (trained(server, tmp_path, name) for name in ("one", "two"))
+    assert first[1:] == ["one", "0"] and second == [first[0], "two", "1"]
+    command = [sys.executable, str(tmp_path / "run_classifier.py"), "--name=wrong"]
+    assert server.start(command, str(tmp_path / "log")).wait() == 4
+    third = trained(server, tmp_path, "three")
+    assert third[0] != first[0] and third[1:] == ["three", "0"]
+    assert run(server, tmp_path, "print('other')") == (0, "other\n")
+    end = time.monotonic() + 60
+    while pathlib.Path("/proc", third[0]).exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert trained(server, tmp_path, "four")[1:] == ["four", "0"]
+    server.close()
+
+
+def test_the_process_of_the_most_similar_command(tmp_path: pathlib.Path) -> None:
+    server = ForkServer(dict(os.environ), preloaded=[])
+    script = tmp_path / "run_distill.py"
+    script.write_text("import sys, time; time.sleep(0.2)")
+
+    def pids(*arguments: str) -> list[int]:
+        starts = [
+            server.start([sys.executable, str(script), argument, "--b"], str(tmp_path / argument))
+            for argument in arguments
+        ]
+        assert [process.wait() for process in starts] == [0] * len(starts)
+        return [process.pid for process in starts]
+
+    one, two = pids("--a=1", "--a=2")
+    assert pids("--a=2", "--a=1") == [two, one]
+    server.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(one, 0)
+
+
 def test_modules(server: ForkServer, tmp_path: pathlib.Path) -> None:
     process = server.start([sys.executable, "-m", "timeit", "-n1", "-r1"], str(tmp_path / "log"))
     assert process.wait() == 0

@@ -9,7 +9,7 @@ import tf_keras
 
 from common.errors import UserError
 from training.evaluation import Predictor, evaluate
-from training.loop import Batch
+from training.updates import Batch
 
 STRATEGY = tf.distribute.OneDeviceStrategy("/device:CPU:0")
 

@@ -9,54 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 
 from common.errors import UserError
-from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
+from tests.training.line import RATE, STEPS, STRATEGY, WEIGHTS, Squares, X, Y
 from training import loop
-from training.loop import (
-    Batch,
-    LoopOptions,
-    Objective,
-    replica_step,
-    steps_within_a_call,
-    train,
-)
+from training.loop import LoopOptions, steps_within_a_call, train
 from training.run_state import RunState, saved_steps
-
-STEPS, BATCH, RATE = 8, 4, 0.1
-_RNG = np.random.default_rng(0)
-X = _RNG.normal(size=(STEPS, BATCH, 2)).astype(np.float32)
-Y = X @ np.array([3.0, -2.0], np.float32) + 1
-# Of the rows of a batch; parts of it weigh differently.
-WEIGHTS = np.array([1.0, 0.5, 2.0, 0.0], np.float32)
-STRATEGY = tf.distribute.OneDeviceStrategy("/device:CPU:0")
-
-
-class Line(tf_keras.Model):
-    """w · x, without a bias."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = self.add_weight(name="w", shape=[2], initializer="zeros")
-
-    def call(self, batch: Batch) -> tf.Tensor:
-        return tf.linalg.matvec(batch["x"], self.w)
-
-
-class Squares(Objective):
-    """The weighted mean of the squared errors, twice."""
-
-    def __init__(self) -> None:
-        self.model = Line()
-        self.loss_weights = {"squares": 2.0}
-
-    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
-        return {"squares": tf.reduce_sum(batch["weight"])}
-
-    def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        squares = tf.square(self.model(batch) - batch["y"])
-        return {"squares": tf.reduce_sum(batch["weight"] * squares)}
+from training.updates import Updates
 
 
 class Reports:
@@ -82,13 +41,15 @@ class Reports:
 class Run:
     """A run in a folder, which goes on where an earlier one has ended."""
 
-    def __init__(self, folder: pathlib.Path, y: np.ndarray = Y, **options: Any):
+    def __init__(self, folder: pathlib.Path, y: np.ndarray = Y, parts: int = 1, **options: Any):
         self.options = LoopOptions(**{"num_train_steps": STEPS, "log_steps": 2, **options})
         self.objective, self.reports = Squares(), Reports()
         self.y = y
-        self.optimizer = AdamWeightDecay(WarmupLinearDecay(RATE, STEPS, 0))
+        self.updates = Updates(self.objective, STRATEGY, parts)
+        self.updates.begin(RATE, STEPS, 0, seed=0)
         variables = self.objective.model.trainable_variables
-        self.state = RunState(str(folder), variables, self.optimizer, 9, ("loss", "squares"))
+        optimizer = self.updates.optimizer
+        self.state = RunState(str(folder), variables, optimizer, 9, ("loss", "squares"))
         self.state.restore()
 
     def batches_from(self, step: int) -> tf.data.Dataset:
@@ -102,8 +63,7 @@ class Run:
         is_terminated: Callable[[], bool] = lambda: False,
     ) -> np.ndarray:
         train(
-            self.objective,
-            self.optimizer,
+            self.updates,
             STRATEGY,
             self.batches_from,
             self.options,
@@ -136,7 +96,7 @@ def in_numpy() -> tuple[np.ndarray, list[float], list[float]]:
 def test_updates_are_those_in_numpy(
     tmp_path: pathlib.Path, parts: int, steps_per_call: int | None
 ) -> None:
-    run = Run(tmp_path, gradient_accumulation_steps=parts, steps_per_call=steps_per_call)
+    run = Run(tmp_path, parts=parts, steps_per_call=steps_per_call)
     weights, losses, norms = in_numpy()
     np.testing.assert_allclose(run.train(), weights, rtol=1e-4)
     assert run.reports.updates == STEPS
@@ -175,39 +135,6 @@ def test_terminated_at_the_end_is_a_finished_run(tmp_path: pathlib.Path) -> None
     run = Run(tmp_path)
     run.train(is_terminated=lambda: run.state.step == STEPS)
     assert saved_steps(str(tmp_path)) == [STEPS]
-
-
-class LookedUp(Squares):
-    """Words as numbers: of each batch a look-up, so the gradient has rows, some of them twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.model.w.assign([2.0, 1.0])
-        self.words = self.model.add_weight(name="words", shape=[5, 2], initializer="ones")
-
-    def sums(self, batch: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        x = tf.gather(tf.convert_to_tensor(self.words), batch["ids"])
-        return super().sums({**batch, "x": x}, seed)
-
-
-def test_clipping_of_rows_is_that_of_the_whole_gradient() -> None:
-    batch = {
-        "ids": tf.constant([3, 1, 3, 3]),
-        "y": tf.constant([9.0, -5.0, 2.0, 1.0]),
-        "weight": tf.constant(WEIGHTS),
-    }
-    found = []
-    for keeps_rows in (False, True):
-        objective = LookedUp()
-        variables = objective.model.trainable_variables
-        optimizer = AdamWeightDecay(WarmupLinearDecay(RATE, STEPS, 0))
-        optimizer.build(variables)
-        step = tf.function(replica_step(objective, optimizer, LoopOptions(STEPS), keeps_rows))
-        norms = [float(step(batch)["gradient_norm"]) for _ in range(3)]
-        found.append((norms, *(v.numpy() for v in (*variables, *optimizer.second_moments))))
-    assert min(found[0][0]) > 1  # Of the optimizer's clipping.
-    for dense, by_rows in zip(*found, strict=True):
-        np.testing.assert_allclose(by_rows, dense, rtol=1e-6)
 
 
 # At steps 2, 4, 6 and 8.
