@@ -305,7 +305,9 @@ def _work(request: Mapping[str, Any], channel: socket.socket) -> None:
         _become(arguments, request["log"])
         if not _is_repeated(arguments):
             return
+        # Waiting, it ends without a word in the log of a command that has ended.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout.flush()
         sys.stderr.flush()
         gc.collect()
