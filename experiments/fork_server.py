@@ -182,7 +182,8 @@ def serve(preloaded: Sequence[str]) -> None:
         importlib.import_module(name)
     unread = b""
     while True:
-        for ready in select.select([0, *children.descriptors()], [], [])[0]:
+        # Requests come last: a new child may get the file descriptors of one that has ended.
+        for ready in select.select([*children.descriptors(), 0], [], [])[0]:
             if ready:
                 children.look_at(ready)
                 continue
@@ -244,12 +245,15 @@ class _Children:
         if idle and _is_repeated(arguments):
             # The more alike two commands are, the more of the one can serve the other.
             child = max(idle, key=lambda c: len({*c.arguments} & {*arguments}))
-            child.arguments, child.is_busy = arguments, True
-            self._answer(child.pid)
-            child.channel.sendall(json.dumps(request).encode() + b"\n")
-            return True
+            with contextlib.suppress(BrokenPipeError):  # It has been killed.
+                child.channel.sendall(json.dumps(request).encode() + b"\n")
+                child.arguments, child.is_busy = arguments, True
+                self._answer(child.pid)
+                return True
         if idle:
+            # To its end: it may hold the memory of a GPU.
             idle[0].channel.close()
+            self._remove(idle[0])
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if not pid:
@@ -275,13 +279,18 @@ class _Children:
                 else:
                     child.channel.close()
             elif descriptor == child.descriptor:
-                self._children.remove(child)
-                _, status = os.waitpid(child.pid, 0)
+                status = self._remove(child)
                 if child.is_busy:
-                    self._answer(child.pid, os.waitstatus_to_exitcode(status))
-                os.close(child.descriptor)
-                child.channel.close()
+                    self._answer(child.pid, status)
                 return
+
+    def _remove(self, child: _Child) -> int:
+        """Waits for the end of a child; its exit status."""
+        self._children.remove(child)
+        _, status = os.waitpid(child.pid, 0)
+        os.close(child.descriptor)
+        child.channel.close()
+        return os.waitstatus_to_exitcode(status)
 
     def _answer(self, *numbers: int) -> None:
         os.write(self._answers, " ".join(map(str, numbers)).encode() + b"\n")
