@@ -24,6 +24,7 @@ _SETTINGS = (
     "max_seq_length",
     "learning_rate",
     "adam_bias_correction",
+    "dropout_prob",
     "train_batch_size",
     "num_train_epochs",
     "num_train_steps",

@@ -113,6 +113,15 @@ class BertConfig:
     def head_size(self) -> int:
         return self.hidden_size // self.num_attention_heads
 
+    def with_dropout(self, rate: float) -> BertConfig:
+        """The same architecture with one rate for all dropout, 0 for none."""
+        return dataclasses.replace(
+            self,
+            hidden_dropout_prob=rate,
+            attention_probs_dropout_prob=rate,
+            classifier_dropout=rate,
+        )
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "BertConfig") -> BertConfig:
         """Checks and converts the content of a `bert_config.json`.

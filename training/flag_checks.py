@@ -77,8 +77,8 @@ _DEVICES = (
 )
 _TRAINING = (
     Condition(
-        "train_batch_size learning_rate adam_bias_correction gradient_accumulation_steps "
-        "random_seed log_steps "
+        "train_batch_size learning_rate adam_bias_correction dropout_prob "
+        "gradient_accumulation_steps random_seed log_steps "
         "save_checkpoints_steps keep_checkpoint_max evaluate_steps init_strategy init_layers "
         "iterations_per_loop start_over",
         "do_train",

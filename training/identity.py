@@ -54,7 +54,7 @@ _FILES_BEFORE_TRAINING = re.compile(
 
 # Flags that came later -> how runs behaved before them. A flag that is added to a run's identity
 # gets an entry here, so that a run begun with an earlier version can be finished with this one.
-BEFORE_THE_FLAG: Mapping[str, Any] = {"adam_bias_correction": False}
+BEFORE_THE_FLAG: Mapping[str, Any] = {"adam_bias_correction": False, "dropout_prob": None}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,6 +85,7 @@ class TrainingOptions(DeviceOptions, ModelOptions):
     train_batch_size: int = 32
     learning_rate: float = 5e-5
     adam_bias_correction: bool = False
+    dropout_prob: float | None = None
     gradient_accumulation_steps: int = 1
     random_seed: int = 12345
     save_checkpoints_steps: int = 1000
@@ -101,6 +102,7 @@ class TrainingOptions(DeviceOptions, ModelOptions):
         "train_batch_size",
         "learning_rate",
         "adam_bias_correction",
+        "dropout_prob",
         "gradient_accumulation_steps",
         "random_seed",
         "precision",

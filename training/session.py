@@ -28,6 +28,7 @@ from common.file_facts import FileFacts
 from common.files import exists, is_folder
 from common.outputs import Inputs, check_folder_apart, checkpoint_file, lock_folder
 from data.record_sets import FeatureSpec, RecordSet
+from modeling.config import BertConfig
 from training.identity import Identity, Part, check_identity, run_identity
 from training.kept_models import KeptModel, Programs, keep_model, take_model
 from training.options import EpochOptions, TrainingOptions
@@ -123,15 +124,21 @@ class Session:
         if self.start and self.options.init_strategy != RANDOM:
             check_width(open_weights(find_weights(self.start)), sources.config)
 
-    def build(self, make_model: Callable[..., Model], *architecture: Hashable) -> Model:
+    def build(
+        self, make_model: Callable[..., Model], config: BertConfig, *outputs: Hashable
+    ) -> Model:
         """A model with random weights on the devices; see `training.kept_models`.
 
         Args:
           make_model: Its class.
-          architecture: Its first arguments; precision and seed follow.
+          config: Its architecture, whose dropout `dropout_prob` replaces.
+          outputs: Arguments of the class between architecture and precision.
         """
-        seed = self.options.random_seed
-        used = take_model(self.strategy, make_model, (*architecture, self.options.precision), seed)
+        options = self.options
+        if options.dropout_prob is not None:
+            config = config.with_dropout(options.dropout_prob)
+        architecture = (config, *outputs, options.precision)
+        used = take_model(self.strategy, make_model, architecture, options.random_seed)
         self._used = used
         return used.model
 

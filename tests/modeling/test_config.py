@@ -175,3 +175,14 @@ def test_vocabulary_of_another_size(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match="vocab_size is 30522.*28996 entries"):
         load_config(path, vocab_size=28996)
     assert load_config("tiny", vocab_size=28996).vocab_size == 28996
+
+
+def test_one_rate_for_all_dropout() -> None:
+    config = load_config("tiny", 30522)
+    changed = {k: v for k, v in vars(config.with_dropout(0.3)).items() if v != vars(config)[k]}
+    assert set(changed.values()) == {0.3}
+    assert sorted(changed) == [
+        "attention_probs_dropout_prob",
+        "classifier_dropout",
+        "hidden_dropout_prob",
+    ]

@@ -151,6 +151,7 @@ def test_more_steps_follow_the_longer_schedule(
     [
         ({"random_seed": 2}, "random_seed=12345, .*random_seed=2"),
         ({"num_warmup_steps": 3}, "num_warmup_steps=2, .*num_warmup_steps=3"),
+        ({"dropout_prob": 0.0}, "dropout_prob=None, .*dropout_prob=0.0"),
         ({"adam_bias_correction": True}, "adam_bias_correction=False, .*adam_bias_correction=True"),
     ],
 )

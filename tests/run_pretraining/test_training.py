@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from runs import metrics, weights
+from runs import assert_same_weights, info, metrics, weights
 from scripts import run_script
 from tiny_data import (
     write_other_vocab,
@@ -124,3 +124,22 @@ def test_trained_folder_is_used_without_training(
         )
     with pytest.raises(UserError, match="holds no trained model; train first"):
         run_script("run_pretraining", **shared, output_dir=tmp_path / "empty", do_eval=True)
+
+
+def test_dropout_of_a_training_is_not_the_models(
+    options: dict[str, Any], write_config: Callable[..., str], tmp_path: pathlib.Path
+) -> None:
+    """Without dropout it is the training of a model that has none; the configuration stays."""
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    short = {**options, "num_train_steps": 3}
+    without = {**short, "bert_config_file": write_config(num_hidden_layers=1, **rates)}
+    folders = [tmp_path / name for name in ("flag", "config", "with")]
+    run_script("run_pretraining", **short, dropout_prob=0, output_dir=folders[0])
+    run_script("run_pretraining", **without, output_dir=folders[1])
+    run_script("run_pretraining", **short, output_dir=folders[2])
+    assert_same_weights(folders[0], folders[1])
+    name = "bert/embeddings/word_embeddings"
+    assert (weights(folders[0])[name] != weights(folders[2])[name]).any()
+    configs = [(folder / "bert_config.json").read_bytes() for folder in folders]
+    assert configs[0] == configs[2] != configs[1]
+    assert info(folders[0])["flags"]["dropout_prob"] == 0.0
