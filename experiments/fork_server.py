@@ -8,8 +8,9 @@ none.
 
 A child that has trained a model with success waits for the next such command: TensorFlow's threads
 are started and its kernels are compiled, which takes half of a small run. Training is a function of
-its flags and files alone, so results are the same here, too. As many children wait as have ended; a
-command that finds none takes the place of one.
+its flags and files alone, so results are the same here, too. A command of another kind ends one of
+the children that wait and gets a new one, so there are never more children than there were commands
+at a time.
 
 The server reads a line of JSON for each command, and answers with two lines: the number of the child
 when it starts; number and exit status when it has ended.
