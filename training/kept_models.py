@@ -17,22 +17,26 @@ import tf_keras
 
 Program = TypeVar("Program")
 
-# A graph takes some 30 MB; making it takes a small part of the time that a larger model is trained.
+# A graph takes some 30 MB, and an update holds moments twice the size of its model. Making a graph
+# takes a small part of the time that a larger model is trained.
 MAX_MODELS = 4
+MAX_PROGRAMS = 8
 MAX_PARAMETERS = 12_000_000
 
 
 class Programs:
-    """Compiled functions of one model, by what they depend on beside it."""
+    """Compiled functions of one model, by what they depend on beside it; the latest are kept."""
 
     def __init__(self) -> None:
         self._programs: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable, compile_it: Callable[[], Program]) -> Program:
         """The program of this key, which is made the first time."""
-        if key not in self._programs:
-            self._programs[key] = compile_it()
-        return self._programs[key]
+        program = self._programs.pop(key) if key in self._programs else compile_it()
+        self._programs[key] = program
+        for oldest in list(self._programs)[:-MAX_PROGRAMS]:
+            del self._programs[oldest]
+        return program
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,3 +70,12 @@ def test_programs_are_made_once() -> None:
     programs = Programs()
     made = [programs.get(key, lambda key=key: [key]) for key in ("a", "b", "a")]
     assert made == [["a"], ["b"], ["a"]] and made[0] is made[2]
+
+
+def test_the_latest_programs_are_kept() -> None:
+    programs = Programs()
+    first = [programs.get(key, lambda key=key: [key]) for key in range(kept_models.MAX_PROGRAMS)]
+    assert programs.get(0, list) is first[0]
+    programs.get("another", list)
+    assert programs.get(0, list) is first[0]
+    assert programs.get(1, list) == []
