@@ -19,7 +19,7 @@ Program = TypeVar("Program")
 
 # A graph takes some 30 MB, and an update holds moments twice the size of its model. Making a graph
 # takes a small part of the time that a larger model is trained.
-MAX_MODELS = 4
+MAX_MODELS = 3
 MAX_PROGRAMS = 8
 MAX_PARAMETERS = 12_000_000
 

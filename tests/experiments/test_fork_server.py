@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from common.errors import UserError
+from experiments import fork_server
 from experiments.fork_server import ForkServer
 
 
@@ -103,6 +104,20 @@ def test_one_process_trains_one_after_the_other(tmp_path: pathlib.Path) -> None:
     assert fourth[1:] == ["four", "0"]
     os.kill(int(fourth[0]), signal.SIGKILL)  # While it waits.
     assert trained(server, tmp_path, "five")[1:] == ["five", "0"]
+    server.close()
+
+
+def test_a_process_that_holds_much_memory_is_replaced(tmp_path: pathlib.Path) -> None:
+    server = ForkServer(dict(os.environ), preloaded=[])
+    script = tmp_path / "run_distill.py"
+    script.write_text(f"import builtins; builtins.held = b'1' * {fork_server.MAX_MEMORY}")
+    command = [sys.executable, str(script)]
+    pids = set()
+    for _ in range(2):
+        process = server.start(command, str(tmp_path / "log"))
+        assert process.wait() == 0
+        pids.add(process.pid)
+    assert len(pids) == 2
     server.close()
 
 
