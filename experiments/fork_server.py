@@ -278,7 +278,10 @@ class _Children:
         """Takes note of a child that has ended, or of its command."""
         for child in self._children:
             if descriptor == child.channel.fileno():
-                if child.channel.recv(1):
+                ended_well = False
+                with contextlib.suppress(ConnectionResetError):  # Killed before it read a request.
+                    ended_well = bool(child.channel.recv(1))
+                if ended_well:
                     child.is_busy = False
                     self._answer(child.pid, 0)
                 else:

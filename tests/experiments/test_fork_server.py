@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -103,6 +104,10 @@ def test_one_process_trains_one_after_the_other(tmp_path: pathlib.Path) -> None:
     fourth = trained(server, tmp_path, "four")
     assert fourth[1:] == ["four", "0"]
     os.kill(int(fourth[0]), signal.SIGKILL)  # While it waits.
+    status = pathlib.Path("/proc", fourth[0], "status")
+    with contextlib.suppress(OSError):  # It is gone.
+        while "zombie" not in status.read_text():
+            time.sleep(0.01)
     assert trained(server, tmp_path, "five")[1:] == ["five", "0"]
     server.close()
 
