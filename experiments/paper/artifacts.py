@@ -182,7 +182,7 @@ class Scale:
       pretraining: On the language-model texts.
       transfer_pretraining: On a transfer set (Figure 10).
       distilled_steps: Updates of a student that a language-model teacher pre-trains (Table 3).
-      teacher: Fine-tuning of the teacher.
+      teacher: Fine-tuning of the given teacher.
       teacher_size: Of the given teacher, for estimates.
       learning_rates: Width -> peak learning rate of students, the same for every strategy.
       final: Fine-tuning after distillation.

@@ -160,20 +160,25 @@ class PaperPlan:
         return self._estimate(folder, student.task, student.size, self._examples(student))
 
     def teacher(self, task: str, size: str = "") -> str:
-        """The teacher of a task: of three seeds, the median one on the development set."""
-        models = self._models(task, f"teacher{size}")
-        start = trained_start(self._pretrained(size) if size else self._paths.teacher)
-        described = self.scale.tasks[task]
-        examples = described.num_train * described.teacher_epochs
-        runs = [
-            self._estimate(
-                models.teacher(start, seed, f"seed{seed}"),
-                task,
-                size or self.scale.teacher_size,
-                examples,
-            )
-            for seed in TEACHER_SEEDS
-        ]
+        """The teacher of a task: of three seeds, the median one on the development set.
+
+        Args:
+          task: Its key.
+          size: Of a teacher that is pre-trained, and fine-tuned, like the students; "" for the given
+            one.
+        """
+        if size:
+            runs = [self.student(Student(task, size, "PF"), seed) for seed in TEACHER_SEEDS]
+        else:
+            models = self._models(task, "teacher")
+            start = trained_start(self._paths.teacher)
+            described = self.scale.tasks[task]
+            examples = described.num_train * described.teacher_epochs
+            folders = [models.teacher(start, seed, f"seed{seed}") for seed in TEACHER_SEEDS]
+            runs = [
+                self._estimate(folder, task, self.scale.teacher_size, examples)
+                for folder in folders
+            ]
         name = _name(f"{task}_teacher{size}")
         output = f"--output_dir={self.graph.folder(name)}"
         return self.graph.add(
