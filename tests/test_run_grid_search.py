@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -77,8 +78,8 @@ def test_grid_search(
     assert not (out / "results.json").exists()
 
     # From here on, one process that has imported TensorFlow starts the runs of all searches.
-    processes = types.SimpleNamespace(start=fork_server.start, close=lambda: None)
-    monkeypatch.setattr("experiments.stages._Processes", lambda threads: processes)
+    processes = contextlib.nullcontext(types.SimpleNamespace(start=fork_server.start))
+    monkeypatch.setattr("experiments.grid_search.Processes", lambda num_jobs: processes)
     run_script("run_grid_search", *of_runs, **grid)
     saved = json.loads((out / "results.json").read_text())
     assert capsys.readouterr().out.endswith((out / "results.md").read_text())
