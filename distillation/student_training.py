@@ -169,6 +169,7 @@ def run(options: DistillationOptions) -> None:
     if options.do_eval and final is None:
         final = evaluate(first_dev_set)
     if options.do_eval and labels:
+        forward = session.programs.get(("forward",), lambda: compiled(student, session.strategy))
         write_agreement(
             options.output_dir,
             "--eval_file" if eval_records else "--input_file",
@@ -176,7 +177,7 @@ def run(options: DistillationOptions) -> None:
             spec,
             labels,
             sources.tokenizer,
-            Engine(compiled(student, session.strategy), session.strategy, options.eval_batch_size),
+            Engine(forward, session.strategy, options.eval_batch_size),
         )
     if final and task is None and session.is_chief:
         path = os.path.join(options.output_dir, "eval_results.txt")

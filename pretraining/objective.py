@@ -34,7 +34,6 @@ class PretrainingObjective(Objective):
     """Mean cross-entropy of the masked words plus that of the next-sentence label."""
 
     loss_weights: Mapping[str, float] = {"masked_lm_loss": 1.0, "next_sentence_loss": 1.0}
-
     settings: Hashable = None
 
     def __init__(self, model: PretrainingModel):

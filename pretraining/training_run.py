@@ -146,7 +146,9 @@ def run(options: PretrainingOptions) -> None:
         if session.is_chief:
             path = os.path.join(options.output_dir, "eval_results.txt")
             write_results(path, {"global_step": step, **final.metrics}, session.evaluated_model)
-    session.end()
+    # An update under a teacher holds the teacher, which is another object in every run.
+    if not options.teacher:
+        session.end()
 
 
 def _open_records(

@@ -83,8 +83,7 @@ class Pretraining:
             *self.optimizer.variables,
             self.optimizer._current_learning_rate,
         ]
-        seed = setting.random_seed
-        self.update = replica_step(self.objective, self.optimizer, seed=seed)
+        self.update = replica_step(self.objective, self.optimizer, seed=setting.random_seed)
         self._features = feature_spec(setting.max_seq_length, setting.max_predictions_per_seq)
         self.spec = batch_spec(self._features, setting.batch_size)
 
