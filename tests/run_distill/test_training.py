@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from models import random_weights
-from runs import evaluated_model, info, metrics, predictions, results
+from runs import (
+    assert_same_folders,
+    evaluated_model,
+    info,
+    metrics,
+    predictions,
+    results,
+)
 from scripts import run_script
 
 from checkpoints.formats import find_weights
@@ -257,3 +264,24 @@ def test_patience_follows_the_hidden_states_of_the_teacher(
         with pytest.raises(UserError, match=message):
             run_script("run_distill", **flags, patience_weight=5.0, output_dir=never)
         assert not never.exists()
+
+
+def test_runs_before_do_not_matter(
+    options: dict[str, Any],
+    new_student: dict[str, Any],
+    task: dict[str, Any],
+    tmp_path: pathlib.Path,
+) -> None:
+    """Of another seed and temperature, in the same process: all files are the same."""
+    short = {"do_train": True, "do_eval": True, "num_train_epochs": 0.3}
+    changes: dict[str, dict[str, Any]] = {
+        "one": {},
+        "other": {"random_seed": 5, "temperature": 2.0},
+        "again": {},
+    }
+    for name, changed in changes.items():
+        flags = {**options, **new_student, **task, **short, **changed}
+        run_script("run_distill", **flags, output_dir=tmp_path / name)
+    assert_same_folders(tmp_path / "one", tmp_path / "again")
+    agreements = [(tmp_path / name / "agreement.json").read_bytes() for name in ("one", "other")]
+    assert agreements[0] != agreements[1]
