@@ -38,7 +38,7 @@ from absl.testing import flagsaver
 
 from common.errors import UserError
 from common.machine import resident_bytes
-from training.cli import prepare_libraries
+from training.cli import prepare_libraries, relax_garbage_collection
 from training.help import define_help_flags
 
 # What the training scripts import behind their flags.
@@ -177,6 +177,7 @@ class ForkServer:
 def serve(preloaded: Sequence[str]) -> None:
     """Starts commands until there are no more requests; then ends those that run."""
     prepare_libraries()
+    relax_garbage_collection()
     define_help_flags()  # absl defines its own once in a process.
     # Ctrl-C reaches all processes of a terminal; the runner decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -14,6 +14,7 @@ from scripts import run_script
 from tiny_data import WORDS, review
 
 from experiments.fork_server import ForkServer
+from training.cli import relax_garbage_collection
 
 # As scripts have it (`training.cli.prepare_libraries`).
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -21,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Models of tests are small: a second thread waits more than it computes, and pytest -n has the cores.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+relax_garbage_collection()
 
 
 # `-m quick` runs the tests of rooms but for these, which take seconds: whole runs, models of other
