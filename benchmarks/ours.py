@@ -77,7 +77,7 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     from modeling.config import load_config
     from modeling.heads import ClassifierModel
     from modeling.tokenization import FullTokenizer
-    from serving.engine import Engine, compiled
+    from training.engine import Engine, compiled
 
     tokenizer = FullTokenizer(args.vocab_file)
     with open(args.input, encoding="utf-8") as file:

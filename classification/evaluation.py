@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -31,9 +32,9 @@ from classification.task_files import TaskFile
 from common.atomic import write_json
 from common.content import Content
 from common.figures import save_figure
-from data.batches import evaluation_batches, read_feature
+from data.batches import read_feature
 from data.classifier_records import feature_spec, write_classifier_records
-from data.record_sets import FeatureSpec, Limit, RecordSet, open_records
+from data.record_sets import Limit, RecordSet, open_records
 from modeling.tokenization import FullTokenizer
 from training.evaluation import Predictor
 from training.identity import Part
@@ -48,12 +49,15 @@ class TaskSet:
     Attributes:
       file: The task's file that the records were made from.
       records: The records.
-      spec: Their features.
     """
 
     file: TaskFile
     records: RecordSet
-    spec: FeatureSpec
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """Of its rows: int32 [N], or float32 [N] of a regression."""
+        return read_feature(self.records, "label_ids")
 
 
 class Measured(NamedTuple):
@@ -141,7 +145,7 @@ def write_task_sets(
                 write_classifier_records(
                     path, tokenizer, examples, task.labels, max_seq_length, name == shown
                 )
-            sets.append(TaskSet(file, open_records(path, "data_dir", spec, {}, limits), spec))
+            sets.append(TaskSet(file, open_records(path, "data_dir", spec, {}, limits)))
         return sets
 
     # The small sets first: what is wrong with them is found at once.
@@ -182,19 +186,6 @@ def output_names(stem: str, files: Sequence[TaskFile]) -> list[str]:
     return [stem if i == 0 else f"{stem}_{file.name}" for i, file in enumerate(files)]
 
 
-def predict_outputs(predictor: Predictor, task_set: TaskSet, batch_size: int) -> np.ndarray:
-    """The model's float32 outputs [num_examples, num_outputs] in the order of the set."""
-    key = (task_set.records.files, batch_size)
-    if key not in predictor.data_sets:
-        predictor.data_sets[key] = evaluation_batches(
-            task_set.records,
-            task_set.spec,
-            batch_size=batch_size,
-            group_by_length=predictor.lengths_may_vary,
-        )
-    return predictor(predictor.data_sets[key], task_set.records.num_examples)
-
-
 def evaluate_task(
     predictor: Predictor, task: Task, task_set: TaskSet, batch_size: int
 ) -> Evaluation:
@@ -206,8 +197,8 @@ def evaluate_task(
       `eval_results.txt`. The score is the mean of the task's deciding metrics. `measured` is a
       `Measured`. The log has the report of a classifier.
     """
-    outputs = predict_outputs(predictor, task_set, batch_size).astype(np.float64)
-    labels = read_feature(task_set.records, task_set.spec, "label_ids")
+    outputs = predictor(task_set.records, batch_size).astype(np.float64)
+    labels = task_set.labels
     report = None
     if task.is_regression:
         predictions, names = outputs[:, 0], task.metrics
@@ -296,7 +287,7 @@ def write_test_results(
     """
     predictions = []
     for task_set, name in _named(test_sets, "test_results"):
-        outputs = predict_outputs(predictor, task_set, batch_size)
+        outputs = predictor(task_set.records, batch_size)
         if not task.is_regression:
             outputs = softmax(outputs, axis=-1)
         if predictor.is_chief:

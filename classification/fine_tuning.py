@@ -24,7 +24,6 @@ from classification.objective import ClassificationObjective, RegressionObjectiv
 from classification.task import Task
 from classification.tasks import get_task
 from common.outputs import check_folder_apart
-from data.batches import read_feature
 from data.record_sets import value_limits
 from modeling.heads import ClassifierModel
 from training.evaluation import Predictor
@@ -118,7 +117,7 @@ def run(options: FineTuningOptions) -> FineTuned:
         _objective(options, task, model, train_set),
         sources,
         records,
-        train_set.spec if train_set else {},
+        records.spec if records else {},
         weights,
         {"task_name": task.name, "labels": list(task.labels)},
         options.RECORDED,
@@ -145,8 +144,7 @@ def _objective(
         return RegressionObjective(model)
     weights = None
     if train_set and options.class_weights:
-        label_ids = read_feature(train_set.records, train_set.spec, "label_ids")
-        weights = class_weights(options.class_weights, task.labels, label_ids)
+        weights = class_weights(options.class_weights, task.labels, train_set.labels)
     return ClassificationObjective(model, weights)
 
 

@@ -7,6 +7,7 @@ step n sees exactly the batches an uninterrupted run would have seen from there 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,58 +97,49 @@ def _length_window(num_examples: int, batch_size: int) -> int:
     return per_epoch // -(-per_epoch // LENGTH_WINDOW)
 
 
-def read_feature(records: RecordSet, spec: FeatureSpec, name: str, at_most: int = -1) -> np.ndarray:
-    """One feature of every record, [num_examples, ...], in the order of the files.
+def read_rows(
+    records: RecordSet, names: Sequence[str], at_a_time: int, at_most: int = -1
+) -> Iterator[dict[str, np.ndarray]]:
+    """Features of the records in the order of the files, [n, ...] each; int64 come as int32.
 
     Args:
       records: From `open_records`.
-      spec: Its features.
-      name: The wanted one.
+      names: The wanted features.
+      at_a_time: Largest n.
       at_most: Number of records, the first ones; -1 for all.
     """
-    dataset = interleaved(records.files, records.compressions, cycle=1).take(at_most).batch(1024)
-    values = [_parse(rows, {name: spec[name]})[name].numpy() for rows in dataset]
-    return np.concatenate(values)
+    spec = {name: records.spec[name] for name in names}
+    dataset = interleaved(records.files, records.compressions, cycle=1).take(at_most)
+    for serialized in dataset.batch(at_a_time):
+        yield {name: value.numpy() for name, value in _parse(serialized, spec).items()}
+
+
+def read_feature(records: RecordSet, name: str) -> np.ndarray:
+    """One feature of every record, [num_examples, ...], in the order of the files."""
+    return np.concatenate([rows[name] for rows in read_rows(records, [name], 1024)])
 
 
 @as_written
-def evaluation_batches(
-    records: RecordSet, spec: FeatureSpec, batch_size: int, group_by_length: bool = False
-) -> tf.data.Dataset:
+def evaluation_batches(records: RecordSet, spec: FeatureSpec, batch_size: int) -> tf.data.Dataset:
     """Every example exactly once, each batch full.
 
-    Missing rows are filled with copies of a real one (grouped by length, they stand in any batch).
-    The features `row` (int64, position of the example in the files) and `is_real_row` (1.0, or 0.0
-    for such copies) are added.
+    Missing rows of the last one are filled with copies of its first row. The feature `is_real_row`
+    (1.0, or 0.0 for such copies) is added.
 
     Args:
       records: From `open_records`.
       spec: Features to parse.
       batch_size: Examples per batch over all replicas.
-      group_by_length: As in `training_batches`; rows then come in another order, which `row` tells.
-        Short examples come in batches of several times `batch_size`, with no more tokens than a batch
-        of full length: weights are converted and loaded once per batch.
     """
-    window = (LENGTH_WINDOW if group_by_length else 1) * batch_size
-    dataset = interleaved(records.files, records.compressions, cycle=1)
-    dataset = dataset.enumerate().batch(window)
-    dataset = dataset.map(
-        lambda rows, serialized: (rows, _parse(serialized, spec)),
-        num_parallel_calls=PARALLEL_CALLS,
-    )
 
-    def batches_of(rows: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        batch = {**batch, "row": rows, "is_real_row": tf.ones_like(rows, tf.float32)}
-        return _sorted_batches(_filled(batch, batch_size), batch_size, None, group_by_length)
+    def full_batch(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        is_real = tf.range(batch_size) < tf.shape(serialized)[0]
+        rows = tf.where(is_real, tf.range(batch_size), 0)
+        batch = {name: tf.gather(value, rows) for name, value in _parse(serialized, spec).items()}
+        return {**batch, "is_real_row": tf.cast(is_real, tf.float32)}
 
-    dataset = dataset.map(batches_of, num_parallel_calls=PARALLEL_CALLS).unbatch()
-    if group_by_length:
-        full_length = dataset.element_spec["input_mask"].shape[1]
-        dataset = dataset.map(_cut_padding).group_by_window(
-            key_func=lambda batch: tf.shape(batch["input_mask"], tf.int64)[1],
-            reduce_func=lambda _, group: group.batch(full_length).map(_joined),
-            window_size_func=lambda length: full_length // length,
-        )
+    dataset = interleaved(records.files, records.compressions, cycle=1).batch(batch_size)
+    dataset = dataset.map(full_batch, num_parallel_calls=PARALLEL_CALLS)
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(dataset_options())
 
 
@@ -232,48 +224,23 @@ def _parse(serialized: tf.Tensor, spec: FeatureSpec) -> dict[str, tf.Tensor]:
     }
 
 
-def _filled(batch: dict[str, tf.Tensor], batch_size: int) -> dict[str, tf.Tensor]:
-    """Repeats the first row until the rows are a multiple of `batch_size`."""
-    rows = tf.shape(batch["row"])[0]
-    missing = -rows % batch_size
-    filled = {
-        name: tf.concat([value, tf.repeat(value[:1], missing, axis=0)], axis=0)
-        for name, value in batch.items()
-    }
-    filled["is_real_row"] = tf.concat([batch["is_real_row"], tf.zeros([missing])], axis=0)
-    return filled
-
-
 def _lengths(batch: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.reduce_sum(batch["input_mask"], axis=-1)
 
 
-def _sorted_batches(
-    rows: dict[str, tf.Tensor], batch_size: int, seed: Any, by_length: bool = True
-) -> dict[str, tf.Tensor]:
+def _sorted_batches(rows: dict[str, tf.Tensor], batch_size: int, seed: Any) -> dict[str, tf.Tensor]:
     """[n * batch_size, ...] -> [n, batch_size, ...], of similar lengths, in an order by the seed."""
-    if by_length:
-        order = tf.argsort(_lengths(rows), stable=True)
-        rows = {name: tf.gather(value, order) for name, value in rows.items()}
+    order = tf.argsort(_lengths(rows), stable=True)
+    rows = {name: tf.gather(value, order) for name, value in rows.items()}
     batches = {
         name: tf.reshape(value, tf.concat([[-1, batch_size], tf.shape(value)[1:]], axis=0))
         for name, value in rows.items()
     }
     for name, value in rows.items():
         batches[name] = tf.ensure_shape(batches[name], [None, batch_size, *value.shape[1:]])
-    if seed is not None:
-        count = tf.shape(next(iter(batches.values())))[0]
-        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed)
-        batches = {name: tf.gather(value, order) for name, value in batches.items()}
-    return batches
-
-
-def _joined(batches: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """[n, batch_size, ...] -> [n * batch_size, ...]."""
-    return {
-        name: tf.reshape(value, tf.concat([[-1], tf.shape(value)[2:]], axis=0))
-        for name, value in batches.items()
-    }
+    count = tf.shape(next(iter(batches.values())))[0]
+    order = tf.random.experimental.stateless_shuffle(tf.range(count), seed)
+    return {name: tf.gather(value, order) for name, value in batches.items()}
 
 
 def _cut_padding(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

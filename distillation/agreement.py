@@ -13,11 +13,11 @@ import numpy as np
 from scipy.special import softmax
 
 from common.atomic import write_json, write_text
-from data.batches import read_feature
-from data.record_sets import FeatureSpec, RecordSet
+from data.batches import read_rows
+from data.record_sets import RecordSet
 from modeling.bert import INPUTS
 from modeling.tokenization import FullTokenizer
-from serving.engine import Engine
+from training.engine import Engine
 
 AGREEMENT_FILE, DISAGREEMENTS_FILE = "agreement.json", "disagreements.csv"
 # Soft labels that are looked at, the first of a set, and texts that are written.
@@ -45,7 +45,6 @@ def write_agreement(
     output_dir: str,
     name: str,
     records: RecordSet,
-    spec: FeatureSpec,
     labels: Sequence[str],
     tokenizer: FullTokenizer,
     engine: Engine,
@@ -56,14 +55,13 @@ def write_agreement(
       output_dir: Folder for `agreement.json` and `disagreements.csv`.
       name: The soft labels in messages.
       records: Soft labels; of more than `MOST_EXAMPLES`, the first.
-      spec: Their features.
       labels: In the order of the outputs.
       tokenizer: Of the student; the texts are written as it reads them.
       engine: The student's logits.
     """
     wanted = (*INPUTS, "label_ids", "has_label", "teacher_logits")
-    rows = {key: read_feature(records, spec, key, MOST_EXAMPLES) for key in wanted}
-    logits = engine({key: rows[key].astype(np.int32) for key in INPUTS})
+    (rows,) = read_rows(records, wanted, MOST_EXAMPLES, MOST_EXAMPLES)
+    logits = engine({key: rows[key] for key in INPUTS})
     if not engine.is_chief:
         return
     teacher, student = softmax(rows["teacher_logits"], axis=1), softmax(logits, axis=1)

@@ -22,7 +22,7 @@ from classification.task import THE_TEACHER, Task
 from classification.tasks import get_task
 from common.atomic import write_json
 from common.errors import UserError
-from data.batches import evaluation_batches, read_feature
+from data.batches import read_feature
 from data.classifier_records import num_outputs
 from data.record_sets import (
     FeatureSpec,
@@ -37,14 +37,13 @@ from distillation.objective import DistillationObjective, RegressionDistillation
 from distillation.patience import make_patience
 from distillation.soft_labels import check_pairs, feature_spec, read_manifest
 from modeling.heads import ClassifierModel
-from serving.engine import Engine, compiled
 from training.evaluation import Predictor
 from training.identity import Part
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
 from training.reporting import write_results
 from training.run import Evaluation
 from training.session import Session
-from training.strategy import chief_first, lengths_may_vary, num_workers
+from training.strategy import chief_first, num_workers
 
 _LOSS = ("temperature", "hard_label_weight", "patience_weight", "patience_layers")
 
@@ -131,19 +130,14 @@ def run(options: DistillationOptions) -> None:
 
     predictor = Predictor(student, session.strategy, session.programs)
 
-    if eval_records:
-        held_out = evaluation_batches(
-            eval_records, spec, options.eval_batch_size, lengths_may_vary(session.strategy)
-        )
-
     def evaluate(dev_set: TaskSet | None) -> Evaluation:
         """Evaluates on a labelled set, and on held-out soft labels where there are any."""
         metrics: dict[str, float] = {}
         if eval_records:
             with explain_damaged_record(eval_records):
                 metrics = objective.agreement(
-                    read_feature(eval_records, spec, "teacher_logits"),
-                    predictor(held_out, eval_records.num_examples),
+                    read_feature(eval_records, "teacher_logits"),
+                    predictor(eval_records, options.eval_batch_size),
                 )
         if task is None or dev_set is None:
             return Evaluation(metrics, score=-metrics[objective.distance])
@@ -169,15 +163,13 @@ def run(options: DistillationOptions) -> None:
     if options.do_eval and final is None:
         final = evaluate(first_dev_set)
     if options.do_eval and labels:
-        forward = session.programs.get(("forward",), lambda: compiled(student, session.strategy))
         write_agreement(
             options.output_dir,
             "--eval_file" if eval_records else "--input_file",
             eval_records or records,
-            spec,
             labels,
             sources.tokenizer,
-            Engine(forward, session.strategy, options.eval_batch_size),
+            predictor.engine(options.eval_batch_size),
         )
     if final and task is None and session.is_chief:
         path = os.path.join(options.output_dir, "eval_results.txt")

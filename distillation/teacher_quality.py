@@ -14,7 +14,7 @@ from classification.task import Task
 from common.chunks import chunks
 from common.errors import MissingFileError
 from distillation.soft_labels import TransferExample
-from serving.engine import WINDOW_ROWS
+from training.engine import WINDOW_ROWS
 
 
 def assess_teacher(

@@ -161,10 +161,10 @@ def _all_rows(folder: str) -> dict[str, np.ndarray]:
     features = {"ids": "input_ids", "segments": "segment_ids", "labels": "label_ids"}
     found = {}
     for name, kind in (("train", "train"), ("dev", "eval")):
-        records, spec = _records(folder, kind)
+        records, _ = _records(folder, kind)
         for key, feature in features.items():
-            found[f"{name}_{key}"] = read_feature(records, spec, feature)
-        found[f"{name}_lengths"] = read_feature(records, spec, "input_mask").sum(axis=1)
+            found[f"{name}_{key}"] = read_feature(records, feature)
+        found[f"{name}_lengths"] = read_feature(records, "input_mask").sum(axis=1)
     return found
 
 

@@ -25,10 +25,10 @@ from common.errors import UserError
 from common.files import list_folder
 from modeling.bert import INPUTS
 from modeling.wordpiece import input_row
-from serving.engine import Engine, compiled
 from serving.export_files import RUNTIME_FOLDER
 from serving.runtime.programs import Program
 from serving.trained_model import TrainedModel, network_outputs
+from training.engine import Engine, compiled
 
 _BATCH_SIZE = 32
 _PROBE_SECONDS = 600

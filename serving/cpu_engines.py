@@ -19,8 +19,8 @@ from common.errors import UserError
 from modeling.bert import INPUTS
 from modeling.config import BertConfig
 from serving import litert, onnx_model
-from serving.engine import Forward
 from serving.runtime.programs import open_interpreter
+from training.engine import Forward
 
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 

@@ -19,8 +19,8 @@ from common.errors import UserError
 from common.quiet import without_warnings
 from modeling.bert import INPUTS
 from serving.cpu_engines import BFLOAT16, FLOAT32, INT8, RUNTIMES, Program
-from serving.engine import BatchOutputs, Engine, Forward
 from training.devices import describe_devices, has_gpus, multiply_bfloat16
+from training.engine import BatchOutputs, Engine, Forward
 from training.strategy import is_single_worker, lengths_may_vary
 
 # Engine or precision that is chosen here.

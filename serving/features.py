@@ -23,10 +23,10 @@ from common.errors import UserError
 from common.files import read_lines
 from common.input_files import expand_globs
 from common.outputs import check_files_apart, checkpoint_file, lock_files
-from serving.engine import WINDOW_ROWS
 from serving.engine_choice import SAMPLE_ROWS
 from serving.parts import Stages, write_in_parts
 from serving.predictor import Predictor, layer_vectors
+from training.engine import WINDOW_ROWS
 from training.options import DeviceOptions, ModelOptions
 from training.strategy import create_strategy, is_chief
 

@@ -11,7 +11,7 @@ from common.chunks import chunks
 from common.errors import UserError
 from modeling.bert import INPUTS
 from modeling.config import BertConfig
-from serving.engine import WINDOW_ROWS
+from training.engine import WINDOW_ROWS
 
 
 def checked_texts(inputs: Sequence[str | tuple[str, str]]) -> Iterator[tuple[str, str | None]]:

@@ -36,10 +36,10 @@ from data.rows import (
     read_rows,
 )
 from data.texts import TEXT, TEXT_COLUMN, is_source_name, text_columns
-from serving.engine import WINDOW_ROWS
 from serving.engine_choice import AUTO, SAMPLE_ROWS
 from serving.parts import Stages, write_in_parts, write_to_standard_output
 from serving.predictor import Predictor, probabilities, set_threads
+from training.engine import WINDOW_ROWS
 from training.options import DeviceOptions, ModelOptions
 from training.strategy import create_strategy, is_chief
 

@@ -27,7 +27,6 @@ from modeling.bert import INPUTS, BertEncoder
 from modeling.heads import CLASSIFIER_BIAS, ClassifierModel
 from modeling.layers import computing_in
 from serving.cpu_engines import FLOAT32, INT8, Program
-from serving.engine import WINDOW_ROWS, compiled
 from serving.engine_choice import (
     TENSORFLOW,
     Agreement,
@@ -39,6 +38,7 @@ from serving.engine_choice import (
     compare_values,
 )
 from serving.given_inputs import checked_texts, windows_of_ids
+from training.engine import WINDOW_ROWS, compiled
 from training.options import DeviceOptions
 from training.strategy import check_batch_size, create_strategy
 from training.trained_models import load_trained_encoder, load_trained_weights

@@ -240,8 +240,8 @@ def read_records(folder: pathlib.Path) -> None:
     )
     with explain_damaged_record(records):
         batches = list(evaluation_batches(records, spec, 5))
-    rows = np.concatenate([b["row"].numpy()[b["is_real_row"].numpy() > 0] for b in batches])
-    assert sorted(rows.tolist()) == list(range(records.num_examples))
+    is_real = np.concatenate([batch["is_real_row"] for batch in batches])
+    assert is_real.sum() == records.num_examples
 
 
 def write_soft_labels(folder: pathlib.Path) -> None:

@@ -107,8 +107,5 @@ def forward_program(kind: str, precision: str, length: int = LENGTH) -> str:
     """StableHLO of a step that changes no weights."""
     make_step, records = _FORWARD[kind]
     spec = batch_spec(_features(records, length), BATCH_SIZE)
-    spec |= {
-        "row": tf.TensorSpec([BATCH_SIZE], tf.int64),
-        "is_real_row": tf.TensorSpec([BATCH_SIZE], tf.float32),
-    }
+    spec["is_real_row"] = tf.TensorSpec([BATCH_SIZE], tf.float32)
     return stablehlo(make_step(precision), spec)

@@ -16,7 +16,7 @@ from checkpoints.model_folder import write_model_folder
 from common.errors import UserError
 from modeling.config import BertConfig
 from serving import features as features_module
-from serving.engine import Engine
+from training.engine import Engine
 
 LENGTH = 12
 # The lines of the input, and the tokens that the original makes of them.

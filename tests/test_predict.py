@@ -24,7 +24,7 @@ from common.errors import UserError
 from modeling.config import load_config
 from serving import Predictor
 from serving import prediction as prediction_module
-from serving.engine import Engine
+from training.engine import Engine
 
 LABELS = ["bad", "so, so", "good"]
 OURS = ["label", "probability", *(f"p_{label}" for label in LABELS)]

@@ -1,17 +1,19 @@
-"""The evaluation loop of all runs, and the logits of whole data sets."""
+"""The evaluation loop of pre-training, and a model's outputs for whole sets of records."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from common.errors import UserError
+from data.batches import read_rows
+from data.record_sets import RecordSet
+from modeling.bert import INPUTS
+from training.engine import WINDOW_ROWS, Engine, compiled
 from training.kept_models import Programs
-from training.strategy import distribute, explain_lost_worker, is_chief, lengths_may_vary
+from training.strategy import distribute, explain_lost_worker, is_chief
 from training.updates import Batch
 
 
@@ -60,13 +62,10 @@ def evaluate(
 
 
 class Predictor:
-    """A model's logits for data sets, traced once however often it is called.
+    """A model's outputs for sets of records, compiled once however often it is called.
 
     Attributes:
-      lengths_may_vary: Whether its batches may be grouped by length.
       is_chief: Whether this process writes what is predicted; every worker has all of it.
-      data_sets: Batches that are asked for again and again while training, by what they are of:
-        making a data set takes longer than reading a small one.
 
     Args:
       model: Maps a batch to logits [batch_size, num_labels].
@@ -80,43 +79,31 @@ class Predictor:
         strategy: tf.distribute.Strategy,
         programs: Programs | None = None,
     ):
-        self._model, self._strategy = model, strategy
-        self._programs = programs or Programs()
-        self.lengths_may_vary = lengths_may_vary(strategy)
+        self._forward = (programs or Programs()).get(
+            ("forward",), lambda: compiled(model, strategy)
+        )
+        self._strategy = strategy
         self.is_chief = is_chief(strategy)
-        self.data_sets: dict[Any, tf.data.Dataset] = {}
+        # Rows of small sets, which are asked for again and again while training, by their files.
+        self._kept: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
 
-    def __call__(self, batches: tf.data.Dataset, num_examples: int) -> np.ndarray:
-        """Logits of every example, in the order of the files.
+    def engine(self, batch_size: int) -> Engine:
+        """The outputs for rows in memory; `batch_size` is that of an `Engine`."""
+        return Engine(self._forward, self._strategy, batch_size)
+
+    def __call__(self, records: RecordSet, batch_size: int) -> np.ndarray:
+        """The outputs for every record, float32 [num_examples, ...], in the order of the files.
 
         Args:
-          batches: From `data.record_sets.evaluation_batches`.
-          num_examples: Rows to expect.
-
-        Returns:
-          float32 [num_examples, num_labels].
+          records: From `open_records`, of classification or soft labels.
+          batch_size: See `Engine`.
 
         Raises:
-          UserError: A row is missing or its logits are not a number.
+          UserError: An output is not a number, or a worker was lost.
         """
-        distributed = distribute(batches, self._strategy)
-        spec = distributed.element_spec
-        outputs = self._programs.get(
-            ("logits", str(spec)), lambda: tf.function(self._step, [spec], autograph=False)
-        )
-        logits = None
-        with explain_lost_worker(self._strategy):
-            for batch in distributed:
-                values, rows, real = outputs(batch)
-                if logits is None:
-                    logits = np.full([num_examples, values.shape[1]], np.nan, np.float32)
-                is_real = real.numpy() > 0
-                logits[rows.numpy()[is_real]] = values.numpy()[is_real]
-        if logits is None or np.isnan(logits).any():
-            raise UserError("predictions are missing or not a number for some rows of the input.")
-        return logits
-
-    def _step(self, batch: Batch) -> tuple[tf.Tensor, ...]:
-        logits = self._strategy.run(lambda b: tf.identity(self._model(b)), args=(batch,))
-        outputs = (logits, batch["row"], batch["is_real_row"])
-        return tuple(self._strategy.gather(x, axis=0) for x in outputs)
+        engine = self.engine(batch_size)
+        if records.num_examples > WINDOW_ROWS:
+            return np.concatenate([*map(engine, read_rows(records, INPUTS, WINDOW_ROWS))])
+        if records.files not in self._kept:
+            (self._kept[records.files],) = read_rows(records, INPUTS, WINDOW_ROWS)
+        return engine(self._kept[records.files])

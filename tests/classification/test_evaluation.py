@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from classification.evaluation import (
     evaluate_task,
     evaluation_part,
     output_names,
-    predict_outputs,
     task_content,
     write_eval_results,
     write_task_sets,
@@ -28,6 +26,7 @@ from classification.evaluation import (
 )
 from classification.task import Task
 from classification.tasks import get_task
+from data.record_sets import RecordSet
 from modeling.tokenization import FullTokenizer
 from training.evaluation import Predictor
 
@@ -35,17 +34,14 @@ LENGTH = 16
 
 
 class FixedOutputs(Predictor):
-    """Outputs that are given, whatever the batches hold."""
+    """Outputs that are given, whatever the records hold."""
 
     def __init__(self, outputs: Sequence[Sequence[float]]):
         self.outputs = np.array(outputs, np.float32)
-        self.is_chief = self.lengths_may_vary = True
-        self.data_sets = {}
-        self.seen: list[Any] = []
+        self.is_chief = True
 
-    def __call__(self, batches: Any, num_examples: int) -> np.ndarray:
-        assert num_examples == len(self.outputs)
-        self.seen.append(batches)
+    def __call__(self, records: RecordSet, batch_size: int) -> np.ndarray:
+        assert records.num_examples == len(self.outputs)
         return self.outputs
 
 
@@ -148,17 +144,6 @@ def test_files_of_results(tmp_path: pathlib.Path, tokenizer: FullTokenizer) -> N
     for found, name in zip(written, ("test_results", "test_results_test_mismatched"), strict=True):
         np.testing.assert_allclose(found, [expected], rtol=1e-6)
         np.testing.assert_allclose(np.loadtxt(out / f"{name}.tsv"), expected, rtol=1e-6)
-
-
-def test_data_set_is_made_once(tmp_path: pathlib.Path, tokenizer: FullTokenizer) -> None:
-    write_reviews(tmp_path, "01")
-    task = get_task("sst-2", str(tmp_path))
-    (dev_set,) = open_sets(task, tmp_path, tokenizer, dev=True).dev
-    model = FixedOutputs([[0.0, 1.0]] * 2)
-    for batch_size in (2, 2, 1):
-        predict_outputs(model, dev_set, batch_size)
-    first, second, third = model.seen
-    assert first is second and first is not third
 
 
 def test_names_of_further_sets() -> None:

@@ -15,6 +15,7 @@ from data.batches import (
     LENGTH_MULTIPLE,
     evaluation_batches,
     read_feature,
+    read_rows,
     training_batches,
 )
 from data.record_sets import RecordSet, open_records
@@ -158,32 +159,17 @@ def test_files_that_are_done_with_are_not_read_again(
     assert_same(take(batches, 1), whole[steps - 1 : steps])
 
 
-@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 2, 8, 65, 200])
-def test_evaluation_sees_every_row_once(records: RecordSet, grouped: bool, batch_size: int) -> None:
-    batches = list(
-        evaluation_batches(records, SPEC, batch_size, group_by_length=grouped).as_numpy_iterator()
-    )
-    sizes = [len(batch["row"]) for batch in batches]
-    assert sum(sizes) == -(-130 // batch_size) * batch_size
-    if grouped:
-        # Some are of several times the size, none of more tokens than one of full length.
-        assert {size % batch_size for size in sizes} == {0}
-        assert (max(sizes) > batch_size) == (batch_size <= 8)
-        assert all(batch["input_ids"].size <= batch_size * LENGTH for batch in batches)
-    else:
-        assert set(sizes) == {batch_size}
+def test_evaluation_sees_every_row_once(records: RecordSet, batch_size: int) -> None:
+    batches = list(evaluation_batches(records, SPEC, batch_size).as_numpy_iterator())
+    assert [len(batch["is_real_row"]) for batch in batches] == [batch_size] * -(-130 // batch_size)
     assert_rows_are_whole(batches)
-    row = np.concatenate([batch["row"] for batch in batches])
     is_real = np.concatenate([batch["is_real_row"] for batch in batches])
-    assert set(is_real) <= {0.0, 1.0}
-    # Rows are numbered in the order of the files, as the examples are.
-    np.testing.assert_array_equal(row, numbers_of(batches))
-    assert sorted(row[is_real == 1.0]) == list(range(130))
-    if grouped and len(batches) > 1:
-        assert sum(batch["input_ids"].size for batch in batches) < len(row) * LENGTH
-    if not grouped:
-        assert row[:130].tolist() == list(range(130))
+    assert is_real.tolist() == [1.0] * 130 + [0.0] * (-130 % batch_size)
+    # In the order of the files; copies of a real row fill the last batch.
+    numbers = numbers_of(batches)
+    assert numbers[:130] == list(range(130))
+    assert set(numbers[130:]) <= set(range(130))
 
 
 def test_shapes_are_static_unless_grouped(one_file: RecordSet) -> None:
@@ -214,5 +200,19 @@ def test_no_iterator_tunes_itself(one_file: RecordSet) -> None:
 
 
 def test_read_feature(records: RecordSet) -> None:
-    np.testing.assert_array_equal(read_feature(records, SPEC, "label_ids"), np.arange(130))
-    np.testing.assert_array_equal(read_feature(records, SPEC, "weights"), rows(0, 130)["weights"])
+    np.testing.assert_array_equal(read_feature(records, "label_ids"), np.arange(130))
+    np.testing.assert_array_equal(read_feature(records, "weights"), rows(0, 130)["weights"])
+
+
+@pytest.mark.parametrize(
+    ("at_a_time", "at_most", "sizes"),
+    [(200, -1, [130]), (50, -1, [50, 50, 30]), (50, 60, [50, 10])],
+)
+def test_read_rows(records: RecordSet, at_a_time: int, at_most: int, sizes: list[int]) -> None:
+    found = list(read_rows(records, ["label_ids", "weights"], at_a_time, at_most))
+    assert [len(part["label_ids"]) for part in found] == sizes
+    for name, expected in rows(0, sum(sizes)).items():
+        if name in found[0]:
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in found]), expected)
+    assert found[0].keys() == {"label_ids", "weights"}
+    assert found[0]["label_ids"].dtype == np.int32

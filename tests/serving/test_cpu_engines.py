@@ -15,7 +15,7 @@ from scripts import ROOT
 
 from modeling.bert import INPUTS
 from serving.cpu_engines import BFLOAT16, FLOAT32, INT8, RUNTIMES, Program, import_openvino
-from serving.engine import Forward
+from training.engine import Forward
 
 
 def forward_of(model: Any) -> Forward:

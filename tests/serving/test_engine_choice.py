@@ -14,7 +14,6 @@ from common.errors import UserError
 from modeling.bert import INPUTS
 from serving import engine_choice
 from serving.cpu_engines import BFLOAT16, FLOAT32, INT8, Program, Runtime
-from serving.engine import Forward
 from serving.engine_choice import (
     AUTO,
     MIN_ROWS,
@@ -25,6 +24,7 @@ from serving.engine_choice import (
     compare_logits,
     compare_values,
 )
+from training.engine import Forward
 
 CPU = tf.distribute.OneDeviceStrategy("/cpu:0")
 # TensorFlow's in bfloat16 where a test does not say another.

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from common.errors import UserError
-from serving.engine import Engine
+from training.engine import Engine
 
 ALONE = tf.distribute.OneDeviceStrategy("/device:CPU:0")
 LENGTH = 32
@@ -61,7 +61,7 @@ def test_batches_as_they_are_computed() -> None:
 
 def test_full_lengths_where_lengths_may_not_vary(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of the last row fill the last batch, and are left out again."""
-    monkeypatch.setattr("serving.engine.lengths_may_vary", lambda _: False)
+    monkeypatch.setattr("training.engine.lengths_may_vary", lambda _: False)
     sums, lengths = Sums(), [5, 32, 1, 8, 9]
     rows = features(lengths)
     found = Engine(sums, ALONE, 2)(rows)
