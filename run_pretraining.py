@@ -41,6 +41,13 @@ FLAGS = flags.FLAGS
 group("The model and the data")
 define_model_flags()
 define_initialization_flags()
+flags.DEFINE_bool(
+    "init_local_attention",
+    False,
+    "Begin a new model with position embeddings that are sinusoids and with keys equal to queries: "
+    "attention looks at neighbours from the first update on, and a small model needs fewer tokens. "
+    "Not with --init_checkpoint.",
+)
 flags.DEFINE_string(
     "input_file", None, "Pre-training TFRecords: files, globs and folders, separated by commas."
 )

@@ -154,12 +154,20 @@ def learn_vocabulary(sentences: Iterable[str], vocab_size: int) -> list[str]:
 
     from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib
 
-    return wordpiece_tokenizer_learner_lib.learn(
-        sorted(frequent),
-        vocab_size=vocab_size,
-        reserved_tokens=list(SPECIAL_TOKENS),
-        max_input_tokens=-1,
-    )
+    def learn(highest: int) -> list[str]:
+        return wordpiece_tokenizer_learner_lib.learn(
+            sorted(frequent),
+            vocab_size=vocab_size,
+            reserved_tokens=list(SPECIAL_TOKENS),
+            max_input_tokens=-1,
+            upper_thresh=highest,
+        )
+
+    # It searches for the frequency above which there are so many pieces, by halves from the highest
+    # on, a second or two for each. One that a quarter as many words have is nearer.
+    counts = sorted((count for _, count in frequent), reverse=True)
+    vocabulary = learn(counts[min(vocab_size // 4, len(counts) - 1)])
+    return vocabulary if len(vocabulary) <= vocab_size else learn(counts[0])
 
 
 def is_complete(output_dir: str, inputs: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from data.record_sets import (
 from modeling.heads import PretrainingModel
 from modeling.tokenization import check_casing
 from pretraining.distillation_objective import MaskedLmDistillationObjective, TripleLoss
+from pretraining.local_attention import LocalAttention
 from pretraining.objective import PretrainingObjective, feature_spec
 from training.evaluation import evaluate
 from training.identity import Part, model_content
@@ -54,12 +55,14 @@ class PretrainingOptions(TrainingOptions):
     cosine_weight: float = 1.0
     num_train_steps: int = 100000
     num_warmup_steps: int = 10000
+    init_local_attention: bool = False
     max_eval_steps: int = 100
 
     DECISIVE = (*TrainingOptions.DECISIVE, "max_predictions_per_seq", "num_warmup_steps")
     RECORDED = (
         "input_file",
         "teacher",
+        "init_local_attention",
         *TrainingOptions.MODEL_SOURCES,
         *_LOSS_UNDER_A_TEACHER,
         *DECISIVE,
@@ -109,6 +112,8 @@ def run(options: PretrainingOptions) -> None:
     session.claim_output_dir({"input_file": input_files})
     weights = session.initial_weights(sources)
     if options.do_train:
+        if options.init_local_attention:
+            weights = LocalAttention(model.encoder)
         evaluation = None
         if options.do_eval:
             evaluation = Part(

@@ -129,10 +129,11 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
     ),
     "run_pretraining": (
         Condition(
-            "num_train_steps num_warmup_steps teacher teacher_temperature soft_masked_lm_weight "
-            "masked_lm_weight cosine_weight",
+            "num_train_steps num_warmup_steps init_local_attention teacher teacher_temperature "
+            "soft_masked_lm_weight masked_lm_weight cosine_weight",
             "do_train",
         ),
+        Condition("init_local_attention", "!init_checkpoint", refused=True),
         Condition(
             "teacher_temperature soft_masked_lm_weight masked_lm_weight cosine_weight",
             "teacher",

@@ -143,3 +143,23 @@ def test_dropout_of_a_training_is_not_the_models(
     configs = [(folder / "bert_config.json").read_bytes() for folder in folders]
     assert configs[0] == configs[2] != configs[1]
     assert info(folders[0])["flags"]["dropout_prob"] == 0.0
+
+
+def test_local_attention_is_another_start(options: dict[str, Any], tmp_path: pathlib.Path) -> None:
+    """Of the same run but for what the flag says, and refused for a model that is there."""
+    short = {**options, "num_train_steps": 3, "learning_rate": 0.0}
+    local, original = tmp_path / "local", tmp_path / "original"
+    run_script("run_pretraining", **short, init_local_attention=True, output_dir=local)
+    run_script("run_pretraining", **short, output_dir=original)
+    assert {
+        name
+        for name, value in weights(local).items()
+        if not np.array_equal(value, weights(original)[name])
+    } == {
+        "bert/embeddings/position_embeddings",
+        "bert/encoder/layer_0/attention/self/query/kernel",
+        "bert/encoder/layer_0/attention/self/key/kernel",
+    }
+    assert info(local)["flags"]["init_local_attention"] is True
+    with pytest.raises(UserError, match="another start: none, now it is --init_local_attention"):
+        run_script("run_pretraining", **short, init_local_attention=True, output_dir=original)
