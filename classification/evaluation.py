@@ -36,7 +36,7 @@ from data.batches import read_feature
 from data.classifier_records import feature_spec, write_classifier_records
 from data.record_sets import Limit, RecordSet, open_records
 from modeling.tokenization import FullTokenizer
-from training.evaluation import Predictor
+from training.evaluation import RecordPredictor
 from training.identity import Part
 from training.reporting import write_results
 from training.run import Evaluation
@@ -187,7 +187,7 @@ def output_names(stem: str, files: Sequence[TaskFile]) -> list[str]:
 
 
 def evaluate_task(
-    predictor: Predictor, task: Task, task_set: TaskSet, batch_size: int
+    predictor: RecordPredictor, task: Task, task_set: TaskSet, batch_size: int
 ) -> Evaluation:
     """The metrics of a labelled set, exact over all its rows.
 
@@ -273,7 +273,7 @@ def _write_details(
 
 
 def write_test_results(
-    predictor: Predictor,
+    predictor: RecordPredictor,
     task: Task,
     test_sets: Sequence[TaskSet],
     batch_size: int,

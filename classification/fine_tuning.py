@@ -26,7 +26,7 @@ from classification.tasks import get_task
 from common.outputs import check_folder_apart
 from data.record_sets import value_limits
 from modeling.heads import ClassifierModel
-from training.evaluation import Predictor
+from training.evaluation import RecordPredictor
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
 from training.run import Evaluation
 from training.session import Session
@@ -106,7 +106,7 @@ def run(options: FineTuningOptions) -> FineTuned:
         )
     submission = _open_submission(options, task)
 
-    predictor = Predictor(model, session.strategy, session.programs)
+    predictor = RecordPredictor(model, session.strategy, session.programs)
 
     def evaluate(dev_set: TaskSet) -> Evaluation:
         return evaluate_task(predictor, task, dev_set, options.eval_batch_size)

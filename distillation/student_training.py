@@ -37,7 +37,7 @@ from distillation.objective import DistillationObjective, RegressionDistillation
 from distillation.patience import make_patience
 from distillation.soft_labels import check_pairs, feature_spec, read_manifest
 from modeling.heads import ClassifierModel
-from training.evaluation import Predictor
+from training.evaluation import RecordPredictor
 from training.identity import Part
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
 from training.reporting import write_results
@@ -128,7 +128,7 @@ def run(options: DistillationOptions) -> None:
                 reuse=not chief,
             )
 
-    predictor = Predictor(student, session.strategy, session.programs)
+    predictor = RecordPredictor(student, session.strategy, session.programs)
 
     def evaluate(dev_set: TaskSet | None) -> Evaluation:
         """Evaluates on a labelled set, and on held-out soft labels where there are any."""

@@ -61,7 +61,7 @@ def evaluate(
     }
 
 
-class Predictor:
+class RecordPredictor:
     """A model's outputs for sets of records, compiled once however often it is called.
 
     Attributes:

@@ -28,12 +28,12 @@ from classification.task import Task
 from classification.tasks import get_task
 from data.record_sets import RecordSet
 from modeling.tokenization import FullTokenizer
-from training.evaluation import Predictor
+from training.evaluation import RecordPredictor
 
 LENGTH = 16
 
 
-class FixedOutputs(Predictor):
+class FixedOutputs(RecordPredictor):
     """Outputs that are given, whatever the records hold."""
 
     def __init__(self, outputs: Sequence[Sequence[float]]):

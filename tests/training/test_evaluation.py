@@ -14,7 +14,7 @@ from common.errors import UserError
 from data.record_sets import RecordSet, open_records
 from data.tfrecords import serialize_examples
 from modeling.bert import INPUTS
-from training.evaluation import Predictor, evaluate
+from training.evaluation import RecordPredictor, evaluate
 from training.updates import Batch
 
 LENGTH = 8
@@ -69,7 +69,7 @@ def test_outputs_come_in_the_order_of_the_records(
 ) -> None:
     monkeypatch.setattr("training.evaluation.WINDOW_ROWS", window)
     model = FirstIds()
-    predictor = Predictor(model, STRATEGY)
+    predictor = RecordPredictor(model, STRATEGY)
     sets = [write_rows(tmp_path / name, lengths) for name, lengths in SETS.items()]
     for records in (*sets, *sets):
         for batch_size in (2, 5):
@@ -79,7 +79,7 @@ def test_outputs_come_in_the_order_of_the_records(
 
 
 def test_small_sets_are_read_once(tmp_path: pathlib.Path) -> None:
-    predictor = Predictor(FirstIds(), STRATEGY)
+    predictor = RecordPredictor(FirstIds(), STRATEGY)
     records = write_rows(tmp_path / "rows", [3, 1])
     first = predictor(records, 2)
     (tmp_path / "rows").unlink()
@@ -91,6 +91,6 @@ def test_outputs_that_are_not_numbers(tmp_path: pathlib.Path) -> None:
         def call(self, batch: Batch) -> tf.Tensor:
             return tf.where(batch["input_ids"][:, :1] == 1, float("nan"), 1.0)
 
-    predictor = Predictor(Broken(), STRATEGY)
+    predictor = RecordPredictor(Broken(), STRATEGY)
     with pytest.raises(UserError, match="not a number for some rows, first for row 2 of 3"):
         predictor(write_rows(tmp_path / "rows", [3, 1, 2]), 3)
