@@ -66,7 +66,7 @@ def write_pretraining_rows(text_file: str, vocab_file: str, target: str, num_row
     subprocess.run(command, cwd=root, check=True, stderr=subprocess.DEVNULL)
     spec = feature_spec(SEQ_LENGTH, NUM_PREDICTIONS)
     records = open_records(records_file, "input_file", spec, {})
-    rows = next(iter(training_batches(records, spec, num_rows, seed=0)))
+    rows = next(iter(training_batches(records, num_rows, seed=0)))
     np.savez(target, **{name: value.numpy() for name, value in rows.items()})
 
 

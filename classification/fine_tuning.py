@@ -117,7 +117,6 @@ def run(options: FineTuningOptions) -> FineTuned:
         _objective(options, task, model, train_set),
         sources,
         records,
-        records.spec if records else {},
         weights,
         {"task_name": task.name, "labels": list(task.labels)},
         options.RECORDED,

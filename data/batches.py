@@ -37,7 +37,6 @@ LENGTH_MULTIPLE = 4
 @as_written
 def training_batches(
     records: RecordSet,
-    spec: FeatureSpec,
     batch_size: int,
     seed: int,
     start_step: int = 0,
@@ -49,8 +48,7 @@ def training_batches(
     epoch, and a batch may span two epochs.
 
     Args:
-      records: From `open_records`.
-      spec: Features to parse; int64 arrive as int32, as the original casts them.
+      records: From `open_records`; int64 arrive as int32, as the original casts them.
       batch_size: Examples per batch over all replicas.
       seed: Decides the order.
       start_step: Number of batches to leave out; whole epochs are skipped without reading, and in
@@ -75,7 +73,7 @@ def training_batches(
     later = later.flat_map(lambda epoch: _shuffled_epoch(records, seed, epoch))
     dataset = begun.skip(first_record).concatenate(later)
     dataset = dataset.batch(window * batch_size, drop_remainder=True)
-    dataset = dataset.map(lambda x: _parse(x, spec), num_parallel_calls=PARALLEL_CALLS)
+    dataset = dataset.map(lambda x: _parse(x, records.spec), num_parallel_calls=PARALLEL_CALLS)
     if group_by_length:
         dataset = dataset.enumerate(start=first_window)
         dataset = dataset.map(
@@ -120,7 +118,7 @@ def read_feature(records: RecordSet, name: str) -> np.ndarray:
 
 
 @as_written
-def evaluation_batches(records: RecordSet, spec: FeatureSpec, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(records: RecordSet, batch_size: int) -> tf.data.Dataset:
     """Every example exactly once, each batch full.
 
     Missing rows of the last one are filled with copies of its first row. The feature `is_real_row`
@@ -128,14 +126,14 @@ def evaluation_batches(records: RecordSet, spec: FeatureSpec, batch_size: int) -
 
     Args:
       records: From `open_records`.
-      spec: Features to parse.
       batch_size: Examples per batch over all replicas.
     """
 
     def full_batch(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         is_real = tf.range(batch_size) < tf.shape(serialized)[0]
         rows = tf.where(is_real, tf.range(batch_size), 0)
-        batch = {name: tf.gather(value, rows) for name, value in _parse(serialized, spec).items()}
+        parsed = _parse(serialized, records.spec)
+        batch = {name: tf.gather(value, rows) for name, value in parsed.items()}
         return {**batch, "is_real_row": tf.cast(is_real, tf.float32)}
 
     dataset = interleaved(records.files, records.compressions, cycle=1).batch(batch_size)

@@ -149,7 +149,6 @@ def run(options: DistillationOptions) -> None:
         objective,
         sources,
         records if options.do_train else None,
-        spec,
         weights,
         {
             "labels": labels,

@@ -16,7 +16,7 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from experiments.commands import script
 from experiments.paper.report import paired_difference
 from experiments.scores import Score
 from training.cli import prepare_libraries
+
+if TYPE_CHECKING:
+    from data.record_sets import RecordSet
 
 BATCH_SIZE = 32
 OURS = "run_classifier.py"
@@ -143,16 +146,15 @@ def _run(program: str, *arguments: str) -> None:
     subprocess.run([*script(program), *arguments], check=True, capture_output=True)
 
 
-def _records(folder: str, kind: str) -> tuple[Any, dict[str, Any]]:
-    """The records of a run and their features."""
+def _records(folder: str, kind: str) -> RecordSet:
+    """The records of a run."""
     from data.classifier_records import feature_spec
     from data.record_sets import open_records
     from data.tfrecords import read_sidecar
 
     path = os.path.join(folder, f"{kind}.tf_record")
     info = read_sidecar(path) or {}
-    spec = feature_spec(info["max_seq_length"])
-    return open_records([path], "output_dir", spec, {}), spec
+    return open_records([path], "output_dir", feature_spec(info["max_seq_length"]), {})
 
 
 def _all_rows(folder: str) -> dict[str, np.ndarray]:
@@ -161,7 +163,7 @@ def _all_rows(folder: str) -> dict[str, np.ndarray]:
     features = {"ids": "input_ids", "segments": "segment_ids", "labels": "label_ids"}
     found = {}
     for name, kind in (("train", "train"), ("dev", "eval")):
-        records, _ = _records(folder, kind)
+        records = _records(folder, kind)
         for key, feature in features.items():
             found[f"{name}_{key}"] = read_feature(records, feature)
         found[f"{name}_lengths"] = read_feature(records, "input_mask").sum(axis=1)
@@ -175,11 +177,11 @@ def _batches(folder: str, rows: str, seed: int, epochs: float) -> np.ndarray:
     arrays = np.load(rows)
     known = zip(arrays["train_ids"], arrays["train_labels"], strict=True)
     index = {(ids.tobytes(), int(label)): i for i, (ids, label) in enumerate(known)}
-    records, spec = _records(folder, "train")
+    records = _records(folder, "train")
     steps = int(records.num_examples / BATCH_SIZE * epochs)
     length = arrays["train_ids"].shape[1]
     order = np.empty((steps, BATCH_SIZE), np.int32)
-    batches = training_batches(records, spec, BATCH_SIZE, seed, group_by_length=True).take(steps)
+    batches = training_batches(records, BATCH_SIZE, seed, group_by_length=True).take(steps)
     for step, batch in enumerate(batches.as_numpy_iterator()):
         ids = np.zeros((BATCH_SIZE, length), arrays["train_ids"].dtype)
         ids[:, : batch["input_ids"].shape[1]] = batch["input_ids"]

@@ -123,7 +123,7 @@ def run(options: PretrainingOptions) -> None:
         session.check_run(sources, model, weights, values, contents, evaluation)
 
     def evaluate_model() -> Evaluation:
-        batches = evaluation_batches(eval_records, spec, options.eval_batch_size)
+        batches = evaluation_batches(eval_records, options.eval_batch_size)
         with explain_damaged_record(eval_records):
             batches = batches.take(options.max_eval_steps)
             metrics = evaluate(objective.metrics, session.strategy, batches, session.programs)
@@ -137,7 +137,6 @@ def run(options: PretrainingOptions) -> None:
         objective,
         sources,
         records,
-        spec,
         weights,
         info,
         options.RECORDED,

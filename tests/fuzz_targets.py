@@ -239,7 +239,7 @@ def read_records(folder: pathlib.Path) -> None:
         f"{folder}/*.tfrecord", "input_file", spec, {"max_seq_length": 8}, limits
     )
     with explain_damaged_record(records):
-        batches = list(evaluation_batches(records, spec, 5))
+        batches = list(evaluation_batches(records, 5))
     is_real = np.concatenate([batch["is_real_row"] for batch in batches])
     assert is_real.sum() == records.num_examples
 
@@ -270,7 +270,7 @@ def read_soft_labels(folder: pathlib.Path) -> None:
     records = open_records(",".join(files), "input_file", spec, expected)
     assert records.num_examples == manifest["num_examples"]
     with explain_damaged_record(records):
-        num_batches = sum(1 for _ in evaluation_batches(records, spec, 4))
+        num_batches = sum(1 for _ in evaluation_batches(records, 4))
     assert num_batches == -(-records.num_examples // 4)
 
 

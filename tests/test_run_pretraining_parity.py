@@ -88,7 +88,7 @@ def parity(
 
     spec = feature_spec(SEQ_LENGTH, PREDICTIONS)
     records = open_records(records_file, "input_file", spec, {})
-    dataset = training_batches(records, spec, BATCH_SIZE, SEED)
+    dataset = training_batches(records, BATCH_SIZE, SEED)
     batches = list(dataset.take(STEPS).as_numpy_iterator())
     weights = {name: value.astype(np.float64) for name, value in start.items()}
     model = ReferencePretraining(config, weights)

@@ -20,7 +20,7 @@ from checkpoints.weights import (
 )
 from common.errors import UserError
 from data.batches import training_batches
-from data.record_sets import FeatureSpec, RecordSet, explain_damaged_record
+from data.record_sets import RecordSet, explain_damaged_record
 from training.devices import describe_devices
 from training.identity import BEST_FOLDER, Identity, discard_run
 from training.kept_models import Programs
@@ -84,7 +84,6 @@ def run_training(
     objective: Objective,
     strategy: tf.distribute.Strategy,
     records: RecordSet,
-    spec: FeatureSpec,
     options: TrainingOptions,
     schedule: Schedule,
     initial_weights: WeightReader | None,
@@ -103,7 +102,6 @@ def run_training(
       objective: Its model was made in the strategy's scope.
       strategy: The devices.
       records: The training set.
-      spec: Features of its records.
       options: Of the command.
       schedule: Length of the run.
       initial_weights: Initial weights, None for random ones; not used where a saved state is
@@ -196,7 +194,7 @@ def run_training(
     def input_from(step: int) -> Iterable:
         def batches(shard: RecordSet) -> tf.data.Dataset:
             size = options.train_batch_size // records.num_shards
-            return training_batches(shard, spec, size, options.random_seed, step, by_length)
+            return training_batches(shard, size, options.random_seed, step, by_length)
 
         if records.num_shards == 1:
             return distribute(batches(records), strategy)

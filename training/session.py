@@ -27,7 +27,7 @@ from common.errors import UserError
 from common.file_facts import FileFacts
 from common.files import exists, is_folder
 from common.outputs import Inputs, check_folder_apart, checkpoint_file, lock_folder
-from data.record_sets import FeatureSpec, RecordSet
+from data.record_sets import RecordSet
 from modeling.config import BertConfig
 from training.identity import Identity, Part, check_identity, run_identity
 from training.kept_models import KeptModel, Programs, keep_model, take_model
@@ -247,7 +247,6 @@ class Session:
         objective: Objective,
         sources: ModelSources,
         records: RecordSet | None,
-        spec: FeatureSpec,
         weights: WeightReader | None,
         info: Mapping[str, Any],
         recorded: Sequence[str],
@@ -261,7 +260,6 @@ class Session:
           objective: Model and loss.
           sources: The model's architecture and vocabulary.
           records: The training set; None where nothing is trained.
-          spec: Features of its records.
           weights: From `initial_weights`.
           info: Further entries of `model_info.json`.
           recorded: Names of the options that it is to hold.
@@ -300,7 +298,6 @@ class Session:
             objective,
             self.strategy,
             records,
-            spec,
             options,
             schedule,
             weights,

@@ -58,7 +58,7 @@ def test_each_example_once_an_epoch(
     records: RecordSet, shuffle_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "SHUFFLE_BYTES", shuffle_bytes)
-    batches = take(training_batches(records, SPEC, batch_size=8, seed=3), 49)
+    batches = take(training_batches(records, batch_size=8, seed=3), 49)
     assert {batch["input_ids"].shape for batch in batches} == {(8, LENGTH)}
     assert_rows_are_whole(batches)
     numbers = numbers_of(batches)  # 392, three epochs and two examples
@@ -72,15 +72,15 @@ def test_each_example_once_an_epoch(
 def test_grouped_batches_hold_the_same_examples(
     records: RecordSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = training_batches(records, SPEC, batch_size=5, seed=3, group_by_length=True)
+    dataset = training_batches(records, batch_size=5, seed=3, group_by_length=True)
     batches = take(dataset, 3 * 26)
     assert_rows_are_whole(batches)
     for epoch in range(3):
         assert sorted(numbers_of(batches[26 * epoch : 26 * (epoch + 1)])) == list(range(130))
     # Three windows of 8 batches in an epoch, each with the examples it would have without grouping.
     monkeypatch.setattr(pipeline, "LENGTH_WINDOW", 10)
-    batches = take(training_batches(records, SPEC, 5, seed=3, group_by_length=True), 48)
-    plain = numbers_of(take(training_batches(records, SPEC, 5, seed=3), 48))
+    batches = take(training_batches(records, 5, seed=3, group_by_length=True), 48)
+    plain = numbers_of(take(training_batches(records, 5, seed=3), 48))
     for start in range(0, 48, 8):
         found = numbers_of(batches[start : start + 8])
         expected = plain[5 * start : 5 * (start + 8)]
@@ -88,7 +88,7 @@ def test_grouped_batches_hold_the_same_examples(
 
 
 def test_grouped_batches_cut_padding(one_file: RecordSet) -> None:
-    batches = take(training_batches(one_file, SPEC, 13, seed=3, group_by_length=True), 50)
+    batches = take(training_batches(one_file, 13, seed=3, group_by_length=True), 50)
     tokens = 0
     for batch in batches:
         longest, width = batch["input_mask"].sum(axis=1).max(), batch["input_mask"].shape[1]
@@ -107,15 +107,14 @@ def test_length_is_not_rounded_beyond_that_of_the_records(tmp_path: Path) -> Non
         for name, feature in SPEC.items()
     }
     records = open_records(write_records(tmp_path / "a.tfrecord", features), "input_file", spec, {})
-    batches = take(training_batches(records, spec, 4, seed=3, group_by_length=True), 50)
+    batches = take(training_batches(records, 4, seed=3, group_by_length=True), 50)
     assert {batch["input_ids"].shape[1] for batch in batches} == {4, 8, 12, 16, 20, 21}
 
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_order_is_a_function_of_the_seed(records: RecordSet, grouped: bool) -> None:
     first, same, other = (
-        take(training_batches(records, SPEC, 8, seed, group_by_length=grouped), 30)
-        for seed in (3, 3, 4)
+        take(training_batches(records, 8, seed, group_by_length=grouped), 30) for seed in (3, 3, 4)
     )
     assert_same(first, same)
     assert numbers_of(first) != numbers_of(other)
@@ -124,9 +123,7 @@ def test_order_is_a_function_of_the_seed(records: RecordSet, grouped: bool) -> N
 @pytest.mark.parametrize("grouped", [False, True])
 def test_start_step_leaves_out_that_many_batches(records: RecordSet, grouped: bool) -> None:
     def batches_from(step: int, count: int) -> list[Batch]:
-        dataset = training_batches(
-            records, SPEC, 5, seed=3, start_step=step, group_by_length=grouped
-        )
+        dataset = training_batches(records, 5, seed=3, start_step=step, group_by_length=grouped)
         return take(dataset, count)
 
     whole = batches_from(0, 229)
@@ -146,22 +143,22 @@ def test_files_that_are_done_with_are_not_read_again(
         write_records(tmp_path / f"{i:02d}.tfrecord", rows(end - count, count))
     records = open_records(f"{tmp_path}/*.tfrecord", "input_file", SPEC, {})
     batch_size, steps = 4, len(range(0, counts.sum() - 4, 4))
-    whole = take(training_batches(records, SPEC, batch_size, seed=3), steps + 5)
+    whole = take(training_batches(records, batch_size, seed=3), steps + 5)
     for step in (1, 80, 100, 120, steps - 1):
-        batches = training_batches(records, SPEC, batch_size, seed=3, start_step=step)
+        batches = training_batches(records, batch_size, seed=3, start_step=step)
         assert_same(take(batches, steps + 5 - step), whole[step:])
     left_out = pipeline._left_out(records, 3, 0, 4 * (steps - 1))
     assert left_out is not None and (left_out > 0).sum() >= 10
     order = pipeline._order_of_files(records, tf.constant([3, 0], tf.int64)).numpy()
     for position in np.flatnonzero(left_out):
         Path(records.files[order[position]]).unlink()
-    batches = training_batches(records, SPEC, batch_size, seed=3, start_step=steps - 1)
+    batches = training_batches(records, batch_size, seed=3, start_step=steps - 1)
     assert_same(take(batches, 1), whole[steps - 1 : steps])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8, 65, 200])
 def test_evaluation_sees_every_row_once(records: RecordSet, batch_size: int) -> None:
-    batches = list(evaluation_batches(records, SPEC, batch_size).as_numpy_iterator())
+    batches = list(evaluation_batches(records, batch_size).as_numpy_iterator())
     assert [len(batch["is_real_row"]) for batch in batches] == [batch_size] * -(-130 // batch_size)
     assert_rows_are_whole(batches)
     is_real = np.concatenate([batch["is_real_row"] for batch in batches])
@@ -175,8 +172,8 @@ def test_evaluation_sees_every_row_once(records: RecordSet, batch_size: int) -> 
 def test_shapes_are_static_unless_grouped(one_file: RecordSet) -> None:
     """A TPU compiles a program for each shape before it sees a batch."""
     datasets = [
-        training_batches(one_file, SPEC, 8, seed=1),
-        evaluation_batches(one_file, SPEC, 8),
+        training_batches(one_file, 8, seed=1),
+        evaluation_batches(one_file, 8),
     ]
     for dataset in datasets:
         shapes = {name: spec.shape.as_list() for name, spec in dataset.element_spec.items()}
@@ -190,8 +187,8 @@ def test_no_iterator_tunes_itself(one_file: RecordSet) -> None:
     """Its end would wait for the thread that does."""
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     datasets = [
-        training_batches(one_file, SPEC, 8, seed=1, group_by_length=True),
-        evaluation_batches(one_file, SPEC, 8),
+        training_batches(one_file, 8, seed=1, group_by_length=True),
+        evaluation_batches(one_file, 8),
     ]
     for dataset in datasets:
         assert dataset.options().autotune.enabled is False

@@ -147,7 +147,7 @@ def test_damage_found_while_reading_names_file_and_record(tmp_path: Path, compre
         pytest.raises(UserError, match=r"c\.tfrecord: record 1[01] is corrupt or cut off"),
         explain_damaged_record(whole, records),
     ):
-        list(training_batches(records, SPEC, batch_size=10, seed=1).take(6))
+        list(training_batches(records, batch_size=10, seed=1).take(6))
 
 
 def test_other_errors_are_not_taken_for_damage(one_file: RecordSet) -> None:
@@ -278,7 +278,7 @@ def test_compression_is_told_by_the_content(tmp_path: Path, compression: str, na
             writer.write(record)
     records = open_records(path, "input_file", SPEC, {})
     assert (records.compressions, records.num_examples) == ((compression,), 9)
-    [batch] = evaluation_batches(records, SPEC, 9)
+    [batch] = evaluation_batches(records, 9)
     np.testing.assert_array_equal(batch["label_ids"], np.arange(9))
 
 

@@ -26,7 +26,7 @@ def test_less_than_one_update(tmp_path: pathlib.Path) -> None:
     options = TrainingOptions(output_dir=str(tmp_path / "out"), train_batch_size=32)
     unused: Any = None
     with pytest.raises(UserError, match="30 training examples in batches of --train_batch_size=32"):
-        run_training(unused, ALONE, ROWS, {}, options, Schedule(0, 0), *[unused] * 4)
+        run_training(unused, ALONE, ROWS, options, Schedule(0, 0), *[unused] * 4)
     assert not (tmp_path / "out").exists()
 
 
