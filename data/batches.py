@@ -95,7 +95,7 @@ def _length_window(num_examples: int, batch_size: int) -> int:
     return per_epoch // -(-per_epoch // LENGTH_WINDOW)
 
 
-def read_rows(
+def read_features(
     records: RecordSet, names: Sequence[str], at_a_time: int, at_most: int = -1
 ) -> Iterator[dict[str, np.ndarray]]:
     """Features of the records in the order of the files, [n, ...] each; int64 come as int32.
@@ -114,7 +114,7 @@ def read_rows(
 
 def read_feature(records: RecordSet, name: str) -> np.ndarray:
     """One feature of every record, [num_examples, ...], in the order of the files."""
-    return np.concatenate([rows[name] for rows in read_rows(records, [name], 1024)])
+    return np.concatenate([rows[name] for rows in read_features(records, [name], 1024)])
 
 
 @as_written

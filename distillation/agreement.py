@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import softmax
 
 from common.atomic import write_json, write_text
-from data.batches import read_rows
+from data.batches import read_features
 from data.record_sets import RecordSet
 from modeling.bert import INPUTS
 from modeling.tokenization import FullTokenizer
@@ -60,7 +60,7 @@ def write_agreement(
       engine: The student's logits.
     """
     wanted = (*INPUTS, "label_ids", "has_label", "teacher_logits")
-    (rows,) = read_rows(records, wanted, MOST_EXAMPLES, MOST_EXAMPLES)
+    (rows,) = read_features(records, wanted, MOST_EXAMPLES, MOST_EXAMPLES)
     logits = engine({key: rows[key] for key in INPUTS})
     if not engine.is_chief:
         return

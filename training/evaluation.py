@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from data.batches import read_rows
+from data.batches import read_features
 from data.record_sets import RecordSet
 from modeling.bert import INPUTS
 from training.engine import WINDOW_ROWS, Engine, compiled
@@ -103,7 +103,7 @@ class RecordPredictor:
         """
         engine = self.engine(batch_size)
         if records.num_examples > WINDOW_ROWS:
-            return np.concatenate([*map(engine, read_rows(records, INPUTS, WINDOW_ROWS))])
+            return np.concatenate([*map(engine, read_features(records, INPUTS, WINDOW_ROWS))])
         if records.files not in self._kept:
-            (self._kept[records.files],) = read_rows(records, INPUTS, WINDOW_ROWS)
+            (self._kept[records.files],) = read_features(records, INPUTS, WINDOW_ROWS)
         return engine(self._kept[records.files])

@@ -15,7 +15,7 @@ from data.batches import (
     LENGTH_MULTIPLE,
     evaluation_batches,
     read_feature,
-    read_rows,
+    read_features,
     training_batches,
 )
 from data.record_sets import RecordSet, open_records
@@ -206,7 +206,7 @@ def test_read_feature(records: RecordSet) -> None:
     [(200, -1, [130]), (50, -1, [50, 50, 30]), (50, 60, [50, 10])],
 )
 def test_read_rows(records: RecordSet, at_a_time: int, at_most: int, sizes: list[int]) -> None:
-    found = list(read_rows(records, ["label_ids", "weights"], at_a_time, at_most))
+    found = list(read_features(records, ["label_ids", "weights"], at_a_time, at_most))
     assert [len(part["label_ids"]) for part in found] == sizes
     for name, expected in rows(0, sum(sizes)).items():
         if name in found[0]:
