@@ -1,4 +1,4 @@
-"""The loop behind predictions, vectors and soft labels: a model's outputs for rows in memory.
+"""The loop behind evaluations, predictions, vectors and soft labels: outputs for rows in memory.
 
 Batches are formed by length, so little padding is computed, and the outputs come back to the order
 of the rows. There is no input pipeline to start, so a single row takes no longer than its batch.

@@ -29,7 +29,7 @@ def evaluate(
       metrics: Batch -> name -> (sum, count), computed without dropout; rows whose `is_real_row` is 0
         count nothing.
       strategy: The devices.
-      batches: From `data.record_sets.evaluation_batches`.
+      batches: From `data.batches.evaluation_batches`.
       programs: Of the model that is measured, whose only metrics these are; without, compiled anew.
     """
     distributed = distribute(batches, strategy)
