@@ -205,7 +205,7 @@ def test_read_feature(records: RecordSet) -> None:
     ("at_a_time", "at_most", "sizes"),
     [(200, -1, [130]), (50, -1, [50, 50, 30]), (50, 60, [50, 10])],
 )
-def test_read_rows(records: RecordSet, at_a_time: int, at_most: int, sizes: list[int]) -> None:
+def test_read_features(records: RecordSet, at_a_time: int, at_most: int, sizes: list[int]) -> None:
     found = list(read_features(records, ["label_ids", "weights"], at_a_time, at_most))
     assert [len(part["label_ids"]) for part in found] == sizes
     for name, expected in rows(0, sum(sizes)).items():
