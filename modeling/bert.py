@@ -17,10 +17,13 @@ from modeling.dropout import dropout, mask_keys, softmax_dropout
 from modeling.layers import (
     Build,
     Dense,
+    Finish,
     LayerNorm,
     NamedLayer,
-    activation,
-    training_activation,
+    add_bias,
+    add_bias_apart,
+    compiled_activation,
+    merged_activation,
 )
 
 # The encoder's inputs, int32 [batch_size, seq_length], as records and programs call them.
@@ -113,8 +116,8 @@ class TransformerLayer(NamedLayer):
         self.num_heads, self.head_size = config.num_attention_heads, config.head_size
         self.attention_rate = config.attention_probs_dropout_prob
         self.hidden_rate = config.hidden_dropout_prob
-        self.activation = activation(config.hidden_act)
-        self.training_activation = training_activation(config.hidden_act)
+        self.merged_activation = merged_activation(config.hidden_act)
+        self.compiled_activation = compiled_activation(config.hidden_act)
 
         def dense(name: str, in_size: int, out_size: int) -> Dense:
             return Dense(f"{scope}/{name}", in_size, out_size, build)
@@ -147,12 +150,18 @@ class TransformerLayer(NamedLayer):
           select: The positions that are computed; all of them are attended to.
         """
         attention_key, attended_key, hidden_key = keys
+
+        def with_residual(norm: LayerNorm, residual: tf.Tensor, key: tf.Tensor | None) -> Finish:
+            return lambda x, bias: norm.of_sum(x, bias, residual, self.hidden_rate, key)
+
         selected = select(x)
-        attended = self.attention_output(self._attend(selected, x, scores_mask, attention_key))
-        x = self.attention_norm.of_sum(attended, selected, self.hidden_rate, attended_key)
-        activate = self.activation if hidden_key is None else self.training_activation
-        hidden = self.output_dense(self.intermediate(x, activate))
-        return self.output_norm.of_sum(hidden, x, self.hidden_rate, hidden_key)
+        attended = self._attend(selected, x, scores_mask, attention_key)
+        x = self.attention_output(
+            attended, with_residual(self.attention_norm, selected, attended_key)
+        )
+        activate = self.merged_activation if hidden_key is None else self.compiled_activation
+        hidden = self.intermediate(x, activate)
+        return self.output_dense(hidden, with_residual(self.output_norm, x, hidden_key))
 
     def _attend(
         self, selected: tf.Tensor, x: tf.Tensor, scores_mask: tf.Tensor, key: tf.Tensor | None
@@ -163,10 +172,11 @@ class TransformerLayer(NamedLayer):
 
         # Scaling the queries instead of the scores touches seq_length / head_size fewer numbers.
         scale = tf.cast(self.head_size**-0.5, self.compute_dtype)
-        query = split_heads(self.query(selected) * scale)
-        scores = tf.matmul(query, split_heads(self.key(x)), transpose_b=True)
+        finish = add_bias if key is None else add_bias_apart
+        query = split_heads(self.query(selected, finish) * scale)
+        scores = tf.matmul(query, split_heads(self.key(x, finish)), transpose_b=True)
         probs = softmax_dropout(scores + scores_mask, self.attention_rate, key)
-        context = tf.matmul(probs, split_heads(self.value(x)))
+        context = tf.matmul(probs, split_heads(self.value(x, finish)))
         return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), tf.shape(selected))
 
 

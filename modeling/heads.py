@@ -17,7 +17,7 @@ import tf_keras
 from modeling.bert import BertEncoder, select_first, select_with_first
 from modeling.config import BertConfig
 from modeling.dropout import dropout, mask_keys
-from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation
+from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation, add_bias_apart
 
 # Names of a classifier's variables.
 CLASSIFIER_WEIGHTS, CLASSIFIER_BIAS = "output_weights", "output_bias"
@@ -111,7 +111,7 @@ def tied_softmax_loss_sum(
     def loss_sum(hidden: tf.Tensor, embeddings: tf.Tensor, bias: tf.Tensor) -> tuple:
         embeddings = tf.cast(embeddings, dtype)
         logits = tf.matmul(hidden, embeddings, transpose_b=True)
-        probabilities = tf.nn.softmax(tf.nn.bias_add(logits, tf.cast(bias, dtype)))
+        probabilities = tf.nn.softmax(add_bias_apart(logits, tf.cast(bias, dtype)))
         right = tf.cast(tf.gather(probabilities, ids, batch_dims=1), tf.float32)
         # Written so that a NaN stays one: the training loop must see it.
         logs = tf.where(right < smallest, math.log(smallest), tf.math.log(right))

@@ -30,6 +30,8 @@ LAYER_NORM_EPSILON = 1e-12
 
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
+# Makes the output of a dense map [n, out] of its product [n, out] and its bias [out].
+Finish = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def activation(name: str) -> Activation:
@@ -44,24 +46,32 @@ def activation(name: str) -> Activation:
     return functions[ACTIVATION_FUNCTIONS[name]]
 
 
+def merged_activation(name: str) -> Finish:
+    """`activation(name)` of product + bias, both of which TensorFlow merges into the product.
+
+    For inference: it merges nothing where gradients are computed.
+    """
+    function = activation(name)
+    return lambda product, bias: function(tf.nn.bias_add(product, bias))
+
+
 @functools.cache
-def training_activation(name: str) -> Activation:
-    """`activation(name)` for training: XLA makes one loop of it, and one of its gradient.
+def compiled_activation(name: str) -> Finish:
+    """`activation(name)` of product + bias, for training: one loop of XLA, and one for its gradient.
 
     A GELU of TensorFlow operations goes over its input some ten times, its gradient as often; on a
-    CPU that is a tenth of a training step. (Without gradients TensorFlow merges it into the matrix
-    product before it, so inference takes the plain function.) Computed in float32, rounded once.
-    All layers share one function, so that it is compiled once per shape.
+    CPU that is a tenth of a training step. Computed in float32, rounded once. All layers share one
+    function, so that it is compiled once per shape.
     """
     function = activation(name)
 
     @tf.function(jit_compile=True, autograph=False)
-    def value(x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(function(tf.cast(x, tf.float32)), x.dtype)
+    def value(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        return tf.cast(function(_full_sum(x, bias)), x.dtype)
 
     @tf.function(jit_compile=True, autograph=False)
-    def gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-        full = tf.cast(x, tf.float32)
+    def gradient(x: tf.Tensor, bias: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        full = _full_sum(x, bias)
         with tf.GradientTape() as tape:
             tape.watch(full)
             y = function(full)
@@ -69,10 +79,18 @@ def training_activation(name: str) -> Activation:
         return tf.cast(result, x.dtype)
 
     @tf.custom_gradient
-    def compiled(x: tf.Tensor) -> tuple[tf.Tensor, Activation]:
-        return value(x), lambda upstream: gradient(x, upstream)
+    def compiled(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple]]:
+        def gradients(upstream: tf.Tensor) -> tuple:
+            of_x = gradient(x, bias, upstream)
+            return of_x, _column_sums(of_x)
+
+        return value(x, bias), gradients
 
     return compiled
+
+
+def _full_sum(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    return tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,26 +167,43 @@ def computing_in(precision: str, model: tf_keras.layers.Layer) -> Iterator[None]
             layer._set_dtype_policy(policy)
 
 
+@tf.custom_gradient
+def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple]]:
+    """Float Tensor [n, size] + [size], which TensorFlow and other runtimes merge into a product x."""
+    return tf.nn.bias_add(x, bias), lambda upstream: (upstream, _column_sums(upstream))
+
+
+@tf.custom_gradient
+def add_bias_apart(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple]]:
+    """`add_bias`, not merged into the product x, for training.
+
+    oneDNN computes a product with a bias by another kernel than one without. On processors with tiles
+    (AMX) that takes up to five times as long in bfloat16, and no longer elsewhere.
+    """
+    apart = tf.squeeze(tf.expand_dims(x, 1) + bias, 1)  # The shape between them prevents it.
+    return apart, lambda upstream: (upstream, _column_sums(upstream))
+
+
 class Dense(NamedLayer):
-    """`f(x @ kernel + bias)` over the last axis of a float Tensor [..., in] -> [..., out]."""
+    """`x @ kernel + bias` over the last axis of a float Tensor [..., in] -> [..., out]."""
 
     def __init__(self, scope: str, in_size: int, out_size: int, build: Build):
         super().__init__(scope, build)
         self.kernel = self.matrix("kernel", in_size, out_size)
         self.bias = self.vector("bias", out_size)
 
-    def call(self, x: tf.Tensor, activate: Activation = tf.identity) -> tf.Tensor:
+    def call(self, x: tf.Tensor, finish: Finish = add_bias) -> tf.Tensor:
+        """The dense map of x, [..., out].
+
+        Args:
+          x: Float Tensor [..., in].
+          finish: Adds the bias, and goes on with the sum in the same loop.
+        """
         x = tf.cast(x, self.compute_dtype)
         in_size, out_size = self.kernel.shape
-        flat = tf.matmul(tf.reshape(x, [-1, in_size]), tf.cast(self.kernel, x.dtype))
-        # Directly behind the product, or TensorFlow does not merge a GELU into it (in inference).
-        flat = activate(_add_bias(flat, tf.cast(self.bias, x.dtype)))
-        return tf.reshape(flat, tf.concat([tf.shape(x)[:-1], [out_size]], axis=0))
-
-
-@tf.custom_gradient
-def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple]]:
-    return tf.nn.bias_add(x, bias), lambda upstream: (upstream, _column_sums(upstream))
+        product = tf.matmul(tf.reshape(x, [-1, in_size]), tf.cast(self.kernel, x.dtype))
+        y = finish(product, tf.cast(self.bias, x.dtype))
+        return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [out_size]], axis=0))
 
 
 def _column_sums(x: tf.Tensor) -> tf.Tensor:
@@ -194,38 +229,48 @@ class LayerNorm(NamedLayer):
         return tf.cast(normalized * self.gamma + self.beta, self.compute_dtype)
 
     def of_sum(
-        self, x: tf.Tensor, residual: tf.Tensor, rate: float, key: tf.Tensor | None
+        self,
+        x: tf.Tensor,
+        bias: tf.Tensor,
+        residual: tf.Tensor,
+        rate: float,
+        key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """`self(dropout(x) + residual)`, in training compiled into one loop each way.
+        """`self(dropout(x + bias) + residual)`, in training compiled into one loop each way.
 
         Args:
-          x: Float Tensor [..., size].
-          residual: Of the same shape and type.
+          x: Float Tensor [n, size], the product of a dense map.
+          bias: Its bias, [size], of the same type as x, like `residual`.
+          residual: [..., size], n rows in all.
           rate: As for `dropout`.
           key: As for `dropout`.
+
+        Returns:
+          Float Tensor [n, size].
         """
+        residual = tf.reshape(residual, [-1, residual.shape[-1]])
         if key is None:
-            return self(x + residual)
+            return self(add_bias(x, bias) + residual)
 
         @tf.custom_gradient
         def value(
-            x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+            x: tf.Tensor, bias: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
         ) -> tuple[tf.Tensor, Callable[..., tuple]]:
-            y, normalized, scale = _norm_of_sum(x, residual, gamma, beta, self.epsilon, rate, key)
+            y, normalized, scale = _norm_of_sum(
+                x, bias, residual, gamma, beta, self.epsilon, rate, key
+            )
 
             def gradients(upstream: tf.Tensor) -> tuple:
                 of_x, of_residual, of_gamma = _norm_of_sum_gradient(
                     upstream, normalized, scale, gamma, rate, key
                 )
-                of_vectors = [
-                    tf.cast(_column_sums(tf.reshape(rows, [-1, gamma.shape[0]])), tf.float32)
-                    for rows in (of_gamma, upstream)
-                ]
-                return of_x, of_residual, *of_vectors
+                of_norm = (tf.cast(_column_sums(y), tf.float32) for y in (of_gamma, upstream))
+                return of_x, _column_sums(of_x), of_residual, *of_norm
 
             return y, gradients
 
-        return value(x, residual, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta))
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        return value(x, bias, residual, gamma, beta)
 
 
 def _normalized(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
@@ -239,6 +284,7 @@ def _normalized(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
 @tf.function(jit_compile=True, autograph=False)
 def _norm_of_sum(
     x: tf.Tensor,
+    bias: tf.Tensor,
     residual: tf.Tensor,
     gamma: tf.Tensor,
     beta: tf.Tensor,
@@ -246,7 +292,7 @@ def _norm_of_sum(
     rate: float,
     key: tf.Tensor,
 ) -> tuple[tf.Tensor, ...]:
-    total = masked(tf.cast(x, tf.float32), rate, key) + tf.cast(residual, tf.float32)
+    total = masked(_full_sum(x, bias), rate, key) + tf.cast(residual, tf.float32)
     normalized, scale = _normalized(total, epsilon)
     return tf.cast(normalized * gamma + beta, x.dtype), normalized, scale
 

@@ -3,49 +3,81 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from modeling.dropout import dropout, mask_keys
 from modeling.layers import (
     Build,
     Dense,
+    Finish,
     LayerNorm,
     activation,
+    add_bias,
+    add_bias_apart,
+    compiled_activation,
     computing_in,
-    training_activation,
+    merged_activation,
 )
 
 
 @pytest.mark.parametrize("name", ["gelu", "gelu_erf", "relu"])
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
-def test_training_activation_is_the_plain_one(name: str, dtype: tf.DType) -> None:
+def test_compiled_activation_is_the_plain_one_of_the_sum(name: str, dtype: tf.DType) -> None:
     x = tf.cast(tf.linspace(-6.0, 6.0, 301)[:, tf.newaxis] + [0.0, 0.013], dtype)
+    bias = tf.constant([0.25, -0.5], dtype)
     upstream = tf.cast(tf.linspace(-1.0, 2.0, 301)[:, tf.newaxis] + [0.0, 0.1], dtype)
-    results = []
-    functions = (activation(name), tf.cast(x, tf.float32)), (training_activation(name), x)
-    for function, y in functions:
-        with tf.GradientTape() as tape:
-            tape.watch(y)
-            value = function(y)
-        results.append(
-            (value, tape.gradient(value, y, output_gradients=tf.cast(upstream, y.dtype)))
-        )
+    inputs, full = (x, bias), [tf.cast(value, tf.float32) for value in (x, bias)]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        y = compiled_activation(name)(*inputs)
+    actual = [y, *tape.gradient(y, inputs, output_gradients=upstream)]
+    with tf.GradientTape() as tape:
+        tape.watch(full)
+        plain = activation(name)(full[0] + full[1])
+    expected = [
+        plain,
+        *tape.gradient(plain, full, output_gradients=tf.cast(upstream, tf.float32)),
+    ]
     # 1 + tanh cancels where x is far below zero.
     relative, absolute = (1e-5, 5e-6) if dtype == tf.float32 else (2**-8, 1e-3)
-    for expected, actual in zip(*results, strict=True):
-        assert actual.dtype == dtype
-        np.testing.assert_allclose(
-            tf.cast(actual, tf.float32), expected, rtol=relative, atol=absolute
-        )
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(tf.cast(ours, tf.float32), theirs, rtol=relative, atol=absolute)
+    if dtype == tf.float32:
+        np.testing.assert_allclose(merged_activation(name)(x, bias), plain, rtol=1e-5, atol=5e-6)
 
 
+def test_a_bias_is_merged_into_the_product_but_where_it_must_not() -> None:
+    """In the program that TensorFlow makes of it; why stands at `add_bias_apart`."""
+    dense = Dense("dense", 64, 64, Build(0.5))
+
+    def operations(finish: Finish) -> set[str]:
+        function = tf.function(lambda x: dense(x, finish), autograph=False)
+        context.enable_run_metadata()
+        try:
+            function(tf.ones([3, 64]))
+            graphs = context.export_run_metadata().partition_graphs
+        finally:
+            context.disable_run_metadata()
+        return {node.op for graph in graphs for node in graph.node}
+
+    def has_merged(names: set[str]) -> bool:
+        return any("FusedMatMul" in name for name in names)
+
+    assert has_merged(operations(merged_activation("relu")))
+    assert has_merged(operations(add_bias))
+    assert not has_merged(operations(add_bias_apart))
+
+
+@pytest.mark.parametrize("finish", [add_bias, add_bias_apart, compiled_activation("linear")])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_bias_gradient_is_a_sum_in_float32(precision: str) -> None:
+def test_bias_gradient_is_a_sum_in_float32(precision: str, finish: Finish) -> None:
     """Numbers around one: summed up in bfloat16 they stop growing at 256."""
     dense = Dense("dense", 3, 5, Build(0.02, precision))
     upstream = 1 + tf.random.stateless_uniform([4, 1024, 5], [1, 2])
     upstream = tf.cast(upstream, dense.compute_dtype)
     with tf.GradientTape() as tape:
-        y = dense(tf.zeros([4, 1024, 3]))
+        y = dense(tf.zeros([4, 1024, 3]), finish)
     gradient = tape.gradient(y, dense.bias, output_gradients=upstream)
     expected = np.sum(tf.cast(upstream, tf.float32).numpy().astype(np.float64), axis=(0, 1))
     np.testing.assert_allclose(gradient, expected, rtol=1e-5 if precision == "float32" else 2**-8)
@@ -61,24 +93,27 @@ def test_norm_of_sum_is_its_parts_in_turn(precision: str, rate: float) -> None:
     plain_norm.gamma.assign(norm.gamma)
     plain_norm.beta.assign(norm.beta)
     (key,) = mask_keys(tf.constant([5, 6]), 1)
-    inputs = [tf.random.stateless_normal([5, 11, 37], [i, 7]) for i in range(3)]
-    x, residual, upstream = (tf.cast(value, norm.compute_dtype) for value in inputs)
-    full = [tf.cast(value, tf.float32) for value in (x, residual, upstream)]
+    shapes = ([55, 37], [37], [5, 11, 37], [55, 37])
+    inputs = [tf.random.stateless_normal(shape, [i, 7]) for i, shape in enumerate(shapes)]
+    *parts, upstream = (tf.cast(value, norm.compute_dtype) for value in inputs)
+    full = [tf.cast(value, tf.float32) for value in (*parts, upstream)]
     with tf.GradientTape() as tape:
-        tape.watch([x, residual])
-        y = norm.of_sum(x, residual, rate, key)
-    actual = tape.gradient(y, [x, residual, norm.gamma, norm.beta], output_gradients=upstream)
+        tape.watch(parts)
+        y = norm.of_sum(*parts, rate, key)
+    actual = tape.gradient(y, [*parts, norm.gamma, norm.beta], output_gradients=upstream)
     with tf.GradientTape() as tape:
-        tape.watch(full[:2])
-        plain = plain_norm(dropout(full[0], rate, key) + full[1])
+        tape.watch(full[:3])
+        summand = dropout(full[0] + full[1], rate, key)
+        plain = plain_norm(summand + tf.reshape(full[2], [55, 37]))
     expected = tape.gradient(
-        plain, [*full[:2], plain_norm.gamma, plain_norm.beta], output_gradients=full[2]
+        plain, [*full[:3], plain_norm.gamma, plain_norm.beta], output_gradients=full[3]
     )
     assert y.dtype == norm.compute_dtype
     relative, absolute = (1e-5, 1e-5) if precision == "float32" else (2**-7, 0.05)
     for ours, theirs in zip([y, *actual], [plain, *expected], strict=True):
         np.testing.assert_allclose(tf.cast(ours, tf.float32), theirs, rtol=relative, atol=absolute)
-    np.testing.assert_array_equal(norm.of_sum(x, residual, rate, None), norm(x + residual))
+    without = norm(parts[0] + parts[1] + tf.reshape(parts[2], [55, 37]))
+    np.testing.assert_array_equal(norm.of_sum(*parts, rate, None), without)
 
 
 @pytest.mark.parametrize("epsilon", [1e-12, 1e-5, 0.1])
@@ -89,7 +124,7 @@ def test_epsilon_is_that_of_the_configuration(epsilon: float) -> None:
     full = x.numpy().astype(np.float64)
     centered = full - full.mean(axis=1, keepdims=True)
     expected = centered / np.sqrt(full.var(axis=1, keepdims=True) + epsilon)
-    for found in (norm(x), norm.of_sum(x, tf.zeros_like(x), 0.0, key)):
+    for found in (norm(x), norm.of_sum(x, tf.zeros([37]), tf.zeros_like(x), 0.0, key)):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
