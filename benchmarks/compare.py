@@ -46,6 +46,8 @@ ALL_LOOPS = [
     "engines",
 ]
 
+ALL_ENGINES = ["tensorflow", "onnxruntime", "openvino", "litert"]
+
 group("What to measure")
 flags.DEFINE_list("loops", ALL_LOOPS, "Loops to measure.")
 flags.DEFINE_list(
@@ -62,6 +64,11 @@ flags.DEFINE_list(
 )
 flags.DEFINE_bool("torch_compile", True, "Measure Hugging Face under torch.compile as well.")
 flags.DEFINE_list("dupe_factors", ["1", "5"], "Numbers of passes of data creation to measure.")
+flags.DEFINE_list(
+    "engines",
+    ALL_ENGINES,
+    "Engines whose labelling is measured, beside bare loops of ONNX Runtime and OpenVINO.",
+)
 
 group("Input")
 flags.DEFINE_string("text_file", None, "Text for pre-training, blank lines between documents.")
@@ -103,9 +110,10 @@ flags.DEFINE_float(
 
 
 def main(_: Sequence[str]) -> None:
-    unknown = sorted(set(FLAGS.loops) - set(ALL_LOOPS))
-    if unknown:
-        raise UserError(f"--loops: {unknown[0]} is not one of {', '.join(ALL_LOOPS)}.")
+    for name, known in (("loops", ALL_LOOPS), ("engines", ALL_ENGINES)):
+        unknown = sorted(set(FLAGS[name].value) - set(known))
+        if unknown:
+            raise UserError(f"--{name}: {unknown[0]} is not one of {', '.join(known)}.")
 
     from benchmarks.inputs import CompareOptions
     from benchmarks.loops import run

@@ -74,6 +74,8 @@ class EngineInput:
     def bare_loops(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Name and arguments of the peers."""
         for name, engine, precision in _BARE_LOOPS:
+            if engine not in self._options.engines:
+                continue
             program = self._program(precision)
             of_loop = {"engine": engine, "precision": precision, "model": program}
             yield f"{name}, {precision}", {**of_loop, "input": self.rows, "batch_size": _BARE_ROWS}
@@ -81,6 +83,8 @@ class EngineInput:
     def engines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Mode and arguments of ours, from texts to logits."""
         for engine, precision in _ENGINES:
+            if engine not in self._options.engines:
+                continue
             yield (
                 f"{engine} {precision}",
                 {

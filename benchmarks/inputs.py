@@ -160,6 +160,7 @@ class CompareOptions(Options):
     precisions: Sequence[str]
     torch_compile: bool
     dupe_factors: Sequence[str]
+    engines: Sequence[str]
     text_file: str | None
     text_megabytes: float
     vocab_file: str | None

@@ -25,7 +25,8 @@ def setting(
     teacher = write_student(folder / "teacher", random_model(vocab_file, ("0", "1"), config=config))
     values = dict.fromkeys(field.name for field in dataclasses.fields(CompareOptions))
     given = {"teacher": teacher, "sst2_dir": task_dir, "output_dir": str(folder)}
-    options = CompareOptions(**{**values, **given, "engine_texts": 30, "batch_size": 4})
+    given |= {"engine_texts": 30, "batch_size": 4, "engines": ["onnxruntime"]}
+    options = CompareOptions(**{**values, **given})
     return EngineInput(options, "sentences", 16)
 
 
@@ -53,3 +54,8 @@ def test_engine_of_ours(setting: EngineInput) -> None:
     command, output = setting.command(values)
     assert command[0] == "create_soft_labels.py" and f"--output_dir={output}" in command
     assert "--engine=onnxruntime" in command and "--max_seq_length=16" in command
+
+
+def test_only_engines_that_were_chosen(setting: EngineInput) -> None:
+    found = {values["engine"] for _, values in [*setting.bare_loops(), *setting.engines()]}
+    assert found == {"onnxruntime"}
