@@ -161,6 +161,10 @@ def _read_document(file: SourceFile) -> tuple[Document, dict[str, int]]:
     return Document(file.distribution, file.name, sentences), counts
 
 
+# Fields of statements that hold statements.
+_BLOCKS = {"body", "orelse", "finalbody", "handlers", "cases"}
+
+
 def docstrings(source: bytes) -> list[str]:
     """The docstrings in a Python file and those it gives to compiled code, in their order.
 
@@ -177,8 +181,8 @@ def docstrings(source: bytes) -> list[str]:
     nodes: list[ast.AST] = [tree]
     while nodes:
         node = nodes.pop()
-        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
-            nodes += getattr(node, field, ())
+        for field in _BLOCKS.intersection(node._fields):
+            nodes += getattr(node, field)
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             docstring = ast.get_docstring(node, clean=False)
             if docstring:
@@ -213,9 +217,10 @@ def english_sentences(docstring: str) -> list[str]:
     """
     sentences: list[str] = []
     for paragraph in _paragraphs(docstring):
-        for pattern, replacement in _MARKUP:
-            paragraph = pattern.sub(replacement, paragraph)
-        sentences += filter(_is_english, split_sentences(paragraph.strip()))
+        for mark, pattern, replacement in _MARKUP:
+            if mark in paragraph:
+                paragraph = pattern.sub(replacement, paragraph)
+        sentences += filter(_is_english, split_sentences(" ".join(paragraph.split())))
     return [sentence if sentence[-1] in ".!?" else sentence + "." for sentence in sentences]
 
 
@@ -299,20 +304,20 @@ def _prose_lines(lines: Sequence[str]) -> Iterator[str]:
                 block_indent = indent
 
 
+# Characters without which a pattern is not tried, the pattern, and what takes its place.
 _MARKUP = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r":[\w:+-]+:`([^`<]*?)\s*<[^`>]*>`", r"\1"),  # :ref:`text <target>`
-        (r":[\w:+-]+:`[~!]?([^`]*)`", r"`\1`"),  # :class:`~package.Name`
-        (r"`([^`<]+?)\s*<[^`>]*>`_{0,2}", r"\1"),  # `text <address>`_
-        (r"!?\[([^\]\[]*)\]\((?:[^()]|\([^()]*\))*\)", r"\1"),  # [text](address)
-        (r"\s?\[#?[\w-]*\]_", ""),  # [1]_
-        (r"`~?([^`]*)`(?:__?(?!\w))?", r"\1"),
-        (r"`", ""),
-        (r"\*\*([^*]+)\*\*", r"\1"),
-        (r"(?<![\w*])\*(\w(?:[^*]*[\w.])?)\*(?![\w*])", r"\1"),
-        (r"\|([A-Za-z][\w.]*)\|", r"\1"),  # |substitution|
-        (r"\s+", " "),
+    (mark, re.compile(pattern), replacement)
+    for mark, pattern, replacement in (
+        ("`", r":[\w:+-]+:`([^`<]*?)\s*<[^`>]*>`", r"\1"),  # :ref:`text <target>`
+        ("`", r":[\w:+-]+:`[~!]?([^`]*)`", r"`\1`"),  # :class:`~package.Name`
+        ("`", r"`([^`<]+?)\s*<[^`>]*>`_{0,2}", r"\1"),  # `text <address>`_
+        ("](", r"!?\[([^\]\[]*)\]\((?:[^()]|\([^()]*\))*\)", r"\1"),  # [text](address)
+        ("]_", r"\s?\[#?[\w-]*\]_", ""),  # [1]_
+        ("`", r"`~?([^`]*)`(?:__?(?!\w))?", r"\1"),
+        ("`", r"`", ""),
+        ("**", r"\*\*([^*]+)\*\*", r"\1"),
+        ("*", r"(?<![\w*])\*(\w(?:[^*]*[\w.])?)\*(?![\w*])", r"\1"),
+        ("|", r"\|([A-Za-z][\w.]*)\|", r"\1"),  # |substitution|
     )
 ]
 _NOT_ENGLISH = re.compile(r"[\\{}|^]|::|://|[%$][({]|TODO|--|==")
