@@ -31,6 +31,7 @@ from absl import flags
 
 from common.errors import UserError
 from training import cli
+from training.flags import ENGINES
 from training.help import group
 from training.options import from_flags
 
@@ -45,8 +46,6 @@ ALL_LOOPS = [
     "labelling",
     "engines",
 ]
-
-ALL_ENGINES = ["tensorflow", "onnxruntime", "openvino", "litert"]
 
 group("What to measure")
 flags.DEFINE_list("loops", ALL_LOOPS, "Loops to measure.")
@@ -66,7 +65,7 @@ flags.DEFINE_bool("torch_compile", True, "Measure Hugging Face under torch.compi
 flags.DEFINE_list("dupe_factors", ["1", "5"], "Numbers of passes of data creation to measure.")
 flags.DEFINE_list(
     "engines",
-    ALL_ENGINES,
+    list(ENGINES),
     "Engines whose labelling is measured, beside bare loops of ONNX Runtime and OpenVINO.",
 )
 
@@ -110,7 +109,7 @@ flags.DEFINE_float(
 
 
 def main(_: Sequence[str]) -> None:
-    for name, known in (("loops", ALL_LOOPS), ("engines", ALL_ENGINES)):
+    for name, known in (("loops", ALL_LOOPS), ("engines", ENGINES)):
         unknown = sorted(set(FLAGS[name].value) - set(known))
         if unknown:
             raise UserError(f"--{name}: {unknown[0]} is not one of {', '.join(known)}.")

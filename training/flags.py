@@ -12,6 +12,8 @@ from absl import flags
 
 from training.data_flags import define_casing_flag
 
+# Runtimes that compute a classifier (`serving.engine_choice`).
+ENGINES = ("tensorflow", "openvino", "onnxruntime", "litert")
 # Precisions of scripts that only ask a model; int8 is that of engines (`define_engine_flag`).
 VECTOR_PRECISIONS = ("float32", "bfloat16", "auto")
 ANSWER_PRECISIONS = ("float32", "bfloat16", "auto", "int8")
@@ -82,7 +84,7 @@ def define_engine_flag() -> None:
     flags.DEFINE_enum(
         "engine",
         "auto",
-        ["auto", "tensorflow", "openvino", "onnxruntime", "litert"],
+        ["auto", *ENGINES],
         "Runtime that computes the model. Others than TensorFlow compute on the CPU of one process "
         "(pip install -e '.[openvino]' or '.[onnx]'), and only after their answers for the first "
         "rows were compared with TensorFlow's. auto takes the fastest that is installed and exact "

@@ -26,3 +26,8 @@ def test_flags_are_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_loop() -> None:
     with pytest.raises(UserError, match="--loops: labeling is not one of ceilings, .*labelling"):
         run_script("benchmarks/compare", **FILES, loops="data,labeling")
+
+
+def test_unknown_engine() -> None:
+    with pytest.raises(UserError, match="--engines: torch is not one of tensorflow, .*litert"):
+        run_script("benchmarks/compare", **FILES, engines="openvino,torch")
