@@ -252,16 +252,24 @@ def basic_tokenize(
     """
     if strip_accents is None:
         strip_accents = do_lower_case
-    clean = _clean if tokenize_chinese_chars else _clean_alone
-    words: list[str] = []
-    for chunk in "".join(map(clean, text)).split():
-        if do_lower_case:
-            chunk = chunk.lower()
-        if strip_accents:
-            decomposed = unicodedata.normalize("NFD", chunk)
-            chunk = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
-        words += "".join(f" {c} " if _is_punctuation(c) else c for c in chunk).split()
-    return words
+    text = text.translate(_CLEAN if tokenize_chinese_chars else _CLEAN_ALONE)
+    if do_lower_case:
+        text = text.lower()
+    if strip_accents:
+        text = unicodedata.normalize("NFD", text)
+    return text.translate(_SPLIT_STRIPPED if strip_accents else _SPLIT).split()
+
+
+class _Translation(dict[int, str]):
+    """A table for `str.translate` that computes a character's entry when the character is met."""
+
+    def __init__(self, replacement: Callable[[str], str]):
+        super().__init__()
+        self._replacement = replacement
+
+    def __missing__(self, code: int) -> str:
+        self[code] = self._replacement(chr(code))
+        return self[code]
 
 
 def _clean(char: str) -> str:
@@ -282,8 +290,22 @@ def _clean_alone(char: str) -> str:
     return " " if category == "Zs" else char
 
 
+def _split(char: str) -> str:
+    """A punctuation mark between spaces, any other character as it is."""
+    return f" {char} " if _is_punctuation(char) else char
+
+
+def _split_stripped(char: str) -> str:
+    """`_split` without accents."""
+    return "" if unicodedata.category(char) == "Mn" else _split(char)
+
+
 def _is_punctuation(char: str) -> bool:
     """All ASCII that is neither letter, digit nor space, and the Unicode categories P*."""
     if char.isascii():
         return "!" <= char <= "~" and not char.isalnum()
     return unicodedata.category(char).startswith("P")
+
+
+_CLEAN, _CLEAN_ALONE = _Translation(_clean), _Translation(_clean_alone)
+_SPLIT, _SPLIT_STRIPPED = _Translation(_split), _Translation(_split_stripped)

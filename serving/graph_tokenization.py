@@ -282,13 +282,18 @@ def _character_table(rules: _Rules) -> tuple[np.ndarray, np.ndarray]:
     table[:, 0], table[:, width] = _ITSELF, _OTHER
     for code, (slots, context) in rows.items():
         table[code] = [*slots, *[_NOTHING] * (width - len(slots)), context]
-    blocks = table.reshape(-1, _PAGE, width + 1)
-    pages, page_of_block = np.unique(blocks, axis=0, return_inverse=True)
-    return page_of_block.astype(np.int32).ravel(), pages
+    index: dict[bytes, int] = {}
+    blocks = [table[first : first + _PAGE].tobytes() for first in range(0, len(table), _PAGE)]
+    page_of_block = np.array([index.setdefault(block, len(index)) for block in blocks], np.int32)
+    pages = np.frombuffer(b"".join(index), np.int32).reshape(-1, _PAGE, width + 1)
+    return page_of_block, pages
 
 
 def _are_plain(chars: list[str], rules: _Rules) -> bool:
     """Whether tokenization keeps all these characters as they are, in every context."""
+    # Not assigned, or without a meaning of its own: most of all pages, and quickly told.
+    if {*map(unicodedata.category, chars)} <= {"Cn", "Co", "Cs"}:
+        return True
     text = "".join(chars)
     return (
         rules.split(text) == [text]
