@@ -86,7 +86,9 @@ def _translated(function: Callable[[Batch], Any], spec: BatchSpec) -> tuple[str,
         dynamic dimension or leaves the device.
     """
     traced = tf.function(
-        lambda *tensors: function(dict(zip(spec, tensors, strict=True))), jit_compile=True
+        lambda *tensors: function(dict(zip(spec, tensors, strict=True))),
+        jit_compile=True,
+        autograph=False,
     )
     concrete = traced.get_concrete_function(*spec.values())
     text = traced.experimental_get_compiler_ir(*spec.values())(stage="stablehlo")

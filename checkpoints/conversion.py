@@ -6,6 +6,7 @@ is left over, here the encoder must be complete and every head whole.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -75,19 +76,25 @@ def read_training_state(stored: StoredWeights) -> dict[str, np.ndarray]:
 
 def expected_shapes(config: BertConfig, num_labels: int) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every variable a BERT model of this architecture can have."""
+    # All layers are alike, and making variables takes long.
+    one_layer = dataclasses.replace(config, num_hidden_layers=1)
     shapes = {
         "cls/squad/output_weights": (2, config.hidden_size),
         "cls/squad/output_bias": (2,),
     }
     for make_model in (
-        lambda: PretrainingModel(config),
-        lambda: ClassifierModel(config, num_labels),
+        lambda: PretrainingModel(one_layer),
+        lambda: ClassifierModel(one_layer, num_labels),
     ):
         # Variables of a graph that never runs take no memory.
         with tf.Graph().as_default():
             variables = make_model().trainable_variables
         shapes.update({variable_name(v): tuple(v.shape) for v in variables})
-    return shapes
+    return {
+        name.replace("/layer_0/", f"/layer_{layer}/"): shape
+        for name, shape in shapes.items()
+        for layer in range(config.num_hidden_layers if "/layer_0/" in name else 1)
+    }
 
 
 def check_shapes(

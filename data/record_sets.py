@@ -23,6 +23,7 @@ from common.files import file_size
 from common.input_files import expand_globs
 from data.datasets import PARALLEL_CALLS, as_written, dataset_options, interleaved
 from data.tfrecords import (
+    first_record,
     is_record_name,
     read_sidecar,
     record_compression,
@@ -249,27 +250,12 @@ def _check_first_records(
     spec: FeatureSpec,
     limits: Mapping[str, Limit],
 ) -> None:
-    """Looks at the first record of each file.
-
-    One data set reads all of them: making one takes longer than reading a record.
-    """
-
-    @as_written
-    def first(path: tf.Tensor, compression: tf.Tensor) -> tf.data.Dataset:
-        records = tf.data.TFRecordDataset(path, compression_type=compression).take(1)
-        return records.map(lambda record: (path, record))
-
-    dataset = tf.data.Dataset.from_tensor_slices((list(files), list(compressions)))
-    dataset = dataset.interleave(first, _PARALLEL_FILES, num_parallel_calls=_PARALLEL_FILES)
-    found: dict[str, bytes] = {}
-    try:
-        for path, record in dataset.with_options(dataset_options()).as_numpy_iterator():
-            found[path.decode()] = record
-    except (tf.errors.OpError, UnicodeDecodeError) as error:
-        logging.debug("%s", error)
-    for path, compression in zip(files, compressions, strict=True):
+    """Looks at the first record of each file."""
+    with ThreadPoolExecutor(_PARALLEL_FILES) as pool:
+        found = list(pool.map(first_record, files, compressions))
+    for path, compression, record in zip(files, compressions, found, strict=True):
         # Whatever is wrong is named by the reader of single files.
-        if path not in found or _fault(found[path], spec, limits):
+        if record is None or _fault(record, spec, limits):
             _check_records(path, compression, spec, limits, count=1)
 
 

@@ -23,6 +23,7 @@ import itertools
 import math
 import os
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
@@ -48,6 +49,8 @@ from common.json_objects import COUNT, Kind, read_object, write_object
 
 # Fields of `Feature` in TensorFlow's feature.proto.
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
+_HEAD_BYTES = 12  # Of a record: its length and that number's checksum.
+_CHUNK_BYTES = 1 << 16
 
 
 class RecordWriter:
@@ -115,6 +118,35 @@ def frame_records(records: Sequence[bytes]) -> bytes:
     for record, checksum in zip(records, checksums.tolist(), strict=True):
         parts += _frame_head(len(record)), record, checksum.to_bytes(4, "little")
     return b"".join(parts)
+
+
+def first_record(path: str, compression: str) -> bytes | None:
+    """The first record of a file; None where there is no whole one with the right checksums.
+
+    TensorFlow, which reads all records when they are used, takes a hundred times as long to begin.
+
+    Args:
+      path: The file.
+      compression: "", "GZIP" or "ZLIB".
+    """
+    either_kind = 32 + zlib.MAX_WBITS
+    expanded = zlib.decompressobj(either_kind).decompress if compression else bytes
+    data, end = b"", _HEAD_BYTES
+    try:
+        with open_binary(path, decompress=False) as file:
+            while len(data) < end:
+                if not (chunk := file.read(_CHUNK_BYTES)):
+                    return None
+                data += expanded(chunk)
+                if len(data) >= _HEAD_BYTES:
+                    size = int.from_bytes(data[:8], "little")
+                    if data[:_HEAD_BYTES] != _frame_head(size):
+                        return None
+                    end = _HEAD_BYTES + size + 4
+    except (zlib.error, OSError, UserError):
+        return None
+    record = data[_HEAD_BYTES : end - 4]
+    return record if data[:end] == frame_records([record]) else None
 
 
 def move_records(source: str, path: str) -> None:

@@ -108,20 +108,22 @@ def compiled_steps(
     keeps_rows = strategy.num_replicas_in_sync == parts == 1 and lengths_may_vary(strategy)
     step_of_replica = replica_step(objective, optimizer, parts, seed, keeps_rows)
 
-    @tf.function
+    @tf.function(autograph=False)
     def train_steps(iterator: tf.data.Iterator, count: tf.Tensor) -> tuple:
-        totals = {k: tf.constant(0.0, tf.float64) for k in ("loss", *objective.loss_weights)}
-        norm = tf.constant(0.0)
-        bad_step = tf.constant(-1, tf.int64)
-        for _ in tf.range(count):
+        def one_more(
+            done: tf.Tensor, totals: dict[str, tf.Tensor], norm: tf.Tensor, bad_step: tf.Tensor
+        ) -> tuple:
             step = tf.identity(optimizer.iterations)
             per_replica = strategy.run(step_of_replica, args=(next(iterator),))
             found = {k: strategy.experimental_local_results(v)[0] for k, v in per_replica.items()}
             totals = {k: total + tf.cast(found[k], tf.float64) for k, total in totals.items()}
             norm = found["gradient_norm"]
             is_finite = tf.math.is_finite(found["loss"]) & tf.math.is_finite(norm)
-            bad_step = tf.where((bad_step < 0) & ~is_finite, step, bad_step)
-        return totals, norm, bad_step
+            return done + 1, totals, norm, tf.where((bad_step < 0) & ~is_finite, step, bad_step)
+
+        totals = {k: tf.constant(0.0, tf.float64) for k in ("loss", *objective.loss_weights)}
+        start = tf.constant(0), totals, tf.constant(0.0), tf.constant(-1, tf.int64)
+        return tf.while_loop(lambda done, *_: done < count, one_more, start)[1:]
 
     return train_steps
 
@@ -148,7 +150,6 @@ def replica_step(
     """
     variables = objective.model.trainable_variables
 
-    @as_written
     def gradients(batch: Batch, denominators: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple:
         with tf.GradientTape() as tape:
             sums = objective.sums(batch, seed)
@@ -157,8 +158,6 @@ def replica_step(
         # Of the look-up word embeddings get a gradient of rows; the optimizer makes it dense.
         as_summand = _with_distinct_rows if keeps_rows else tf.convert_to_tensor
         return [as_summand(g) for g in tape.gradient(losses["loss"], variables)], losses
-
-    apply_gradients = as_written(optimizer.apply_gradients)
 
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         context = tf.distribute.get_replica_context()
@@ -175,21 +174,30 @@ def replica_step(
             split = {k: tf.reshape(v, _split_shape(v, parts)) for k, v in batch.items()}
             grads = [tf.zeros_like(v) for v in variables]
             losses = {k: tf.constant(0.0) for k in ("loss", *objective.loss_weights)}
-            for i in tf.range(parts):
+
+            def one_more(
+                i: tf.Tensor, grads: list[tf.Tensor], losses: dict[str, tf.Tensor]
+            ) -> tuple[tf.Tensor, list[tf.Tensor], dict[str, tf.Tensor]]:
                 part_seed = tf.random.experimental.stateless_fold_in(step_seed, i)
                 part = {k: v[i] for k, v in split.items()}
                 part_grads, part_losses = gradients(part, denominators, part_seed)
                 grads = [total + g for total, g in zip(grads, part_grads, strict=True)]
-                losses = {k: total + part_losses[k] for k, total in losses.items()}
+                return i + 1, grads, {k: total + part_losses[k] for k, total in losses.items()}
+
+            start = tf.constant(0), grads, losses
+            _, grads, losses = tf.while_loop(
+                lambda i, *_: i < parts, one_more, start, maximum_iterations=parts
+            )
         grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
         losses = context.all_reduce(tf.distribute.ReduceOp.SUM, losses)
         # The optimizer clips by the same expression, which TensorFlow computes once.
         norm = tf.linalg.global_norm(grads)
-        apply_gradients(zip(grads, variables, strict=True), skip_gradients_aggregation=True)
+        optimizer.apply_gradients(
+            zip(grads, variables, strict=True), skip_gradients_aggregation=True
+        )
         return {**losses, "gradient_norm": norm}
 
-    # Only the loop over parts is Python control flow over tensors.
-    return as_written(step) if parts == 1 else step
+    return as_written(step)
 
 
 def _with_distinct_rows(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor | tf.IndexedSlices:

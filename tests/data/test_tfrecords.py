@@ -11,6 +11,7 @@ import pytest
 from common.errors import UserError
 from data.tfrecords import (
     RecordWriter,
+    first_record,
     is_finished,
     read_sidecar,
     serialize_examples,
@@ -116,6 +117,37 @@ def test_file_is_what_tensorflow_reads_and_writes(tf, tmp_path, gzip_compress):
     opener = gzip.open if gzip_compress else open
     with opener(path, "rb") as ours, open(path + ".theirs", "rb") as expected:
         assert ours.read() == expected.read()
+
+
+@pytest.mark.parametrize("compression", ["", "GZIP", "ZLIB"])
+@pytest.mark.parametrize("record", [b"", b"x", os.urandom(300_000)])
+def test_first_record(tf, tmp_path, compression, record):
+    path = str(tmp_path / "a.tfrecord")
+    with tf.io.TFRecordWriter(path, compression) as writer:
+        writer.write(record)
+        writer.write(b"another")
+    assert first_record(path, compression) == record
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: b"",
+        lambda data: data[:-5],
+        lambda data: b"\xff" + data[1:],  # the length
+        lambda data: data[:9] + b"\xff" + data[10:],  # its checksum
+        lambda data: data[:20] + bytes([data[20] ^ 1]) + data[21:],
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    ],
+)
+@pytest.mark.parametrize("gzip_compress", [False, True])
+def test_first_record_is_damaged_or_missing(tmp_path, change, gzip_compress):
+    path = tmp_path / "a.tfrecord"
+    with RecordWriter(str(path)) as writer:
+        writer.write(os.urandom(300))
+    data = change(path.read_bytes())
+    path.write_bytes(gzip.compress(data) if gzip_compress else data)
+    assert first_record(str(path), "GZIP" if gzip_compress else "") is None
 
 
 def test_compressed_bytes_are_reproducible(tmp_path, monkeypatch):
