@@ -59,7 +59,9 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list("teacher_sizes", ["base", "large"], "Models whose labelling is measured.")
 flags.DEFINE_list(
-    "precisions", ["bfloat16", "float32"], "Precisions of matrix products to measure."
+    "precisions",
+    ["bfloat16", "float32"],
+    "Precisions of matrix products to measure. Engines are measured in int8 as well.",
 )
 flags.DEFINE_bool("torch_compile", True, "Measure Hugging Face under torch.compile as well.")
 flags.DEFINE_list("dupe_factors", ["1", "5"], "Numbers of passes of data creation to measure.")

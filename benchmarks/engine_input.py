@@ -71,10 +71,14 @@ class EngineInput:
         kind = "int8" if precision == "int8" else "float32"
         return self._options.path(f"teacher_{kind}.onnx")
 
+    def _is_wanted(self, engine: str, precision: str) -> bool:
+        options = self._options
+        return engine in options.engines and precision in (*options.precisions, "int8")
+
     def bare_loops(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Name and arguments of the peers."""
         for name, engine, precision in _BARE_LOOPS:
-            if engine not in self._options.engines:
+            if not self._is_wanted(engine, precision):
                 continue
             program = self._program(precision)
             of_loop = {"engine": engine, "precision": precision, "model": program}
@@ -83,7 +87,7 @@ class EngineInput:
     def engines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Mode and arguments of ours, from texts to logits."""
         for engine, precision in _ENGINES:
-            if engine not in self._options.engines:
+            if not self._is_wanted(engine, precision):
                 continue
             yield (
                 f"{engine} {precision}",

@@ -25,7 +25,8 @@ def setting(
     teacher = write_student(folder / "teacher", random_model(vocab_file, ("0", "1"), config=config))
     values = dict.fromkeys(field.name for field in dataclasses.fields(CompareOptions))
     given = {"teacher": teacher, "sst2_dir": task_dir, "output_dir": str(folder)}
-    given |= {"engine_texts": 30, "batch_size": 4, "engines": ["onnxruntime"]}
+    given |= {"engine_texts": 30, "batch_size": 4, "engines": ["onnxruntime", "openvino"]}
+    given |= {"precisions": ["float32"]}
     options = CompareOptions(**{**values, **given})
     return EngineInput(options, "sentences", 16)
 
@@ -56,6 +57,7 @@ def test_engine_of_ours(setting: EngineInput) -> None:
     assert "--engine=onnxruntime" in command and "--max_seq_length=16" in command
 
 
-def test_only_engines_that_were_chosen(setting: EngineInput) -> None:
-    found = {values["engine"] for _, values in [*setting.bare_loops(), *setting.engines()]}
-    assert found == {"onnxruntime"}
+def test_only_engines_and_precisions_that_were_chosen(setting: EngineInput) -> None:
+    expected = {("onnxruntime", "float32"), ("onnxruntime", "int8"), ("openvino", "float32")}
+    for modes in (setting.bare_loops(), setting.engines()):
+        assert {(values["engine"], values["precision"]) for _, values in modes} == expected
