@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.machine import peak_bytes, resident_bytes
-from data.tfrecords import remove_sidecar
+from data.sidecars import remove_sidecar
 
 
 @dataclasses.dataclass

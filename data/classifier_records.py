@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from common.chunks import chunks
-from data.tfrecords import RecordWriter, serialize_examples, write_sidecar
+from data.sidecars import write_sidecar
+from data.tfrecords import RecordWriter, serialize_examples
 from modeling.tokenization import FullTokenizer
 from modeling.wordpiece import input_row
 

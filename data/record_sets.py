@@ -22,13 +22,8 @@ from common.file_facts import FileFacts
 from common.files import file_size
 from common.input_files import expand_globs
 from data.datasets import PARALLEL_CALLS, as_written, dataset_options, interleaved
-from data.tfrecords import (
-    first_record,
-    is_record_name,
-    read_sidecar,
-    record_compression,
-    records_digest,
-)
+from data.sidecars import read_sidecar, records_digest
+from data.tfrecords import first_record, is_record_name, record_compression
 from modeling.config import BertConfig
 
 FeatureSpec = Mapping[str, tf.io.FixedLenFeature]

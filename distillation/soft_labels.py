@@ -27,16 +27,11 @@ import tensorflow as tf
 from common.errors import UserError
 from common.files import exists, list_folder, remove
 from common.json_objects import COUNT, COUNTS, TEXT, TEXTS, read_object, write_object
-from data import tfrecords as records
+from data import sidecars
 from data.classifier_records import feature_spec as classifier_feature_spec
 from data.classifier_records import num_outputs
-from data.tfrecords import (
-    RecordWriter,
-    read_sidecar,
-    serialize_examples,
-    sidecar_path,
-    write_sidecar,
-)
+from data.sidecars import read_sidecar, sidecar_path, write_sidecar
+from data.tfrecords import RecordWriter, serialize_examples
 
 MANIFEST = "soft_labels.json"
 # What distillation reads of the manifest.
@@ -199,7 +194,7 @@ def check_earlier_shards(
         other = [key for key, value in description.items() if info.get(key) != value]
         if other and start_over:
             remove_manifest(output_dir)
-            records.remove_records(path)
+            sidecars.remove_records(path)
         elif other:
             key = other[0]
             raise UserError(
@@ -252,7 +247,7 @@ class TransferDigest:
 
 def is_finished(path: str, digest: str) -> bool:
     """Whether a shard is complete and holds exactly the examples of this `examples_digest`."""
-    return records.is_finished(path, {"examples_sha256": digest})
+    return sidecars.is_finished(path, {"examples_sha256": digest})
 
 
 def unfinished_shards(output_dir: str, digests: Sequence[str]) -> list[int]:

@@ -150,7 +150,7 @@ def _records(folder: str, kind: str) -> RecordSet:
     """The records of a run."""
     from data.classifier_records import feature_spec
     from data.record_sets import open_records
-    from data.tfrecords import read_sidecar
+    from data.sidecars import read_sidecar
 
     path = os.path.join(folder, f"{kind}.tf_record")
     info = read_sidecar(path) or {}

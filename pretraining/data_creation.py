@@ -14,14 +14,9 @@ from common.errors import UserError
 from common.files import sha256_file
 from common.input_files import expand_globs
 from common.outputs import check_files_apart, lock_files
+from data.sidecars import check_replaceable, is_finished, write_sidecar
 from data.texts import check_transfer_names, is_transfer_name
-from data.tfrecords import (
-    RecordWriter,
-    check_replaceable,
-    is_finished,
-    is_record_name,
-    write_sidecar,
-)
+from data.tfrecords import RecordWriter, is_record_name
 from modeling.tokenization import FullTokenizer
 from pretraining.corpus import TEXT, TRANSFER_SET, TokenStore, build_token_store
 from pretraining.record_writing import InstanceOptions, write_records

@@ -27,14 +27,9 @@ from data.batches import evaluation_batches
 from data.classifier_records import encode_rows, feature_spec
 from data.record_sets import explain_damaged_record, open_records, value_limits
 from data.rows import read_rows
+from data.sidecars import read_sidecar, sidecar_path, write_sidecar
 from data.texts import read_transfer_texts
-from data.tfrecords import (
-    RecordWriter,
-    read_sidecar,
-    serialize_examples,
-    sidecar_path,
-    write_sidecar,
-)
+from data.tfrecords import RecordWriter, serialize_examples
 from distillation.soft_labels import (
     TransferExample,
     read_manifest,

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from data.tfrecords import RecordWriter, serialize_examples, write_sidecar
+from data.sidecars import write_sidecar
+from data.tfrecords import RecordWriter, serialize_examples
 
 LENGTH = 40
 SPEC = {

@@ -28,7 +28,8 @@ from checkpoints.tokenizer_files import open_tokenizer_of_file
 from common.atomic import write_text
 from common.errors import UserError
 from common.files import read_lines
-from data.tfrecords import RecordWriter, serialize_examples, write_sidecar
+from data.sidecars import write_sidecar
+from data.tfrecords import RecordWriter, serialize_examples
 from modeling.config import BertConfig
 from modeling.tokenization import FullTokenizer
 from training import cli

@@ -13,7 +13,7 @@ from runs import contents, read_set
 from scripts import run_script
 
 from common.errors import UserError
-from data.tfrecords import read_sidecar, write_sidecar
+from data.sidecars import read_sidecar, write_sidecar
 from distillation.soft_labels import check_earlier_shards, recorded_engines
 from serving import engine_choice
 

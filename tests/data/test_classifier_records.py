@@ -17,7 +17,7 @@ from data.classifier_records import (
     feature_spec,
     write_classifier_records,
 )
-from data.tfrecords import read_sidecar
+from data.sidecars import read_sidecar
 from modeling.tokenization import SPECIAL_TOKENS, FullTokenizer
 
 WORDS = ("red", "green", "blue")

@@ -24,7 +24,8 @@ from data.batches import (
     training_batches,
 )
 from data.record_sets import Limit, RecordSet, explain_damaged_record, open_records
-from data.tfrecords import RecordWriter, serialize_examples, sidecar_path, write_sidecar
+from data.sidecars import sidecar_path, write_sidecar
+from data.tfrecords import RecordWriter, serialize_examples
 
 
 def test_open_records_counts_and_recognizes_compression(several_files: RecordSet) -> None:

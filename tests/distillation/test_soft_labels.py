@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from common.errors import UserError
-from data.tfrecords import read_sidecar, sidecar_path
+from data.sidecars import read_sidecar, sidecar_path
 from distillation import soft_labels
 from distillation.soft_labels import (
     MANIFEST,

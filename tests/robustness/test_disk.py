@@ -17,7 +17,8 @@ from checkpoints.formats import find_weights, open_weights
 from checkpoints.model_folder import write_model_folder
 from common import atomic
 from common.errors import UserError
-from data.tfrecords import RecordWriter, is_finished, sidecar_path
+from data.sidecars import is_finished, sidecar_path
+from data.tfrecords import RecordWriter
 from modeling.config import BertConfig
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.reporting import Reporter

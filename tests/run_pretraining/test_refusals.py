@@ -17,7 +17,7 @@ from tiny_data import (
 
 from common.errors import UserError
 from data.record_sets import open_records
-from data.tfrecords import sidecar_path
+from data.sidecars import sidecar_path
 from pretraining.objective import feature_spec
 
 
