@@ -40,6 +40,14 @@ OWN_ORDER = "transformers, an order of its own"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    args = _arguments().parse_args(argv)
+    prepare_libraries()
+    text = report(accuracies(args))
+    write_text(os.path.join(args.output_dir, "accuracies.md"), text)
+    print(text, end="")
+
+
+def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,25 +64,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--skip_own_order", action="store_true", help="leave the last one out")
-    args = parser.parse_args(argv)
-    prepare_libraries()
+    return parser
+
+
+def accuracies(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Name of the contestant -> seed -> percent right; those in accuracies.json are not run again."""
     hugging_face = os.path.join(args.output_dir, "hugging_face")
     if not exists(hugging_face):
         _run(*conversion(args.init_checkpoint, hugging_face))
     path = os.path.join(args.output_dir, "accuracies.json")
     found: dict[str, dict[str, float]] = read_json(path) if exists(path) else {}
+    names = (OURS, CORRECTED, SAME_BATCHES) + (() if args.skip_own_order else (OWN_ORDER,))
     for seed in range(args.first_seed, args.first_seed + args.seeds):
-        for name in (OURS, CORRECTED, SAME_BATCHES, OWN_ORDER):
-            if name == OWN_ORDER and args.skip_own_order:
-                continue
+        for name in names:
             scores = found.setdefault(name, {})
             if str(seed) not in scores:
                 scores[str(seed)] = 100 * _accuracy(args, name, seed, hugging_face)
                 write_json(path, found)
                 print(f"seed {seed}: {name} {scores[str(seed)]:.2f}", flush=True)
-    text = report(found)
-    write_text(os.path.join(args.output_dir, "accuracies.md"), text)
-    print(text, end="")
+    return found
 
 
 def report(found: dict[str, dict[str, float]]) -> str:

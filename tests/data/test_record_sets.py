@@ -18,7 +18,7 @@ from numbered_records import SPEC, rows, write_records
 from common.errors import UserError
 from common.file_facts import FileFacts
 from common.files import last_change
-from data import record_sets, tfrecords
+from data import record_sets, sidecars
 from data.batches import (
     evaluation_batches,
     training_batches,
@@ -96,7 +96,7 @@ def test_files_are_read_through_once_a_run(tmp_path: Path, monkeypatch: pytest.M
     Path(sidecar_path(foreign)).unlink()
     write_records(tmp_path / "ours.tfrecord", rows(7, 5))
     read: list[str] = []
-    for module, name in ((tfrecords, "sha256_file"), (record_sets, "_checked_count")):
+    for module, name in ((sidecars, "sha256_file"), (record_sets, "_checked_count")):
         original = getattr(module, name)
 
         def note(path: str, *args: Any, original: Any = original) -> Any:
