@@ -35,10 +35,12 @@ NOT_QUICK = {
     "test_grid_search.py",
     "test_model_garden.py",
     "test_model_garden_graph.py",
+    "test_stages.py",
     "test_student_training.py",
     "test_training_run.py",
     "test_gradients_in_bfloat16_are_those_in_float32",
     "test_every_character_is_treated_as_in_the_original",
+    "test_encoder_equals_model_garden",
 }
 QUICK_FOLDERS = {
     "checkpoints",
