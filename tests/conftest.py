@@ -42,8 +42,8 @@ NOT_QUICK = {
     "test_every_character_is_treated_as_in_the_original",
     "test_encoder_equals_model_garden",
 }
-# These send SIGTERM to their own process. They come first: in a process that has run the tests of
-# strategies and of the TPU before, the signal is a segmentation fault (why is not known).
+# These send SIGTERM to their own process. They come first: in a process that has run the tests of the
+# TPU and of the engines of other libraries before, the signal is a segmentation fault.
 SENDS_SIGNAL = {
     "test_handler_before_is_back",
     "test_signal_is_noted_and_nothing_ends",
