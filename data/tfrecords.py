@@ -129,8 +129,7 @@ def first_record(path: str, compression: str) -> bytes | None:
                     return None
                 data += expanded(chunk)
                 if len(data) >= _HEAD_BYTES:
-                    size = int.from_bytes(data[:8], "little")
-                    if data[:_HEAD_BYTES] != _frame_head(size):
+                    if (size := _framed_size(data[:_HEAD_BYTES])) is None:
                         return None
                     end = _HEAD_BYTES + size + 4
     except (zlib.error, OSError, UserError):
@@ -172,8 +171,8 @@ def record_compression(path: str) -> str:
       UserError: In a way that TensorFlow does not read.
     """
     with open_binary(path, decompress=False) as file:
-        head = file.read(12)
-    if head == _frame_head(int.from_bytes(head[:8], "little")):
+        head = file.read(_HEAD_BYTES)
+    if _framed_size(head) is not None:
         return ""
     kind = compression_of(head)
     if kind == "gzip":
@@ -203,6 +202,12 @@ def _masked(checksums: np.ndarray) -> np.ndarray:
 def _frame_head(size: int) -> bytes:
     length = struct.pack("<Q", size)
     return length + _masked(np.array([google_crc32c.value(length)], np.uint32)).tobytes()
+
+
+def _framed_size(head: bytes) -> int | None:
+    """Size of the record that begins with these bytes; None if they are not `_frame_head` of any."""
+    size = int.from_bytes(head[:8], "little")
+    return size if head == _frame_head(size) else None
 
 
 def _map_entries(name: str, values: np.ndarray) -> list[bytes]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Mapping
 import tensorflow as tf
 import tf_keras
 
-from data.datasets import as_written
 from modeling.optimization import AdamWeightDecay, WarmupLinearDecay
 from training.strategy import lengths_may_vary
 
@@ -185,9 +184,7 @@ def replica_step(
                 return i + 1, grads, {k: total + part_losses[k] for k, total in losses.items()}
 
             start = tf.constant(0), grads, losses
-            _, grads, losses = tf.while_loop(
-                lambda i, *_: i < parts, one_more, start, maximum_iterations=parts
-            )
+            _, grads, losses = tf.while_loop(lambda i, *_: i < parts, one_more, start)
         grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
         losses = context.all_reduce(tf.distribute.ReduceOp.SUM, losses)
         # The optimizer clips by the same expression, which TensorFlow computes once.
@@ -197,7 +194,7 @@ def replica_step(
         )
         return {**losses, "gradient_norm": norm}
 
-    return as_written(step)
+    return step
 
 
 def _with_distinct_rows(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor | tf.IndexedSlices:

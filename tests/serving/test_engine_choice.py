@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import training.flags
 from common.errors import UserError
 from modeling.bert import INPUTS
 from serving import engine_choice
@@ -346,3 +347,8 @@ def test_int8_without_an_engine(runtimes: dict[str, Runtime]) -> None:
         runtimes[name] = runtimes["absent"]
     with pytest.raises(UserError, match=r"int8 is computed by .*pip install ai-edge-litert"):
         check_engine(AUTO, INT8, CPU)
+
+
+def test_flag_offers_the_engines_there_are() -> None:
+    """The flag's list is one of its own, so that `--help` need not import the runtimes' module."""
+    assert set(engine_choice.ENGINES) == {AUTO, *training.flags.ENGINES}
