@@ -61,7 +61,12 @@ flags.DEFINE_enum(
     "Write one vector of each layer for a line: cls, what stands at [CLS]; mean, the mean over all "
     "tokens, [CLS] and [SEP] included. Default: the vectors of every token.",
 )
-flags.DEFINE_integer("batch_size", 32, "Lines of full length per batch.", lower_bound=1)
+flags.DEFINE_integer(
+    "batch_size",
+    32,
+    "Lines of full length per batch. A CPU takes fewer at a time where that is faster.",
+    lower_bound=1,
+)
 
 group("Devices")
 define_device_flags(VECTOR_PRECISIONS)

@@ -77,7 +77,7 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     from modeling.config import load_config
     from modeling.heads import ClassifierModel
     from modeling.tokenization import FullTokenizer
-    from training.engine import Engine, compiled
+    from training.engine import Engine, compiled, fastest_tokens
 
     tokenizer = FullTokenizer(args.vocab_file)
     with open(args.input, encoding="utf-8") as file:
@@ -88,7 +88,8 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     def engine(precision: str) -> Engine:
         with strategy.scope():
             model = ClassifierModel(config, 2, precision)
-        return Engine(compiled(model, strategy), strategy, args.batch_size)
+        most_tokens = fastest_tokens(config, strategy)
+        return Engine(compiled(model, strategy), strategy, args.batch_size, most_tokens)
 
     label = engine(args.precision)
 

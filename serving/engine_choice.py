@@ -122,6 +122,7 @@ class ChosenEngine:
       precision: As in `check_engine`.
       strategy: The devices.
       batch_size: As in `Engine`.
+      most_tokens: As in `Engine`.
     """
 
     def __init__(
@@ -131,8 +132,10 @@ class ChosenEngine:
         precision: str,
         strategy: tf.distribute.Strategy,
         batch_size: int,
+        most_tokens: int | None = None,
     ):
-        self._outputs, self._strategy, self._batch_size = outputs, strategy, batch_size
+        self._outputs, self._strategy = outputs, strategy
+        self._batch_size, self._most_tokens = batch_size, most_tokens
         self._name, self._precision = engine, precision
         self._engine: Engine | None = None
         self.settled: tuple[str, str] | None = None
@@ -158,7 +161,7 @@ class ChosenEngine:
         if not self._engine:
             num_rows = num_rows or len(features["input_ids"])
             forward, self.settled = self._choose(features, num_rows)
-            self._engine = Engine(forward, self._strategy, self._batch_size)
+            self._engine = Engine(forward, self._strategy, self._batch_size, self._most_tokens)
 
     def _choose(
         self, features: Mapping[str, np.ndarray], num_rows: int

@@ -38,7 +38,7 @@ from serving.engine_choice import (
     compare_values,
 )
 from serving.given_inputs import checked_texts, windows_of_ids
-from training.engine import WINDOW_ROWS, compiled
+from training.engine import WINDOW_ROWS, compiled, fastest_tokens
 from training.options import DeviceOptions
 from training.strategy import check_batch_size, create_strategy
 from training.trained_models import load_trained_encoder, load_trained_weights
@@ -129,7 +129,8 @@ class Predictor:
             without a classifier makes vectors alone.
           max_seq_length: By default that of the training, or 128 where it is not recorded.
           batch_size: Texts of full length per batch; short ones come in batches of as many tokens. By
-            default as many as have 4,096 tokens, 32 of length 128.
+            default as many as have 4,096 tokens, 32 of length 128. A CPU takes fewer at a time where
+            that is faster (`training.engine.fastest_tokens`).
           threads: Of a CPU; by default all. The first model that is loaded in a process decides.
           engine: Computes the logits: "tensorflow"; "openvino", "onnxruntime" or "litert", on a CPU;
             or "auto", the fastest that is installed. The first inputs settle it: another than
@@ -300,8 +301,9 @@ class Predictor:
             return compiled(outputs_in(precision), self.strategy)
 
         found = Outputs(by_tensorflow, compare, program)
+        most_tokens = fastest_tokens(self.encoder.config, self.strategy)
         self._engines[name] = ChosenEngine(
-            found, engine, precision, self.strategy, self._batch_size
+            found, engine, precision, self.strategy, self._batch_size, most_tokens
         )
         return self._engines[name]
 

@@ -16,6 +16,8 @@ from tqdm import tqdm
 from common.errors import UserError
 from data.batches import LENGTH_MULTIPLE
 from modeling.bert import INPUTS
+from modeling.config import BertConfig
+from training.devices import has_gpus
 from training.strategy import explain_lost_worker, is_chief, lengths_may_vary
 
 # A forward pass: a batch, int32 `INPUTS` [batch_size, seq_length] -> float32 [batch_size, ...].
@@ -23,6 +25,9 @@ Forward: TypeAlias = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 # Rows that are in memory at a time where there are more; the wider it is, the less is padding.
 WINDOW_ROWS = 10_000
+# Values of the widest layer for all tokens of a batch: with more of them a CPU is slower, as they
+# leave its caches (docs/measurements.md).
+_CPU_BATCH_VALUES = 6 << 20
 # Seconds after which the progress within a window is shown.
 PROGRESS_DELAY = 10.0
 
@@ -50,10 +55,18 @@ class Engine:
       strategy: The devices.
       batch_size: Rows of full length per batch, over all replicas, which divide it. Short rows come
         in batches of as many tokens.
+      most_tokens: Tokens per batch at most (`fastest_tokens`); by default as many as those rows have.
     """
 
-    def __init__(self, forward: Forward, strategy: tf.distribute.Strategy, batch_size: int):
+    def __init__(
+        self,
+        forward: Forward,
+        strategy: tf.distribute.Strategy,
+        batch_size: int,
+        most_tokens: int | None = None,
+    ):
         self._forward, self._strategy, self._batch_size = forward, strategy, batch_size
+        self._most_tokens = most_tokens
         self._by_length = lengths_may_vary(strategy)
         self.is_chief = is_chief(strategy)
 
@@ -127,9 +140,19 @@ class Engine:
         while start < len(order):
             rounded = -(-int(lengths[order[start]]) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
             length = min(max(rounded, 1), full_length)
-            rows = order[start : start + self._batch_size * (full_length // length)]
+            count = self._batch_size * (full_length // length)
+            if self._most_tokens is not None:
+                count = min(count, max(1, self._most_tokens // length))
+            rows = order[start : start + count]
             yield rows, length
             start += len(rows)
+
+
+def fastest_tokens(config: BertConfig, strategy: tf.distribute.Strategy) -> int | None:
+    """Tokens per batch beyond which the devices are slower; None where that is unknown."""
+    if has_gpus(strategy) or not lengths_may_vary(strategy):
+        return None
+    return max(1, _CPU_BATCH_VALUES // config.intermediate_size) * strategy.num_replicas_in_sync
 
 
 def compiled(

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from common.errors import UserError
-from training.engine import Engine
+from modeling.config import load_config
+from training.engine import Engine, fastest_tokens
 
 ALONE = tf.distribute.OneDeviceStrategy("/device:CPU:0")
 LENGTH = 32
@@ -48,6 +49,24 @@ def test_short_rows_come_in_larger_batches() -> None:
     Engine(sums, ALONE, 2)(features([3, 32, 31, 4, 17, 5, 6, 7, 8, 1, 2]))
     # 20 fits once into 32, so the row of 17 takes but one of the next in length with it.
     assert sums.shapes == [(2, 32), (2, 20), (7, 8)]
+
+
+@pytest.mark.parametrize("most_tokens, largest", [(1, 1), (31, 1), (64, 2), (100, 3), (1000, 4)])
+def test_no_more_tokens_than_asked_for(most_tokens: int, largest: int) -> None:
+    """A single row is a batch however long it is."""
+    sums, lengths = Sums(), [32, 3, 30, 32, 31, 12]
+    rows = features(lengths)
+    found = Engine(sums, ALONE, 4, most_tokens)(rows)
+    np.testing.assert_array_equal(found, np.stack([rows["input_ids"].sum(1), lengths], axis=1))
+    assert sums.shapes[0] == (largest, 32)
+    assert all(n == 1 or n * length <= most_tokens for n, length in sums.shapes)
+
+
+def test_fastest_batches_are_smaller_for_wider_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny, base = (fastest_tokens(load_config(name), ALONE) for name in ("tiny", "base"))
+    assert tiny and base and tiny == 6 * base == 12_288
+    monkeypatch.setattr("training.engine.has_gpus", lambda _: True)
+    assert fastest_tokens(load_config("base"), ALONE) is None
 
 
 def test_batches_as_they_are_computed() -> None:
