@@ -83,7 +83,7 @@ flags.DEFINE_string("teacher", None, "Fine-tuned model whose engines are measure
 flags.DEFINE_integer(
     "engine_texts",
     20000,
-    "Sentences that it labels, and ten times as many as reviews.",
+    "Number of sentences to label; a tenth as many reviews are labelled.",
     lower_bound=1,
 )
 flags.DEFINE_integer("batch_size", 32, "Rows per batch.", lower_bound=1)

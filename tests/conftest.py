@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pathlib
@@ -70,6 +71,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if room in QUICK_FOLDERS and not is_slow:
             item.add_marker("quick")
     items.sort(key=lambda item: getattr(item, "originalname", item.name) not in SENDS_SIGNAL)
+
+
+def pytest_sessionfinish() -> None:
+    gc.freeze()  # pytest looks for cycles five times at the end: among millions of objects in use.
 
 
 @pytest.fixture(scope="session")
