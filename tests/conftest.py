@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import pathlib
@@ -65,16 +64,17 @@ TESTS = pathlib.Path(__file__).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        name = getattr(item, "originalname", item.name)
-        is_slow = item.get_closest_marker("slow") or {item.path.name, name} & NOT_QUICK
+        names = {item.path.name, _function_name(item)}
+        is_slow = item.get_closest_marker("slow") or names & NOT_QUICK
         room = item.path.relative_to(TESTS).parts[0]
         if room in QUICK_FOLDERS and not is_slow:
             item.add_marker("quick")
-    items.sort(key=lambda item: getattr(item, "originalname", item.name) not in SENDS_SIGNAL)
+    items.sort(key=lambda item: _function_name(item) not in SENDS_SIGNAL)
 
 
-def pytest_sessionfinish() -> None:
-    gc.freeze()  # pytest looks for cycles five times at the end: among millions of objects in use.
+def _function_name(item: pytest.Item) -> str:
+    """The name without the parameters of the case."""
+    return getattr(item, "originalname", item.name)
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,8 @@ Forward: TypeAlias = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 # Rows that are in memory at a time where there are more; the wider it is, the less is padding.
 WINDOW_ROWS = 10_000
-# Values of the widest layer for all tokens of a batch: with more of them a CPU is slower, as they
-# leave its caches (docs/measurements.md).
+# Values of the widest layer for all tokens of a batch: with more of them a CPU is slower, presumably
+# as they leave its caches (docs/measurements.md).
 _CPU_BATCH_VALUES = 6 << 20
 # Seconds after which the progress within a window is shown.
 PROGRESS_DELAY = 10.0

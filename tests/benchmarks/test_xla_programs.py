@@ -31,7 +31,7 @@ def products(program: str) -> set[str]:
     return set(re.findall(r"stablehlo\.dot(?:_general)? .*-> tensor<[0-9x]*(\w+)>", program))
 
 
-@pytest.mark.parametrize(("precision", "parts"), [("float32", 1), ("bfloat16", 2)])
+@pytest.mark.parametrize(("precision", "parts"), [("float32", 1), ("bfloat16", 1), ("bfloat16", 2)])
 @pytest.mark.parametrize("kind", TRAINING_KINDS)
 def test_training(kind: str, precision: str, parts: int) -> None:
     program = training_program(kind, precision, parts)
