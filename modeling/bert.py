@@ -23,6 +23,7 @@ from modeling.layers import (
     add_bias,
     add_bias_apart,
     compiled_activation,
+    leading_shape,
     merged_activation,
 )
 
@@ -37,6 +38,11 @@ MASKED_SCORE = -10000.0
 Select: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 
 
+def select_all(x: tf.Tensor) -> tf.Tensor:
+    """Every position."""
+    return x
+
+
 def select_first(x: tf.Tensor) -> tf.Tensor:
     """[CLS] alone, which is all that a classifier reads."""
     return x[:, :1]
@@ -45,7 +51,14 @@ def select_first(x: tf.Tensor) -> tf.Tensor:
 def select_with_first(positions: tf.Tensor) -> Select:
     """[CLS] and the positions int32 [batch_size, n], which is all that pre-training reads."""
     wanted = tf.pad(positions, [[0, 0], [1, 0]])
-    return lambda x: tf.gather(x, wanted, batch_dims=1)
+
+    def select(x: tf.Tensor) -> tf.Tensor:
+        # From rows: the gradient of a gather within each text is a hundred operations to trace.
+        shape = tf.shape(x)
+        starts = tf.expand_dims(tf.range(shape[0]) * shape[1], 1)
+        return tf.gather(_rows(x), starts + wanted)
+
+    return select
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +152,7 @@ class TransformerLayer(NamedLayer):
         x: tf.Tensor,
         scores_mask: tf.Tensor,
         keys: Sequence[tf.Tensor | None],
-        select: Select = tf.identity,
+        select: Select = select_all,
     ) -> tf.Tensor:
         """Maps [batch_size, seq_length, hidden_size] to the same shape, or to some positions of it.
 
@@ -155,29 +168,43 @@ class TransformerLayer(NamedLayer):
             return lambda x, bias: norm.of_sum(x, bias, residual, self.hidden_rate, key)
 
         selected = select(x)
+        residual = _rows(selected)
         attended = self._attend(selected, x, scores_mask, attention_key)
-        x = self.attention_output(
-            attended, with_residual(self.attention_norm, selected, attended_key)
+        y = self.attention_output(
+            attended, with_residual(self.attention_norm, residual, attended_key)
         )
         activate = self.merged_activation if hidden_key is None else self.compiled_activation
-        hidden = self.intermediate(x, activate)
-        return self.output_dense(hidden, with_residual(self.output_norm, x, hidden_key))
+        hidden = self.intermediate(y, activate)
+        y = self.output_dense(hidden, with_residual(self.output_norm, y, hidden_key))
+        return tf.reshape(y, leading_shape(selected, [y.shape[-1]]))
 
     def _attend(
         self, selected: tf.Tensor, x: tf.Tensor, scores_mask: tf.Tensor, key: tf.Tensor | None
     ) -> tf.Tensor:
-        def split_heads(y: tf.Tensor) -> tf.Tensor:  # [batch, heads, seq, head_size]
-            by_head = tf.concat([tf.shape(y)[:2], [self.num_heads, self.head_size]], axis=0)
-            return tf.transpose(tf.reshape(y, by_head), [0, 2, 1, 3])
+        """What the heads have found for the selected positions, as rows."""
+        by_head = [self.num_heads, self.head_size]
+        rows, shape = _rows(x), leading_shape(x, by_head)
+        queries, queries_shape = rows, shape
+        if selected is not x:
+            queries, queries_shape = _rows(selected), leading_shape(selected, by_head)
+
+        def split_heads(y: tf.Tensor, shape: list[int] | tf.Tensor) -> tf.Tensor:
+            """[batch, heads, seq, head_size]."""
+            return tf.transpose(tf.reshape(y, shape), [0, 2, 1, 3])
 
         # Scaling the queries instead of the scores touches seq_length / head_size fewer numbers.
         scale = tf.cast(self.head_size**-0.5, self.compute_dtype)
         finish = add_bias if key is None else add_bias_apart
-        query = split_heads(self.query(selected, finish) * scale)
-        scores = tf.matmul(query, split_heads(self.key(x, finish)), transpose_b=True)
-        probs = softmax_dropout(scores + scores_mask, self.attention_rate, key)
-        context = tf.matmul(probs, split_heads(self.value(x, finish)))
-        return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), tf.shape(selected))
+        query = split_heads(self.query(queries, finish) * scale, queries_shape)
+        scores = tf.matmul(query, split_heads(self.key(rows, finish), shape), transpose_b=True)
+        probs = softmax_dropout(scores, scores_mask, self.attention_rate, key)
+        context = tf.matmul(probs, split_heads(self.value(rows, finish), shape))
+        return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, x.shape[-1]])
+
+
+def _rows(x: tf.Tensor) -> tf.Tensor:
+    """[batch_size, seq_length, size] as [batch_size * seq_length, size], for the products."""
+    return tf.reshape(x, [-1, x.shape[-1]])
 
 
 class BertEncoder(NamedLayer):
@@ -199,7 +226,7 @@ class BertEncoder(NamedLayer):
         input_mask: tf.Tensor,
         segment_ids: tf.Tensor,
         seed: tf.Tensor | None = None,
-        select: Select = tf.identity,
+        select: Select = select_all,
     ) -> BertOutput:
         """Encodes a batch.
 
@@ -221,7 +248,7 @@ class BertEncoder(NamedLayer):
         for i, layer in enumerate(self.transformer_layers):
             layer_keys = keys[i * per_layer : (i + 1) * per_layer]
             is_last = i == len(self.transformer_layers) - 1
-            layer_select = select if is_last else tf.identity
+            layer_select = select if is_last else select_all
             layer_outputs.append(layer(layer_outputs[-1], scores_mask, layer_keys, layer_select))
         pooled = tf.tanh(tf.cast(self.pooler(layer_outputs[-1][:, 0]), tf.float32))
         return BertOutput(pooled, layer_outputs)

@@ -20,10 +20,14 @@ def mask_keys(seed: tf.Tensor | None, count: int) -> list[tf.Tensor | None]:
     """
     if seed is None:
         return [None] * count
-    return tf.unstack(
-        tf.random.stateless_uniform(
-            [count, 2], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
-        )
+    return tf.unstack(_random_bits(seed, count))
+
+
+@tf.function(autograph=False)
+def _random_bits(seed: tf.Tensor, count: int) -> tf.Tensor:
+    """[count, 2]. A function, as it is fifty operations to trace for every model."""
+    return tf.random.stateless_uniform(
+        [count, 2], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
     )
 
 
@@ -48,20 +52,23 @@ def dropout(x: tf.Tensor, rate: float, key: tf.Tensor | None) -> tf.Tensor:
     return value(x)
 
 
-def softmax_dropout(scores: tf.Tensor, rate: float, key: tf.Tensor | None) -> tf.Tensor:
-    """`dropout(softmax(scores))` over the last axis; in training the gradient is one loop.
+def softmax_dropout(
+    scores: tf.Tensor, mask: tf.Tensor, rate: float, key: tf.Tensor | None
+) -> tf.Tensor:
+    """`dropout(softmax(scores + mask))` over the last axis; in training the gradient is one loop.
 
     Args:
       scores: Float Tensor [..., n].
+      mask: Of the same type, of a shape that broadcasts to that of the scores; not differentiated.
       rate: As for `dropout`.
       key: As for `dropout`.
     """
     if key is None:
-        return tf.nn.softmax(scores)
+        return tf.nn.softmax(scores + mask)
 
     @tf.custom_gradient
     def value(scores: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
-        probs = tf.nn.softmax(scores)
+        probs = tf.nn.softmax(scores + mask)
         return _compiled_mask(probs, rate, key), lambda upstream: _softmax_dropout_gradient(
             probs, upstream, rate, key
         )

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from modeling.bert import BertEncoder, select_first, select_with_first
+from modeling.bert import BertEncoder, BertOutput, select_first, select_with_first
 from modeling.config import BertConfig
 from modeling.dropout import dropout, mask_keys
 from modeling.layers import Build, Dense, LayerNorm, NamedLayer, activation, add_bias_apart
@@ -240,7 +240,7 @@ class ClassifierModel(tf_keras.Model):
           batch: The int32 Tensors `input_ids`, `input_mask`, `segment_ids` [batch_size, seq_length].
           seed: int32 [2] for dropout; None means no dropout.
         """
-        return self.logits_and_states(batch, seed)[0]
+        return self._logits(self._encoded(batch, seed), seed)
 
     def logits_and_states(
         self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor | None = None
@@ -254,12 +254,18 @@ class ClassifierModel(tf_keras.Model):
         Returns:
           float32 [batch_size, num_labels], and L + 1 Tensors float32 [batch_size, hidden_size].
         """
-        output = self.encoder(
+        output = self._encoded(batch, seed)
+        states = [tf.cast(states[:, 0], tf.float32) for states in output.layer_outputs]
+        return self._logits(output, seed), states
+
+    def _encoded(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor | None) -> BertOutput:
+        return self.encoder(
             batch["input_ids"], batch["input_mask"], batch["segment_ids"], seed, select_first
         )
+
+    def _logits(self, output: BertOutput, seed: tf.Tensor | None) -> tf.Tensor:
         # Another seed than the encoder's.
         seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, 1)
         (key,) = mask_keys(seed, 1)
         pooled = dropout(output.pooled_output, self.encoder.config.classifier_dropout, key)
-        states = [tf.cast(states[:, 0], tf.float32) for states in output.layer_outputs]
-        return self.classifier(pooled), states
+        return self.classifier(pooled)

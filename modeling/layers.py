@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import functools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -185,7 +185,7 @@ def add_bias_apart(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[.
 
 
 class Dense(NamedLayer):
-    """`x @ kernel + bias` over the last axis of a float Tensor [..., in] -> [..., out]."""
+    """`x @ kernel + bias` of the rows of a float Tensor [n, in] -> [n, out]."""
 
     def __init__(self, scope: str, in_size: int, out_size: int, build: Build):
         super().__init__(scope, build)
@@ -193,17 +193,26 @@ class Dense(NamedLayer):
         self.bias = self.vector("bias", out_size)
 
     def call(self, x: tf.Tensor, finish: Finish = add_bias) -> tf.Tensor:
-        """The dense map of x, [..., out].
+        """The dense map of x, [n, out].
 
         Args:
-          x: Float Tensor [..., in].
+          x: Float Tensor [n, in].
           finish: Adds the bias, and goes on with the sum in the same loop.
         """
         x = tf.cast(x, self.compute_dtype)
-        in_size, out_size = self.kernel.shape
-        product = tf.matmul(tf.reshape(x, [-1, in_size]), tf.cast(self.kernel, x.dtype))
-        y = finish(product, tf.cast(self.bias, x.dtype))
-        return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [out_size]], axis=0))
+        return finish(tf.matmul(x, tf.cast(self.kernel, x.dtype)), tf.cast(self.bias, x.dtype))
+
+
+def leading_shape(x: tf.Tensor, last: Sequence[int]) -> list[int] | tf.Tensor:
+    """The first two axes of x and then `last`, for `tf.reshape`.
+
+    Numbers where one axis at most is unknown: operations that compute a shape take as long to trace
+    as others, and a layer would need some forty of them.
+    """
+    known = x.shape[:2].as_list()
+    if known.count(None) > 1:
+        return tf.concat([tf.shape(x)[:2], last], axis=0)
+    return [*(-1 if size is None else size for size in known), *last]
 
 
 def _column_sums(x: tf.Tensor) -> tf.Tensor:
@@ -212,7 +221,8 @@ def _column_sums(x: tf.Tensor) -> tf.Tensor:
     TensorFlow's gradient of a bias adds bfloat16 numbers in bfloat16: 4,096 numbers around one come
     out as a quarter of their sum. In a matrix product the sum is kept in float32.
     """
-    return tf.matmul(tf.ones([1, tf.shape(x)[0]], x.dtype), x)[0]
+    ones = tf.ones([1, x.shape[0] or tf.shape(x)[0]], x.dtype)
+    return tf.squeeze(tf.matmul(ones, x), 0)
 
 
 class LayerNorm(NamedLayer):
@@ -241,14 +251,13 @@ class LayerNorm(NamedLayer):
         Args:
           x: Float Tensor [n, size], the product of a dense map.
           bias: Its bias, [size], of the same type as x, like `residual`.
-          residual: [..., size], n rows in all.
+          residual: [n, size].
           rate: As for `dropout`.
           key: As for `dropout`.
 
         Returns:
           Float Tensor [n, size].
         """
-        residual = tf.reshape(residual, [-1, residual.shape[-1]])
         if key is None:
             return self(add_bias(x, bias) + residual)
 

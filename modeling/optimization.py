@@ -7,8 +7,10 @@ only where it is asked to, adds epsilon outside the root, and decays weights by 
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -117,6 +119,26 @@ class AdamWeightDecay(tf_keras.optimizers.Optimizer):
             named[f"{name}/adam_v"] = self.second_moments[i]
         return named
 
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]], **options: Any
+    ) -> tf.Variable:
+        # The fused Adam kernel multiplies the rate by sqrt(1 - beta2^t) / (1 - beta1^t); with both
+        # powers given as zero that factor is one, which is the original's missing correction.
+        powers = [tf.constant(0.0)] * 2
+        if self.bias_correction:
+            update = tf.cast(self.iterations + 1, tf.float32)
+            powers = [BETA_1**update, BETA_2**update]
+        # Once and not for each variable, where they would be most of what is traced.
+        self._apply_adam = functools.partial(
+            tf.raw_ops.ResourceApplyAdam,
+            beta1_power=powers[0],
+            beta2_power=powers[1],
+            beta1=tf.constant(BETA_1),
+            beta2=tf.constant(BETA_2),
+            epsilon=tf.constant(EPSILON),
+        )
+        return super().apply_gradients(grads_and_vars, **options)
+
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         rate = tf.cast(self.learning_rate, variable.dtype)
         index = self._index_dict[self._var_key(variable)]
@@ -124,22 +146,11 @@ class AdamWeightDecay(tf_keras.optimizers.Optimizer):
             # Not before the backward pass: while that holds the old value, TensorFlow copies it.
             with tf.control_dependencies([gradient]):
                 variable.assign_sub(rate * WEIGHT_DECAY * variable)
-        # The fused Adam kernel multiplies the rate by sqrt(1 - beta2^t) / (1 - beta1^t); with both
-        # powers given as zero that factor is one, which is the original's missing correction.
-        powers: tuple[float | tf.Tensor, ...] = (0.0, 0.0)
-        if self.bias_correction:
-            update = tf.cast(self.iterations + 1, variable.dtype)
-            powers = BETA_1**update, BETA_2**update
-        tf.raw_ops.ResourceApplyAdam(
+        self._apply_adam(
             var=variable.handle,
             m=self.first_moments[index].handle,
             v=self.second_moments[index].handle,
-            beta1_power=powers[0],
-            beta2_power=powers[1],
             lr=rate,
-            beta1=BETA_1,
-            beta2=BETA_2,
-            epsilon=EPSILON,
             grad=tf.convert_to_tensor(gradient),
         )
 

@@ -71,11 +71,12 @@ def test_gradient_has_the_mask_of_the_value() -> None:
 def test_softmax_dropout_is_both_in_turn(dtype: tf.DType, rate: float) -> None:
     scores = tf.cast(3 * tf.random.stateless_normal([3, 2, 7, 9], [1, 2]), dtype)
     upstream = tf.cast(tf.random.stateless_normal([3, 2, 7, 9], [3, 4]), dtype)
+    mask = tf.cast([[[[0.0] * 7 + [-10000.0] * 2]]], dtype)
     full = tf.cast(scores, tf.float32)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([scores, full])
-        compiled = softmax_dropout(scores, rate, KEY)
-        plain = dropout(tf.nn.softmax(full), rate, KEY)
+        compiled = softmax_dropout(scores, mask, rate, KEY)
+        plain = dropout(tf.nn.softmax(full + tf.cast(mask, tf.float32)), rate, KEY)
     assert compiled.dtype == dtype
     tolerance = 1e-6 if dtype == tf.float32 else 0.02
     np.testing.assert_allclose(tf.cast(compiled, tf.float32), plain, atol=tolerance)
@@ -84,4 +85,6 @@ def test_softmax_dropout_is_both_in_turn(dtype: tf.DType, rate: float) -> None:
         tape.gradient(plain, full, tf.cast(upstream, tf.float32)),
         atol=tolerance,
     )
-    np.testing.assert_array_equal(softmax_dropout(scores, rate, None), tf.nn.softmax(scores))
+    without = softmax_dropout(scores, mask, rate, None)
+    np.testing.assert_array_equal(without, tf.nn.softmax(scores + mask))
+    assert not np.any(tf.cast(without, tf.float32)[..., 7:])
