@@ -181,7 +181,7 @@ class TransformerLayer(NamedLayer):
     def _attend(
         self, selected: tf.Tensor, x: tf.Tensor, scores_mask: tf.Tensor, key: tf.Tensor | None
     ) -> tf.Tensor:
-        """What the heads have found for the selected positions, as rows."""
+        """Rows of the selected positions, from those that they attend to."""
         by_head = [self.num_heads, self.head_size]
         rows, shape = _rows(x), leading_shape(x, by_head)
         queries, queries_shape = rows, shape
