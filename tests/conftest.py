@@ -22,6 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Models of tests are small: a second thread waits more than it computes, and pytest -n has the cores.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# XLA's loops run for milliseconds here, and LLVM would take longer to make them fast.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 relax_garbage_collection()
 
 
