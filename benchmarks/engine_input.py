@@ -41,6 +41,7 @@ class EngineInput:
     Attributes:
       rows: npz of the texts' `INPUTS`, as the model reads them.
       num_texts: Number of texts.
+      config: The teacher's architecture.
 
     Args:
       options: Of the comparison.
@@ -58,6 +59,7 @@ class EngineInput:
         wanted = options.engine_texts // (1 if is_table else _SENTENCES_PER_REVIEW)
         self.num_texts = write_texts(source, self._texts, wanted, is_table)
         model = read_trained_model(self._teacher)
+        self.config = model.config
         with open(self._texts, encoding="utf-8") as file:
             lines = [(line, None) for line in file.read().splitlines()]
         encoded = encode_rows(model.tokenizer, lines, max_seq_length)
@@ -101,6 +103,16 @@ class EngineInput:
                     "max_seq_length": self._max_seq_length,
                 },
             )
+
+    def eager_labelling(self) -> dict[str, Any]:
+        """Arguments of peers that label the same texts in the order of the file."""
+        return {
+            "loop": "labelling",
+            "input": self._texts,
+            "vocab_file": self._options.need("vocab_file"),
+            "max_seq_length": self._max_seq_length,
+            "batch_size": self._options.batch_size,
+        }
 
     def command(self, values: dict[str, Any]) -> tuple[list[str], str]:
         """The script with the arguments of `engines`, and the folder that it writes."""

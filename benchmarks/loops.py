@@ -191,9 +191,10 @@ class Comparison:
         return Group(group, "examples", self._measure(contestants))
 
     def engines(self, kind: str) -> Group:
-        """Labelling by a trained model and any engine, beside bare loops of their runtimes."""
+        """Labelling by a trained model and any engine, beside bare loops and Hugging Face."""
         group = f"engines {kind}"
-        setting = EngineInput(self._options, kind, TEXT_KINDS[kind][0])
+        max_seq_length, _, _, peer_batches = TEXT_KINDS[kind]
+        setting = EngineInput(self._options, kind, max_seq_length)
         peer = Program(self._options.runtimes_python, "benchmarks.peers.runtimes")
         contestants = [
             self._server(group, name, peer, **values) for name, values in setting.bare_loops()
@@ -205,6 +206,10 @@ class Comparison:
             command = [sys.executable, *command]
             log = self._options.log(group, name)
             contestants.append(Command(name, command, log, setting.num_texts, output, ROOT))
+        batches = max(1, min(peer_batches, setting.num_texts // self._options.batch_size))
+        contestants += self._hugging_face(
+            group, model=_shape(setting.config), batches=batches, **setting.eager_labelling()
+        )
         return Group(group, "examples", self._measure(contestants))
 
     ## Contestants

@@ -19,7 +19,7 @@ from modeling.heads import ClassifierModel, PretrainingModel
 ODD = BertConfig(
     vocab_size=99,
     hidden_size=32,
-    num_hidden_layers=5,
+    num_hidden_layers=3,
     num_attention_heads=4,
     intermediate_size=37,
     hidden_dropout_prob=0.25,

@@ -20,7 +20,7 @@ from serving.trained_model import TrainedModel
 ODD_CONFIG = BertConfig(
     vocab_size=99,
     hidden_size=32,
-    num_hidden_layers=5,
+    num_hidden_layers=3,
     num_attention_heads=4,
     intermediate_size=37,
     max_position_embeddings=17,

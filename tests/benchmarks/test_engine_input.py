@@ -26,7 +26,7 @@ def setting(
     values = dict.fromkeys(field.name for field in dataclasses.fields(CompareOptions))
     given = {"teacher": teacher, "sst2_dir": task_dir, "output_dir": str(folder)}
     given |= {"engine_texts": 30, "batch_size": 4, "engines": ["onnxruntime", "openvino"]}
-    given |= {"precisions": ["float32"]}
+    given |= {"precisions": ["float32"], "vocab_file": vocab_file}
     options = CompareOptions(**{**values, **given})
     return EngineInput(options, "sentences", 16)
 
@@ -55,6 +55,13 @@ def test_engine_of_ours(setting: EngineInput) -> None:
     command, output = setting.command(values)
     assert command[0] == "create_soft_labels.py" and f"--output_dir={output}" in command
     assert "--engine=onnxruntime" in command and "--max_seq_length=16" in command
+
+
+def test_peers_label_the_same_texts(setting: EngineInput) -> None:
+    assert setting.config.hidden_size == ODD_CONFIG.hidden_size
+    values, ours = setting.eager_labelling(), dict(setting.engines())["onnxruntime float32"]
+    for name in ("input", "max_seq_length", "batch_size"):
+        assert values[name] == ours[name]
 
 
 def test_only_engines_and_precisions_that_were_chosen(setting: EngineInput) -> None:

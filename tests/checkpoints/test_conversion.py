@@ -28,7 +28,7 @@ from modeling.heads import ClassifierModel, PretrainingModel
 # Two models are built for them, which takes a second.
 shapes_of = functools.cache(lambda num_labels: expected_shapes(ODD_CONFIG, num_labels))
 SHAPES = shapes_of(3)
-QUERY = "bert/encoder/layer_4/attention/self/query/kernel"
+QUERY = "bert/encoder/layer_1/attention/self/query/kernel"
 UP = "bert/encoder/layer_2/intermediate/dense/kernel"
 
 
@@ -48,7 +48,7 @@ def changed(shapes: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 def test_expected_shapes_are_those_of_the_facts() -> None:
     # 5 + 16 L + 2 + 7 variables of the pre-trained model, and the classifier's and SQuAD's two.
-    assert len(SHAPES) == 5 + 16 * 5 + 2 + 7 + 2 + 2
+    assert len(SHAPES) == 5 + 16 * 3 + 2 + 7 + 2 + 2
     assert SHAPES["bert/embeddings/word_embeddings"] == (99, 32)
     assert SHAPES[UP] == (32, 37)
     assert SHAPES["output_weights"] == (3, 32)
@@ -74,8 +74,8 @@ def test_parts_may_be_absent_as_a_whole_only(part: str) -> None:
         ({UP: (37, 32)}, rf"{UP} has shape \[37, 32\].*\[32, 37\]; it is stored transposed"),
         ({UP: (32, 36)}, rf"{UP} has shape \[32, 36\].*\[32, 37\]\.$"),
         (
-            {"bert/encoder/layer_5/output/dense/bias": (32,)},
-            "layer_5/... exist.*num_hidden_layers 5",
+            {"bert/encoder/layer_3/output/dense/bias": (32,)},
+            "layer_3/... exist.*num_hidden_layers 3",
         ),
         ({"bert/embeddings/word_embeddings": (98, 32)}, r"\[98, 32\].*\[99, 32\]"),
     ],

@@ -21,7 +21,8 @@ from checkpoints.weights import CheckpointReader, load_weights, variable_name, w
 from common.errors import UserError
 from modeling.heads import ClassifierModel, PretrainingModel
 
-WEIGHTS = random_weights(PretrainingModel(ODD_CONFIG))  # 5 layers
+DEEP = dataclasses.replace(ODD_CONFIG, num_hidden_layers=5)
+WEIGHTS = random_weights(PretrainingModel(DEEP))
 PART = "intermediate/dense/kernel"
 
 

@@ -50,7 +50,7 @@ def test_what_is_recorded(tmp_path: pathlib.Path) -> None:
         tmp_path, ["bad", "a|b"], CLASSIFIER, LINEAGE, max_seq_length=17, do_lower_case=None
     )
     assert "pipeline_tag: text-classification\n" in text
-    assert "BERT as a classifier: 5 layers, 32 wide, 99 words." in text
+    assert "BERT as a classifier: 3 layers, 32 wide, 99 words." in text
     assert "| max_seq_length | 17 |" in text and "do_lower_case" not in text
     assert table(text, "Labels") == [["0", "bad"], ["1", r"a\|b"]]
     assert "On the development set of 61 rows:" in text

@@ -134,13 +134,13 @@ def bad_models(tmp_path_factory: pytest.TempPathFactory, odd_vocab_file: str) ->
     weights = pretrained_weights(ODD_CONFIG)
     write_model(tmp_path / "good", weights, odd_vocab_file)
     missing = dict(weights)
-    del missing["bert/encoder/layer_3/output/dense/kernel"]
+    del missing["bert/encoder/layer_2/output/dense/kernel"]
     write_model(tmp_path / "missing", missing, odd_vocab_file)
     transposed = dict(weights)
     name = "bert/encoder/layer_1/output/dense/kernel"
     transposed[name] = transposed[name].T
     write_model(tmp_path / "transposed", transposed, odd_vocab_file)
-    other = dataclasses.replace(ODD_CONFIG, num_hidden_layers=4)
+    other = dataclasses.replace(ODD_CONFIG, num_hidden_layers=2)
     write_model(tmp_path / "other", weights, odd_vocab_file, other)
     (tmp_path / "text").write_text("not a checkpoint")
     (tmp_path / "full").mkdir()
@@ -158,9 +158,9 @@ def bad_models(tmp_path_factory: pytest.TempPathFactory, odd_vocab_file: str) ->
 @pytest.mark.parametrize(
     ("source", "message", "arguments"),
     [
-        ("missing", r"layer_3/output/dense/kernel with shape \[37, 32\] is missing", {}),
+        ("missing", r"layer_2/output/dense/kernel with shape \[37, 32\] is missing", {}),
         ("transposed", r"\[32, 37\].*\[37, 32\]; it is stored transposed", {}),
-        ("other", "layer_4/... exist.*num_hidden_layers 4", {}),
+        ("other", "layer_2/... exist.*num_hidden_layers 2", {}),
         ("text", "--input_path=.*text: no checkpoint found", {}),
         ("bare", "--bert_config_file is missing", {}),
         ("good", "--input_format=hf, but .* has the form tf1", {"input_format": "hf"}),

@@ -81,7 +81,7 @@ def test_teacher_outputs_are_logits_then_states() -> None:
         "input_mask": tf.constant([[1, 1, 1], [1, 1, 0]]),
         "segment_ids": tf.zeros([2, 3], tf.int32),
     }
-    outputs = teacher_outputs(model, [5, 2])(batch)
+    outputs = teacher_outputs(model, [3, 1])(batch)
     layers = model.encoder(*batch.values()).layer_outputs
-    expected = [model(batch), layers[5][:, 0], layers[2][:, 0]]
+    expected = [model(batch), layers[3][:, 0], layers[1][:, 0]]
     np.testing.assert_array_equal(outputs, np.concatenate(expected, axis=-1))

@@ -15,7 +15,7 @@ from modeling.layers import Build
 CONFIG = BertConfig(
     vocab_size=99,
     hidden_size=32,
-    num_hidden_layers=5,
+    num_hidden_layers=3,
     num_attention_heads=4,
     intermediate_size=37,
     max_position_embeddings=17,
@@ -115,8 +115,8 @@ def test_variable_names_and_shapes_are_the_originals() -> None:
     assert len(shapes) == 5 + 16 * CONFIG.num_hidden_layers + 2 + 7
     assert shapes["bert/embeddings/word_embeddings"] == (99, 32)
     assert shapes["bert/embeddings/token_type_embeddings"] == (3, 32)
-    assert shapes["bert/encoder/layer_4/attention/self/query/kernel"] == (32, 32)
-    assert shapes["bert/encoder/layer_4/intermediate/dense/kernel"] == (32, 37)
+    assert shapes["bert/encoder/layer_2/attention/self/query/kernel"] == (32, 32)
+    assert shapes["bert/encoder/layer_2/intermediate/dense/kernel"] == (32, 37)
     assert shapes["cls/predictions/transform/LayerNorm/gamma"] == (32,)
     assert shapes["cls/predictions/output_bias"] == (99,)
     assert shapes["cls/seq_relationship/output_weights"] == (2, 32)
