@@ -13,7 +13,7 @@ Data creation alone, on 50 MB:
   python -m benchmarks.compare --loops=data --text_megabytes=50 --text_file=wikipedia.txt.xz \\
     --vocab_file=vocab.txt --output_dir=comparison_data --original_python=tf1/bin/python \\
     --original_dir=bert
-Engines of labelling, beside bare loops of ONNX Runtime and OpenVINO:
+Engines of labelling, beside bare loops of ONNX Runtime and OpenVINO and beside Hugging Face:
   python -m benchmarks.compare --loops=engines --teacher=teacher --sst2_dir=glue/SST-2 \\
     --reviews_file=movie_reviews.txt.xz --text_file=text.txt --vocab_file=vocab.txt \\
     --output_dir=comparison_engines --timeout_seconds=600
@@ -68,7 +68,8 @@ flags.DEFINE_list("dupe_factors", ["1", "5"], "Numbers of passes of data creatio
 flags.DEFINE_list(
     "engines",
     list(ENGINES),
-    "Engines whose labelling is measured, beside bare loops of ONNX Runtime and OpenVINO.",
+    "Engines whose labelling is measured, beside bare loops of ONNX Runtime and OpenVINO, and "
+    "beside Hugging Face.",
 )
 
 group("Input")

@@ -39,6 +39,7 @@ class EngineInput:
     """Files of a measurement.
 
     Attributes:
+      texts: File of the texts, one a line.
       rows: npz of the texts' `INPUTS`, as the model reads them.
       num_texts: Number of texts.
       config: The teacher's architecture.
@@ -51,16 +52,16 @@ class EngineInput:
 
     def __init__(self, options: CompareOptions, kind: str, max_seq_length: int):
         self._options, self._teacher = options, options.need("teacher")
-        self._texts = options.path(f"engine_{kind}.txt")
+        self.texts = options.path(f"engine_{kind}.txt")
         self.rows = options.path(f"engine_{kind}.npz")
         self._max_seq_length = max_seq_length
         is_table = kind == "sentences"
         source = options.sentences() if is_table else options.need("reviews_file")
         wanted = options.engine_texts // (1 if is_table else _SENTENCES_PER_REVIEW)
-        self.num_texts = write_texts(source, self._texts, wanted, is_table)
+        self.num_texts = write_texts(source, self.texts, wanted, is_table)
         model = read_trained_model(self._teacher)
         self.config = model.config
-        with open(self._texts, encoding="utf-8") as file:
+        with open(self.texts, encoding="utf-8") as file:
             lines = [(line, None) for line in file.read().splitlines()]
         encoded = encode_rows(model.tokenizer, lines, max_seq_length)
         arrays: dict[str, Any] = {name: encoded[name] for name in INPUTS}
@@ -98,28 +99,18 @@ class EngineInput:
                     "engine": engine,
                     "precision": precision,
                     "model": self._teacher,
-                    "input": self._texts,
+                    "input": self.texts,
                     "batch_size": self._options.batch_size,
                     "max_seq_length": self._max_seq_length,
                 },
             )
-
-    def eager_labelling(self) -> dict[str, Any]:
-        """Arguments of peers that label the same texts in the order of the file."""
-        return {
-            "loop": "labelling",
-            "input": self._texts,
-            "vocab_file": self._options.need("vocab_file"),
-            "max_seq_length": self._max_seq_length,
-            "batch_size": self._options.batch_size,
-        }
 
     def command(self, values: dict[str, Any]) -> tuple[list[str], str]:
         """The script with the arguments of `engines`, and the folder that it writes."""
         output = self._options.path("soft_labels")
         flags = {
             "init_checkpoint": self._teacher,
-            "input_file": self._texts,
+            "input_file": self.texts,
             "output_dir": output,
             "predict_batch_size": self._options.batch_size,
             **{name: values[name] for name in ("engine", "precision", "max_seq_length")},

@@ -199,6 +199,16 @@ class CompareOptions(Options):
         target = self.path(f"text_{self.text_megabytes:g}MB.txt")
         return target, write_text(self.need("text_file"), target, self.text_megabytes)
 
+    def labelling(self, texts: str, max_seq_length: int) -> dict[str, Any]:
+        """Arguments of a program that labels a file of texts, one a line, but for its model."""
+        return {
+            "loop": "labelling",
+            "input": texts,
+            "vocab_file": self.need("vocab_file"),
+            "max_seq_length": max_seq_length,
+            "batch_size": self.batch_size,
+        }
+
     def need(self, flag: str) -> str:
         """The path that a flag names; UserError if it was not given."""
         value = getattr(self, flag)

@@ -178,14 +178,7 @@ class Comparison:
         source = self._options.sentences() if is_table else self._options.need("reviews_file")
         inputs.write_texts(source, texts, batches * batch_size, is_table)
         group = f"labelling {kind} {size}"
-        options = {
-            "loop": "labelling",
-            "input": texts,
-            "vocab_file": self._options.need("vocab_file"),
-            "model": _shape(config),
-            "max_seq_length": max_seq_length,
-            "batch_size": batch_size,
-        }
+        options = {"model": _shape(config), **self._options.labelling(texts, max_seq_length)}
         contestants = self._in_all_precisions(group, OURS, _OURS, batches=batches, **options)
         contestants += self._hugging_face(group, batches=min(batches, peer_batches), **options)
         return Group(group, "examples", self._measure(contestants))
@@ -207,9 +200,9 @@ class Comparison:
             log = self._options.log(group, name)
             contestants.append(Command(name, command, log, setting.num_texts, output, ROOT))
         batches = max(1, min(peer_batches, setting.num_texts // self._options.batch_size))
-        contestants += self._hugging_face(
-            group, model=_shape(setting.config), batches=batches, **setting.eager_labelling()
-        )
+        options = self._options.labelling(setting.texts, max_seq_length)
+        model = _shape(setting.config)
+        contestants += self._hugging_face(group, model=model, batches=batches, **options)
         return Group(group, "examples", self._measure(contestants))
 
     ## Contestants
