@@ -28,8 +28,9 @@ flags.DEFINE_list(
     "models",
     None,
     "Models to measure, by name (tiny) or number of layers and width (6/512); with --formats also "
-    "folders of models, with their own weights, labels and vocabularies. Default: the 24 students of "
-    "the paper; with --formats tiny to base.",
+    "folders of models, with their own weights, labels and vocabularies. Default: the 24 students "
+    "of the paper; with --formats tiny to base. Without --formats, Large is always measured as "
+    "well.",
 )
 flags.DEFINE_integer("seq_length", 512, "WordPieces per input.", lower_bound=1, upper_bound=512)
 
@@ -44,18 +45,36 @@ group("The largest model within a budget")
 flags.DEFINE_list(
     "formats",
     None,
-    "Formats to write each model in, as it would be shipped: some of litert, onnx, saved_model. "
-    "Default: none of them, but Table 1.",
+    "Formats in which each model is exported and measured, separated by commas: litert, onnx, "
+    "saved_model. Default: no export; Table 1 of the paper is measured instead.",
 )
 flags.DEFINE_list(
     "quantization",
     ["dynamic_int8"],
     "Precisions of LiteRT and ONNX, some of none (float32), float16, dynamic_int8.",
 )
-flags.DEFINE_list("batch_sizes", ["1"], "Rows per call; the first number decides what fits.")
-flags.DEFINE_list("threads", ["1"], "Threads to compute with; the first number decides what fits.")
-flags.DEFINE_float("max_ms", None, "Milliseconds that a call may take.", lower_bound=0.0)
-flags.DEFINE_float("max_mb", None, "Megabytes that the file may have.", lower_bound=0.0)
+flags.DEFINE_list(
+    "batch_sizes",
+    ["1"],
+    "Rows per call of an exported model (--formats); --max_ms is compared with the first number.",
+)
+flags.DEFINE_list(
+    "threads",
+    ["1"],
+    "Threads of an exported model (--formats); --max_ms is compared with the first number.",
+)
+flags.DEFINE_float(
+    "max_ms",
+    None,
+    "Milliseconds that a call of an exported model (--formats) may take.",
+    lower_bound=0.0,
+)
+flags.DEFINE_float(
+    "max_mb",
+    None,
+    "Megabytes that the file of an exported model (--formats) may have.",
+    lower_bound=0.0,
+)
 
 group("The output")
 flags.DEFINE_string(

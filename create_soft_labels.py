@@ -47,14 +47,14 @@ flags.DEFINE_enum(
     "ensemble",
     "probabilities",
     ["probabilities", "logits"],
-    "What several teachers give the mean of: their probabilities or their logits. The scores of "
-    "regressions have one mean.",
+    "Outputs of several teachers (--init_checkpoint) that are averaged: their probabilities or "
+    "their logits. In a regression their scores are averaged in either case.",
 )
 flags.DEFINE_list(
     "teacher_weights",
     None,
-    "Weights of several teachers in that mean, one for each in the order of --init_checkpoint, such "
-    "as 2,1,1. Default: equal ones.",
+    "Weights of several teachers in their average, one for each in the order of --init_checkpoint, "
+    "such as 2,1,1. Default: equal weights.",
 )
 
 group("The transfer set")
@@ -69,15 +69,16 @@ flags.DEFINE_string(
     None,
     "Texts that have their soft labels with them, in place of a teacher and --input_file: tables "
     "(.csv, .tsv, .jsonl, .parquet), globs and folders, separated by commas. Each row has a text "
-    "(column text, or text_a and text_b, or what --text_a and --text_b name) and a column p_<label> "
-    "or logit_<label> for each label, as predict.py writes them; or, in JSON Lines, an object of "
-    "labels and numbers under probabilities, logits or votes; or, for a regression, a column score.",
+    "(column text, or text_a and text_b, or what --text_a and --text_b name) and for each label a "
+    "column p_<label>, as predict.py writes it, or logit_<label>; or, in JSON Lines, an object of "
+    "labels and numbers under probabilities, logits or votes; or, for a regression, a column "
+    "score.",
 )
 define_task_flags()
 define_text_flags(
-    "WordPiece vocabulary of the student, for which the records are made; a teacher that has a "
-    "vocabulary reads the texts in its own, and in the casing and length of its training. Needed "
-    "with --from_file. Default: that of --init_checkpoint; the records are then what it reads."
+    "WordPiece vocabulary of the student, for which the records are made. A teacher with a "
+    "recorded vocabulary, casing and length reads the texts with these. Needed with --from_file. "
+    "Default: the vocabulary of --init_checkpoint, for a student that has the same one."
 )
 
 group("The output")
@@ -102,8 +103,8 @@ flags.DEFINE_list(
 flags.DEFINE_integer(
     "predict_batch_size",
     32,
-    "Texts of full length per batch of the teacher; of short ones there are more. A CPU takes fewer "
-    "at a time where that is faster.",
+    "Texts of full length (--max_seq_length) per batch of the teacher; a batch of shorter texts "
+    "holds more. On a CPU batches are smaller where that is faster.",
     lower_bound=1,
 )
 

@@ -28,8 +28,8 @@ group("What to compile")
 flags.DEFINE_list(
     "models",
     None,
-    "Models to compile, by name (tiny) or number of layers and width (6/512). Default: the 24 "
-    "students of the paper.",
+    "Models to compile, by name (tiny) or number of layers and width (6/512); Large is always "
+    "added. Default: the 24 students of the paper.",
 )
 flags.DEFINE_list(
     "generations", ["v2"], f"TPU generations to compile for, of {', '.join(GENERATIONS)}."

@@ -75,9 +75,9 @@ flags.DEFINE_list(
 flags.DEFINE_list(
     "quantization",
     ["dynamic_int8"],
-    "Precisions of LiteRT and ONNX, some of: none, float32; float16, weights of half the size; "
-    "dynamic_int8, weights of a quarter, the fastest on CPUs; full_int8, activations too, for "
-    "accelerators and LiteRT only.",
+    "Precisions of the LiteRT and ONNX files, separated by commas: none (float32), float16 "
+    "(weights of half the size), dynamic_int8 (weights of a quarter of the size, the fastest on "
+    "CPUs), full_int8 (activations in int8 as well, for accelerators; LiteRT only).",
 )
 flags.DEFINE_string(
     "model_name",
@@ -91,8 +91,8 @@ flags.DEFINE_string(
     None,
     "Texts of a domain, files or patterns separated by commas: keep only the WordPieces in them "
     "(and all single characters), which makes a small model much smaller. The folder gets the "
-    "pruned model as a model folder as well. With --task_name or --eval_file, which should be "
-    "other texts.",
+    "pruned model as a model folder as well. Needs --task_name or --eval_file, with other texts, "
+    "to compare the pruned model with the whole one.",
 )
 
 group("What to compare on")

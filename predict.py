@@ -63,8 +63,8 @@ group("Devices")
 flags.DEFINE_integer(
     "batch_size",
     None,
-    "Texts of full length per batch; of short ones there are more. Default: as many as have 4,096 "
-    "tokens. A CPU takes fewer at a time where that is faster.",
+    "Texts of full length (--max_seq_length) per batch; a batch of shorter texts holds more. "
+    "Default: as many as have 4,096 tokens. On a CPU batches are smaller where that is faster.",
     lower_bound=1,
 )
 flags.DEFINE_integer("num_threads", 0, "Threads of a CPU. 0 for all.", lower_bound=0)

@@ -48,7 +48,8 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "data",
     None,
-    "JSON file that names the data and the models, as paths.json in the description of the script.",
+    "JSON file with the paths of vocabulary, teacher, texts, tasks and pre-trained students; "
+    "docs/recipes.md shows one. Not needed with --dry_run.",
 )
 flags.DEFINE_bool("dry_run", False, "Print the plan and its hours, and what data is missing.")
 flags.DEFINE_enum(
@@ -60,8 +61,13 @@ flags.DEFINE_enum(
 flags.DEFINE_bool("report_only", False, "Run nothing; write the reports of what is done so far.")
 
 define_run_flags()
-flags.DEFINE_integer("shard_index", 0, "Which shard of the commands this machine runs.")
-flags.DEFINE_integer("num_shards", 1, "Number of machines that share --output_dir.", lower_bound=1)
+flags.DEFINE_integer("shard_index", 0, "Number of this machine among --num_shards, counted from 0.")
+flags.DEFINE_integer(
+    "num_shards",
+    1,
+    "Number of machines that divide the commands among them, in a shared --output_dir.",
+    lower_bound=1,
+)
 
 
 def main(_: Sequence[str]) -> None:

@@ -76,7 +76,8 @@ flags.DEFINE_enum(
     "skip",
     ["skip", "last"],
     "Layers of the teacher whose hidden states the student follows with --patience_weight: skip, "
-    "every k-th; last, the topmost ones below the last.",
+    "every k-th layer, k being the teacher's number of layers over the student's; last, the layers "
+    "directly below the teacher's last one. With 12 and 6 layers: 2,4,6,8,10 or 7,8,9,10,11.",
 )
 
 group("The student")
@@ -94,7 +95,8 @@ flags.DEFINE_bool(
     "do_eval",
     False,
     "Evaluate the student on the development set of the task, and on --eval_file; writes "
-    "eval_results.txt, and where student and teacher differ: agreement.json, disagreements.csv.",
+    "eval_results.txt, and a comparison with the teacher: agreement.json (by label) and "
+    "disagreements.csv (single texts).",
 )
 flags.DEFINE_bool(
     "do_predict", False, "Predict the labels of the task's test set; writes test_results.tsv."

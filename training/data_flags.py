@@ -14,8 +14,8 @@ def define_casing_flag() -> None:
         "do_lower_case",
         None,
         "Lower-case the text and strip accents before it is cut into WordPieces; False for cased "
-        "models. Default: what is recorded of the model or its records; else False for a cased "
-        "vocabulary and True for others.",
+        "models. Default: the casing that the model or its records have recorded; if none is "
+        "recorded, False for a cased vocabulary and True for others.",
     )
 
 
@@ -91,8 +91,8 @@ def define_task_flags() -> None:
         "regression",
         None,
         "Treat labels as scores to predict instead of classes. For tables of your own. "
-        "--noregression: they are classes, even if they are numbers or hundreds. Default: classes, "
-        "but labels that look like scores or like no classes are refused.",
+        "--noregression treats them as classes even if they are numbers or very many. Default: "
+        "classes, but labels that look like scores, or are too many to be classes, are refused.",
     )
     for name in ("train", "dev", "test"):
         kind = {"train": "training", "dev": "development", "test": "test"}[name]
@@ -111,7 +111,7 @@ def define_task_flags() -> None:
         lower_bound=0.0,
         upper_bound=1.0,
     )
-    flags.DEFINE_integer("dev_seed", 12345, "Seed of the choice of rows, with --dev_share.")
+    flags.DEFINE_integer("dev_seed", 12345, "Seed that decides which rows --dev_share holds out.")
 
 
 def define_beam_flags() -> None:

@@ -18,8 +18,8 @@ ENGINES = ("tensorflow", "openvino", "onnxruntime", "litert")
 VECTOR_PRECISIONS = ("float32", "bfloat16", "auto")
 ANSWER_PRECISIONS = ("float32", "bfloat16", "auto", "int8")
 _PRECISION_HELP = {
-    "auto": " auto is bfloat16 where the CPU or GPUs multiply it and what comes out for the first "
-    "rows is close to float32's, else float32; one line says which and why.",
+    "auto": " auto is bfloat16 where the CPU or all GPUs have instructions for it and the outputs "
+    "for the first rows are close to those in float32, else float32; the log says which and why.",
     "int8": " int8 is for the engines onnxruntime and litert, whose answers are refused where they "
     "differ too much from those in float32 on the first rows.",
 }
@@ -85,10 +85,10 @@ def define_engine_flag() -> None:
         "engine",
         "auto",
         ["auto", *ENGINES],
-        "Runtime that computes the model. Others than TensorFlow compute on the CPU of one process "
-        "(pip install -e '.[openvino]' or '.[onnx]'), and only after their answers for the first "
-        "rows were compared with TensorFlow's. auto takes the fastest that is installed and exact "
-        "enough, or TensorFlow where the rows are too few to be worth opening another.",
+        "Runtime that computes the model. Runtimes other than TensorFlow run in one process on "
+        "the CPU (pip install -e '.[openvino]' or '.[onnx]'), and only if their outputs for the "
+        "first rows agree with TensorFlow's. auto takes the fastest that is installed and agrees, "
+        "or TensorFlow where there are too few rows for another one to save time.",
     )
 
 
@@ -167,9 +167,9 @@ def define_optimization_flags() -> None:
     flags.DEFINE_integer(
         "iterations_per_loop",
         1000,
-        "Updates per call of the compiled training function, and the longest that training goes "
-        "without reporting. Only with --use_tpu; elsewhere a call makes as many updates as take "
-        "half a second, or one with TF_CONFIG.",
+        "Largest number of updates in one call of the compiled training function; a call ends "
+        "earlier where logging, saving or evaluation is due. Only with --use_tpu; elsewhere a "
+        "call makes as many updates as take half a second, or with TF_CONFIG one.",
         lower_bound=1,
     )
 
@@ -216,10 +216,11 @@ def define_epoch_flags() -> None:
         "best_metric",
         None,
         ["accuracy", "macro_f1", "f1", "matthews_correlation", "pearson", "spearman", "loss"],
-        "Figure on the development set that says which model is the best, when training stops "
-        "early, and what a grid search looks for: f1 is that of the second of two classes, loss "
-        "is the lower the better. Default: the task's official metric, or the mean of two; of "
-        "tables of your own, accuracy, or Pearson's and Spearman's correlation.",
+        "Metric on the development set that decides which model is the best, when early stopping "
+        "ends training, and which setting a grid search chooses. f1 is the F1 of the second of "
+        "two classes; of loss, lower values are better. Default: the task's official metric, or "
+        "the mean of its two; for tables of your own, accuracy, or with --regression the mean of "
+        "Pearson's and Spearman's correlation.",
     )
     flags.DEFINE_float(
         "warmup_proportion",
@@ -231,7 +232,8 @@ def define_epoch_flags() -> None:
 
 
 def define_model_flags(
-    stored_model: str = "Model to start from", default: str = " Default: random weights."
+    stored_model: str = "Model to start from",
+    default: str = " Default: random weights; where nothing is trained, the model in --output_dir.",
 ) -> None:
     """Defines the flags for the model, its initial weights and the output folder.
 
