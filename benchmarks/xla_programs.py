@@ -100,7 +100,7 @@ def _translated(function: Callable[[Batch], Any], spec: BatchSpec) -> tuple[str,
 def batch_spec(
     features: Mapping[str, tf.io.FixedLenFeature], batch_size: int
 ) -> dict[str, tf.TensorSpec]:
-    """Shapes and dtypes of a batch of records with these features, as `data.record_sets` makes it."""
+    """Shapes and dtypes of a batch of records with these features, as `data.batches` makes it."""
     return {
         name: tf.TensorSpec(
             [batch_size, *feature.shape],

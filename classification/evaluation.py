@@ -145,7 +145,7 @@ def write_task_sets(
                 write_classifier_records(
                     path, tokenizer, examples, task.labels, max_seq_length, name == shown
                 )
-            sets.append(TaskSet(file, open_records(path, "data_dir", spec, {}, limits)))
+            sets.append(TaskSet(file, open_records([path], "data_dir", spec, {}, limits)))
         return sets
 
     # The small sets first: what is wrong with them is found at once.

@@ -7,6 +7,7 @@ the text, so that equal texts stay together and the choice does not depend on th
 
 from __future__ import annotations
 
+import bisect
 import collections
 import dataclasses
 import hashlib
@@ -105,22 +106,22 @@ class PartOfFile:
     def _chosen(
         self, data_dir: str, task_name: str, examples: Iterator[Example]
     ) -> Iterator[Example]:
-        last = self._last_held_out(self.whole.open(data_dir, task_name)[1])
+        held_out = self._held_out(self.whole.open(data_dir, task_name)[1])
         for example in examples:
-            if (self._hash(example) <= last[self._stratum(example)]) == self.is_held_out:
+            if (self._hash(example) in held_out) == self.is_held_out:
                 yield example
 
-    def _last_held_out(self, examples: Iterator[Example]) -> dict[str, int]:
-        """Label -> highest hash of a row that is held out; at least one row, but never all."""
+    def _held_out(self, examples: Iterator[Example]) -> set[int]:
+        """Hashes of the texts that are held out: of each label one at least, but never all."""
         hashes: dict[str, list[int]] = collections.defaultdict(list)
         for example in examples:
             hashes[self._stratum(example)].append(self._hash(example))
-        last = {}
-        for label, values in hashes.items():
+        held_out: set[int] = set()
+        for values in hashes.values():
             values.sort()
-            value = values[max(1, round(self.tables.dev_share * len(values))) - 1]
-            last[label] = value if value < values[-1] else -1
-        return last
+            wanted = max(1, round(self.tables.dev_share * len(values)))
+            held_out.update(values[: min(wanted, bisect.bisect_left(values, values[-1]))])
+        return held_out
 
     def _stratum(self, example: Example) -> str:
         return (example.label or "") if self.by_label else ""

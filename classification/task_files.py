@@ -97,7 +97,8 @@ class TableFile:
     def _values(self, path: str) -> Iterator[tuple[int, str, tuple[str | None, ...]]]:
         columns = (self.text_a, self.text_b, self.label, self.index)
         file_format = self._format(path)
-        if file_format == TSV:
+        # As the original reads GLUE; a table of one's own is read like those of other formats.
+        if file_format == TSV and not self.file_format:
             for row in read_table(path, columns, self.header, self.skip_short_rows):
                 yield row.line, row.place, row.values
             return

@@ -78,11 +78,11 @@ def check_transfer_names(paths: Sequence[str]) -> None:
             raise _unknown_format(path, TSV)
 
 
-def check_columns(paths: Sequence[str], text_a: str | None) -> None:
-    """Raises a UserError if a column is named, but all files are text files, which have none."""
-    if text_a and paths and all(has_ending(path, TEXT) for path in paths):
+def check_columns(paths: Sequence[str], column: str | None, flag: str = "text_a") -> None:
+    """Raises a UserError if a flag names a column, but all files are text files, which have none."""
+    if column and paths and all(has_ending(path, TEXT) for path in paths):
         raise UserError(
-            f"--text_a={text_a} names a column, but all files are text files, {paths[0]} the first; "
+            f"--{flag}={column} names a column, but all files are text files, {paths[0]} the first; "
             "leave it out."
         )
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from classification.metrics import pearson
 from distillation.patience import Patience, patience_distance
 from modeling.heads import ClassifierModel
 from training.updates import Batch, Objective
@@ -177,10 +178,9 @@ class RegressionDistillationObjective(DistillationObjective):
     def agreement(self, teacher: np.ndarray, student: np.ndarray) -> dict[str, float]:
         """Mean squared error, and Pearson's correlation (0 where all scores are the same)."""
         first, second = teacher[:, 0].astype(np.float64), student[:, 0].astype(np.float64)
-        is_constant = np.ptp(first) == 0 or np.ptp(second) == 0
         return {
             "teacher_mse": float(np.mean((first - second) ** 2)),
-            "teacher_pearson": 0.0 if is_constant else float(np.corrcoef(first, second)[0, 1]),
+            "teacher_pearson": pearson(first, second),
         }
 
 

@@ -17,7 +17,7 @@ from common.errors import UserError
 from modeling.config import BertConfig
 from modeling.heads import ClassifierModel
 
-SKIP, LAST = "skip", "last"
+LAST = "last"
 
 
 @dataclasses.dataclass(frozen=True)

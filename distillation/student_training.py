@@ -89,11 +89,9 @@ def run(options: DistillationOptions) -> None:
         records = records.sharded(num_workers(session.strategy))
     eval_records = None
     if options.eval_file and options.do_eval:
-        eval_files = record_files(options.eval_file, "eval_file")
-        check_labels(
-            read_manifest(eval_files)["labels"], labels, f"--eval_file={options.eval_file}"
-        )
-        eval_records = _open_soft_labels(session, eval_files, "eval_file", spec, sources, labels)
+        held_out = record_files(options.eval_file, "eval_file")
+        check_labels(read_manifest(held_out)["labels"], labels, f"--eval_file={options.eval_file}")
+        eval_records = _open_soft_labels(session, held_out, "eval_file", spec, sources, labels)
     student = session.build(ClassifierModel, sources.config, num_outputs(labels))
     objective = (
         DistillationObjective(student, options.temperature, options.hard_label_weight, patience)
@@ -103,7 +101,10 @@ def run(options: DistillationOptions) -> None:
     task = _open_task(options, manifest)
     weights = session.initial_classifier_weights(sources, labels)
 
-    session.claim_output_dir({"input_file": input_files, **options.task_inputs()})
+    eval_files = eval_records.files if eval_records else ()
+    session.claim_output_dir(
+        {"input_file": input_files, "eval_file": eval_files, **options.task_inputs()}
+    )
     if options.do_train:
         session.check_run(
             sources,

@@ -160,7 +160,8 @@ def _open_sources(options: TransferOptions) -> tuple[list[TextSource], list[Text
         *file_sources(exclude_files, *exclude_columns),
         *_task_sources(options.exclude_task, "exclude_task", ("dev", "test"), True),
     ]
-    check_columns([*input_files, *exclude_files], options.text_a or options.exclude_text_a)
+    check_columns([*input_files, *exclude_files], options.text_a)
+    check_columns(exclude_files, options.exclude_text_a, "exclude_text_a")
     return sources, excluded
 
 

@@ -109,7 +109,7 @@ def run(options: PretrainingOptions) -> None:
         values = options.values(_LOSS_UNDER_A_TEACHER)
         contents["teacher"] = model_content(teacher, options.teacher)
 
-    session.claim_output_dir({"input_file": input_files})
+    session.claim_output_dir({"input_file": input_files, "eval_file": eval_records.files})
     weights = session.initial_weights(sources)
     if options.do_train:
         if options.init_local_attention:

@@ -187,6 +187,11 @@ def test_columns_of_excluded_tables(folder: pathlib.Path) -> None:
     assert texts(folder / "out.txt") == [('a "b", c', None)]
     with pytest.raises(UserError, match='no column is called "text"; the header names review, lab'):
         create(folder, input_file="new.csv", exclude_file="dev.csv", text_a="text")
+    (folder / "dev.txt").write_text("review number 3 of a film\n")
+    with pytest.raises(
+        UserError, match="--exclude_text_a=review names a column, but all files are"
+    ):
+        create(folder, input_file="new.csv", exclude_file="dev.txt", **columns)
 
 
 def test_documents(folder: pathlib.Path) -> None:

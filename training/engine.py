@@ -103,7 +103,7 @@ class Engine:
             row = int(np.nonzero(np.isnan(result).reshape(num_rows, -1).any(axis=1))[0][0])
             raise UserError(
                 f"the model's outputs are not a number for some rows, first for row {row + 1} of "
-                f"{num_rows}; check the model, or compute in float32."
+                f"these {num_rows}; check the model, or compute in float32."
             )
         return result
 

@@ -114,8 +114,12 @@ def train(
         reporter.add_time(until - step, seconds)
         step = until
         ended = step == options.num_train_steps
-        if ended or (options.evaluate_steps and step % options.evaluate_steps == 0):
+        due = bool(options.evaluate_steps) and step % options.evaluate_steps == 0
+        if ended or due:
             evaluate()
+            # Not one that the end of the run alone asks for: a longer run would not have it.
+            if due:
+                state.count_evaluation()
             ended = ended or stops_early(state, options)
         if ended or step % options.log_steps == 0:
             means = state.take_mean_losses()
@@ -141,12 +145,12 @@ def steps_within_a_call(seconds: float) -> int:
 def stops_early(state: RunState, options: LoopOptions) -> bool:
     """Whether training ends early because evaluations no longer improve; logs the reason."""
     patience = options.early_stopping_patience
-    if not patience or state.evaluations_since_best(options.evaluate_steps) < patience:
+    if not patience or state.evaluations_since_best < patience:
         return False
     logging.info(
         "Early stopping at step %d: the last %d evaluations were no better than that of step %d.",
         state.step,
-        state.evaluations_since_best(options.evaluate_steps),
+        state.evaluations_since_best,
         state.best_step.numpy(),
     )
     return True

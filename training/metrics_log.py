@@ -7,6 +7,7 @@ compared (higher is better).
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -65,15 +66,19 @@ def read_results(path: str) -> dict[str, float]:
 def best_evaluation(output_dir: str) -> dict[str, Any]:
     """The line of the evaluation with the highest score, the first of equal ones.
 
-    It is that of the model in the run's folder `best`.
+    It is that of the model in the run's folder `best`, so a score that is not a number is none.
 
     Raises:
       UserError: No evaluation is on record.
     """
-    evaluations = [r for r in read_metrics(output_dir) if r["kind"] == "eval" and "score" in r]
+    evaluations = [
+        record
+        for record in read_metrics(output_dir)
+        if record["kind"] == "eval" and not math.isnan(record.get("score", math.nan))
+    ]
     if not evaluations:
         raise UserError(
-            f"{os.path.join(output_dir, METRICS_FILE)} has no evaluation; have the run "
-            "evaluated, in another --output_dir."
+            f"{os.path.join(output_dir, METRICS_FILE)} has no evaluation whose score is a "
+            "number; have the run evaluated, in another --output_dir."
         )
     return max(evaluations, key=lambda record: record["score"])

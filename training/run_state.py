@@ -2,9 +2,9 @@
 
 One `tf.train.Checkpoint` per save, called `model.ckpt-<step>` in the output folder as the original's
 are. It holds weights and optimizer moments under the original variable names, the step, the best
-evaluation so far, and the losses since the last line of the log; data order and dropout follow from
-the step and the seed. The folder itself says which states there are: those with an index file, which
-comes last.
+evaluation so far, how many evaluations came after it, and the losses since the last line of the log;
+data order and dropout follow from the step and the seed. The folder itself says which states there
+are: those with an index file, which comes last.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class RunState:
         self.step_variable = optimizer.iterations
         self.best_value = tf.Variable(float("-inf"), dtype=tf.float64, trainable=False)
         self.best_step = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        # Of those that early stopping counts.
+        self._evaluations_since_best = tf.Variable(0, dtype=tf.int64, trainable=False)
         # In float64, so that the sums of float32 losses do not depend on how they are grouped.
         self._loss_sums = {
             name: tf.Variable(0.0, dtype=tf.float64, trainable=False) for name in loss_names
@@ -72,6 +74,7 @@ class RunState:
             step=self.step_variable,
             best_value=self.best_value,
             best_step=self.best_step,
+            evaluations_since_best=self._evaluations_since_best,
             loss_sums=self._loss_sums,
             logged_step=self._logged_step,
             num_train_steps=self._num_train_steps,
@@ -205,15 +208,15 @@ class RunState:
         self._logged_step.assign(self.step)
         return means
 
-    def evaluations_since_best(self, evaluate_steps: int) -> int:
-        """Number of evaluations since the best one, with one every `evaluate_steps` updates.
+    @property
+    def evaluations_since_best(self) -> int:
+        """Number of evaluations in a row that were no better than the best one."""
+        return int(self._evaluations_since_best.numpy())
 
-        It follows from what is saved, so an interrupted run that goes on counts as one that was not.
-        """
-        best_step = int(self.best_step.numpy())
-        if best_step < 0:
-            return 0
-        return self.step // evaluate_steps - best_step // evaluate_steps
+    def count_evaluation(self) -> None:
+        """Counts the evaluation of this step for early stopping, once there is a best one."""
+        if 0 <= int(self.best_step.numpy()) < self.step:
+            self._evaluations_since_best.assign_add(1)
 
     def is_best(self, value: float) -> bool:
         """Notes the value of an evaluation (higher is better); True when it is the best so far."""
@@ -222,6 +225,7 @@ class RunState:
             return False
         self.best_value.assign(value)
         self.best_step.assign(self.step)
+        self._evaluations_since_best.assign(0)
         return True
 
 

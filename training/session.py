@@ -46,7 +46,7 @@ _TRAIN_OR_LEAVE_OUT = (
 
 
 class Session:
-    """One training command; its methods are called in the order in which they stand here.
+    """One training command; its methods are called in the order in which they stand here, `end` last.
 
     Attributes:
       options: Of the command.

@@ -86,7 +86,7 @@ def _tpu_strategy(
 
 
 def lengths_may_vary(strategy: tf.distribute.Strategy) -> bool:
-    """Whether batches may be cut to their longest row (`data.record_sets`).
+    """Whether batches may be cut to their longest row (`data.batches`).
 
     On TPUs each shape is a program of its own and the loop over steps runs one program, so there all
     batches have the full length, as in the original.
@@ -257,7 +257,7 @@ def distribute(
     replicas = strategy.num_replicas_in_sync
     if type(strategy) is tf.distribute.OneDeviceStrategy:
         # TensorFlow's iterator for devices tunes itself, whatever the options of the data set, and
-        # its end waits for the thread that does (`data.record_sets`).
+        # its end waits for the thread that does (`data.datasets`).
         return batches
     if replicas == 1:
         return strategy.experimental_distribute_dataset(batches)

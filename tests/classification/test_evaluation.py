@@ -90,6 +90,13 @@ def test_classification(tmp_path: pathlib.Path, tokenizer: FullTokenizer) -> Non
     assert by_loss.score == -by_loss.metrics["eval_loss"]
 
 
+def test_folder_with_signs_of_patterns(tmp_path: pathlib.Path, tokenizer: FullTokenizer) -> None:
+    folder = tmp_path / "lr=3e-4,bs=[8]*"
+    folder.mkdir()
+    write_reviews(folder, "101")
+    assert open_sets(get_task("sst-2", str(folder)), folder, tokenizer, dev=True).dev
+
+
 def test_regression(tmp_path: pathlib.Path, tokenizer: FullTokenizer) -> None:
     truth, scores = [0.5, 2.0, 3.5, 5.0], [1.0, 1.5, 4.0, 3.0]
     rows = [columns(10, c7="film", c8="plot", c9=str(score)) for score in truth]

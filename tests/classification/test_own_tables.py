@@ -238,6 +238,15 @@ def test_sets_in_files_of_their_own(tmp_path: Path, kind: str) -> None:
         read_rows(task, task.dev[0], tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_blank_lines_are_no_rows(tmp_path: Path, kind: str) -> None:
+    write_rows(tmp_path / f"train.{kind}", [{"text": "good", "y": "a"}, {"text": "bad", "y": "b"}])
+    path = tmp_path / f"train.{kind}"
+    path.write_text(path.read_text().replace("good", "\ngood") + "\n\n")
+    task = get_task(kind, str(tmp_path), **COLUMNS)
+    assert [e.text_a for e in read_rows(task, task.train[0], tmp_path)] == ["good", "bad"]
+
+
 def held_out(folder: Path, **flags: Any) -> tuple[list[Any], list[Any]]:
     task = get_task("csv", str(folder), **COLUMNS, **flags)
     (train,), (dev,) = task.train, task.dev
@@ -266,6 +275,32 @@ def test_a_share_of_the_training_set_as_development_set(tmp_path: Path) -> None:
     write_rows(tmp_path / "dev.csv", numbers)
     with pytest.raises(UserError, match=r"there is one already, .*dev\.csv; leave --dev_share out"):
         held_out(tmp_path, dev_share=0.25, regression=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "share", "expected"), [(10, 0.95, 9), (3, 0.9, 2), (2, 0.8, 1), (2, 0.1, 1)]
+)
+def test_a_large_share_leaves_a_row_of_each_label(
+    tmp_path: Path, rows: int, share: float, expected: int
+) -> None:
+    write_rows(
+        tmp_path / "train.csv",
+        [{"text": f"{label} {i}", "y": label} for label in "ab" for i in range(rows)],
+    )
+    train, dev = held_out(tmp_path, dev_share=share)
+    assert collections.Counter(e.label for e in dev) == {"a": expected, "b": expected}
+    assert len(train) == 2 * (rows - expected)
+
+
+def test_a_text_with_two_labels_is_on_one_side(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"text {i}", "y": label} for i in range(200) for label in ("ab" if i % 2 else "a")
+    ]
+    write_rows(tmp_path / "train.csv", rows)
+    for seed in range(5):
+        train, dev = held_out(tmp_path, dev_share=0.1, dev_seed=seed)
+        assert not {e.text_a for e in train} & {e.text_a for e in dev}
+        assert len(train) + len(dev) == len(rows) and 30 <= len(dev) <= 45
 
 
 def test_a_model_says_the_labels(tmp_path: Path) -> None:

@@ -37,6 +37,19 @@ def test_non_finite_loss_names_the_step_and_saves_nothing(
     assert not list(tmp_path.glob("*.index"))
 
 
+@pytest.mark.parametrize("flag", ["input_file", "eval_file"])
+def test_records_are_not_written_to(
+    options: dict[str, Any], tmp_path: pathlib.Path, flag: str
+) -> None:
+    """--start_over removes what a run calls eval.tf_record."""
+    records = tmp_path / "eval.tf_record"
+    shutil.copy(options["input_file"], records)
+    flags = {**options, flag: records, "output_dir": tmp_path, "start_over": True}
+    with pytest.raises(UserError, match=rf"contains --{flag}=.*eval\.tf_record, and nothing that"):
+        run_script("run_pretraining", **flags, do_eval=True, num_train_steps=2)
+    assert records.exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -209,7 +209,7 @@ def test_outputs_that_are_no_numbers(write_student: Callable[..., Any]) -> None:
     predictor = Predictor.load(write_student()[0])
     embeddings = predictor.encoder.embeddings.word_embeddings
     embeddings.assign(tf.tensor_scatter_nd_update(embeddings, [[5]], [[np.nan] * 24]))
-    with pytest.raises(UserError, match="not a number for some rows, first for row 2 of 3"):
+    with pytest.raises(UserError, match="not a number for some rows, first for row 2 of these 3"):
         predictor.predict(["bad", "good", "dull"])
 
 

@@ -92,5 +92,5 @@ def test_outputs_that_are_not_numbers(tmp_path: pathlib.Path) -> None:
             return tf.where(batch["input_ids"][:, :1] == 1, float("nan"), 1.0)
 
     predictor = RecordPredictor(Broken(), STRATEGY)
-    with pytest.raises(UserError, match="not a number for some rows, first for row 2 of 3"):
+    with pytest.raises(UserError, match="not a number for some rows, first for row 2 of these 3"):
         predictor(write_rows(tmp_path / "rows", [3, 1, 2]), 3)

@@ -144,11 +144,17 @@ SCORES = [0.5, 0.6, 0.55, 0.6]
 class Scored(Run):
     """A run with these evaluations on the way, in whose `steps` they are noted."""
 
-    def __init__(self, folder: pathlib.Path, patience: int, scores: list[float] = SCORES):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        patience: int,
+        scores: list[float] = SCORES,
+        evaluate_steps: int = 2,
+    ):
         super().__init__(
             folder,
             steps_per_call=1,
-            evaluate_steps=2,
+            evaluate_steps=evaluate_steps,
             early_stopping_patience=patience,
             save_checkpoints_steps=1,
         )
@@ -196,6 +202,24 @@ def test_interrupted_run_stops_where_the_other_does(tmp_path: pathlib.Path, step
     weights = to_the_end.train(to_the_end.evaluate)
     assert to_the_end.steps == [8]
     np.testing.assert_array_equal(weights, Run(tmp_path / "whole").train())
+
+
+def test_only_evaluations_that_took_place_end_a_run(tmp_path: pathlib.Path) -> None:
+    """The first half of the run was evaluated at 4 alone, the second after every update."""
+    first = Scored(tmp_path, patience=3, evaluate_steps=4)
+    with pytest.raises(SystemExit):
+        first.train(first.evaluate, lambda: first.state.step == 6)
+    second = Scored(tmp_path, patience=3, evaluate_steps=1)
+    second.scores = dict.fromkeys((7, 8), 0.1)
+    second.train(second.evaluate)
+    assert second.steps == [7, 8] and second.state.evaluations_since_best == 2
+
+
+def test_the_evaluation_at_the_end_counts_where_one_is_due(tmp_path: pathlib.Path) -> None:
+    run = Scored(tmp_path, patience=3, evaluate_steps=3)
+    run.scores = {3: 0.5, 6: 0.4, 8: 0.3}
+    run.train(run.evaluate)
+    assert run.steps == [3, 6, 8] and run.state.evaluations_since_best == 1
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 8])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 
 import pytest
@@ -17,12 +18,12 @@ def write(folder: pathlib.Path, *records: dict[str, object], end: str = "") -> N
 
 
 def test_best_evaluation(tmp_path: pathlib.Path) -> None:
-    scores = [-3.0, -1.0, -2.0, -1.0]
+    scores = [math.nan, -3.0, -1.0, -2.0, -1.0]
     evaluations = [{"step": i, "kind": "eval", "score": score} for i, score in enumerate(scores)]
     train = {"step": 9, "kind": "train", "loss": 1.0, "score": 5.0}
     write(tmp_path, train, *evaluations, end='{"step": 4, "kind": "eval", "sco')
-    assert best_evaluation(str(tmp_path)) == evaluations[1]
-    assert read_metrics(str(tmp_path)) == [train, *evaluations]
+    assert best_evaluation(str(tmp_path)) == evaluations[2]
+    assert read_metrics(str(tmp_path))[2:] == evaluations[1:]
 
 
 def test_no_evaluation(tmp_path: pathlib.Path) -> None:
@@ -30,6 +31,6 @@ def test_no_evaluation(tmp_path: pathlib.Path) -> None:
         best_evaluation(str(tmp_path))
     write(tmp_path, {"step": 9, "kind": "train", "loss": 1.0})
     with pytest.raises(
-        UserError, match=r"metrics\.jsonl has no evaluation; have the run evaluated"
+        UserError, match=r"metrics\.jsonl has no evaluation whose score is a number; have"
     ):
         best_evaluation(str(tmp_path))

@@ -32,11 +32,13 @@ def test_everything_comes_back(tmp_path: pathlib.Path) -> None:
     at_step(state, 4)
     assert state.is_best(0.75)
     at_step(state, 5).add_losses({"loss": 7.5})
+    state.count_evaluation()
     state.save()
     again, found = new_state(tmp_path)
     assert again.restore()
     assert again.step == 5 and found.numpy().tolist() == [1.5, -2.5]
     assert int(again.best_step.numpy()) == 4 and float(again.best_value.numpy()) == 0.75
+    assert again.evaluations_since_best == 1
     assert again.take_mean_losses() == {"loss": 1.5}
     assert planned_steps(str(tmp_path)) == 10
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model.ckpt-5")
@@ -89,22 +91,11 @@ def test_mean_losses_are_those_since_the_last_time(tmp_path: pathlib.Path) -> No
 def test_best_evaluation(tmp_path: pathlib.Path) -> None:
     """The first of equal ones; what is no number never is."""
     state, _ = new_state(tmp_path)
-    assert state.evaluations_since_best(2) == 0
+    state.count_evaluation()
+    assert state.evaluations_since_best == 0
     values = [(2, math.nan, False), (4, -3.0, True), (6, -3.0, False), (8, -2.5, True)]
-    for step, value, is_best in [*values, (10, math.nan, False), (13, -2.6, False)]:
+    for step, value, is_best in [*values, (10, math.nan, False), (12, -2.6, False)]:
         assert at_step(state, step).is_best(value) == is_best, step
-    # At 10 and 12; the one after the last update does not count.
-    assert state.evaluations_since_best(2) == 2
+        state.count_evaluation()
+    assert state.evaluations_since_best == 2
     np.testing.assert_equal(float(state.best_value.numpy()), -2.5)
-
-
-def test_evaluations_of_a_run_that_became_longer(tmp_path: pathlib.Path) -> None:
-    """The best one was at its former end, between two others."""
-    state, _ = new_state(tmp_path)
-    assert at_step(state, 13).is_best(1.0)
-    assert [at_step(state, step).evaluations_since_best(4) for step in (13, 15, 16, 20)] == [
-        0,
-        0,
-        1,
-        2,
-    ]
