@@ -4,7 +4,7 @@ The compiler is that of the packages jax and libtpu: pip install -r requirements
 or later). Inference has the setting of the paper's Table 1(b); training is a pre-training step. A run
 that was interrupted goes on with the models that are missing.
 
-Two models on a TPU v2, in a minute or two:
+Two models on a TPU v2, in a few minutes:
   python estimate_tpu.py --output_dir=estimate --models=tiny,mini
 The 24 students and Large, as in benchmarks/results:
   python estimate_tpu.py --output_dir=estimate --generations=v2,v3,v4,v5e,v5p,v6e

@@ -19,7 +19,7 @@ PORT="${PORT:-12345}"
 
 workers=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/.*/\"&:$PORT\"/" | paste -sd,)
 export PYTHON SCRIPT workers
-# Each task sets its own index; what stands behind `_` are the flags.
+# Each task sets its own index; the arguments after `_` are the flags.
 exec srun bash -c '
   export TF_CONFIG="{\"cluster\": {\"worker\": [$workers]},
     \"task\": {\"type\": \"worker\", \"index\": $SLURM_PROCID}}"
