@@ -66,74 +66,75 @@ def run(options: FineTuningOptions) -> FineTuned:
     Raises:
       UserError: Options, files or devices that the user has to change.
     """
-    session = Session(options)
-    sources = session.text_model_sources()
-    known_labels = None if options.do_train else sources.labels
-    task = get_task(known_labels=known_labels, **options.values(TASK_FLAGS))
-    task = task.with_best_metric(options.best_metric)
-    check_class_weights(options.class_weights, task)
-    if not options.do_train:
-        sources.check_labels(task.labels, f"the model {session.start}")
-    model = session.build(ClassifierModel, sources.config, task.num_outputs)
-    weights = session.initial_classifier_weights(sources, task.labels)
+    with Session(options) as session:
+        sources = session.text_model_sources()
+        known_labels = None if options.do_train else sources.labels
+        task = get_task(known_labels=known_labels, **options.values(TASK_FLAGS))
+        task = task.with_best_metric(options.best_metric)
+        check_class_weights(options.class_weights, task)
+        if not options.do_train:
+            sources.check_labels(task.labels, f"the model {session.start}")
+        model = session.build(ClassifierModel, sources.config, task.num_outputs)
+        weights = session.initial_classifier_weights(sources, task.labels)
 
-    data_dir = options.data_dir or ""
-    session.claim_output_dir(options.task_inputs())
-    task.check_has(options.do_train, options.do_eval, options.do_predict)
-    if options.do_train:
-        session.check_run(
+        data_dir = options.data_dir or ""
+        session.claim_output_dir(options.task_inputs())
+        task.check_has(options.do_train, options.do_eval, options.do_predict)
+        if options.do_train:
+            session.check_run(
+                sources,
+                model,
+                weights,
+                {"labels": task.labels},
+                {"training data": task_content(task, task.train, data_dir)},
+                evaluation_part(task, data_dir) if options.do_eval else None,
+            )
+
+        # The records, and what a submission needs, before any training.
+        with chief_first(session.strategy) as chief:
+            sets = write_task_sets(
+                task,
+                data_dir,
+                options.output_dir,
+                sources.tokenizer,
+                session.max_seq_length,
+                value_limits(sources.config, len(task.labels)),
+                train=options.do_train,
+                dev=options.do_eval,
+                test=options.do_predict,
+                reuse=not chief,
+            )
+        submission = _open_submission(options, task)
+
+        predictor = RecordPredictor(model, session.strategy, session.programs)
+
+        def evaluate(dev_set: TaskSet) -> Evaluation:
+            return evaluate_task(predictor, task, dev_set, options.eval_batch_size)
+
+        train_set = sets.train[0] if sets.train else None
+        records = train_set.records if train_set else None
+        step, final = session.train_or_load(
+            _objective(options, task, model, train_set),
             sources,
-            model,
+            records,
             weights,
-            {"labels": task.labels},
-            {"training data": task_content(task, task.train, data_dir)},
-            evaluation_part(task, data_dir) if options.do_eval else None,
+            {"task_name": task.name, "labels": list(task.labels)},
+            options.RECORDED,
+            functools.partial(evaluate, sets.dev[0]) if options.do_eval else None,
         )
-
-    # The records, and what a submission needs, before any training.
-    with chief_first(session.strategy) as chief:
-        sets = write_task_sets(
-            task,
-            data_dir,
-            options.output_dir,
-            sources.tokenizer,
-            session.max_seq_length,
-            value_limits(sources.config, len(task.labels)),
-            train=options.do_train,
-            dev=options.do_eval,
-            test=options.do_predict,
-            reuse=not chief,
+        # Training ends with an evaluation on the first development set; it is not repeated.
+        evaluations = [final] if final else []
+        evaluations += [evaluate(dev_set) for dev_set in sets.dev[len(evaluations) :]]
+        if session.is_chief:
+            write_eval_results(
+                sets.dev, evaluations, options.output_dir, step, session.evaluated_model
+            )
+        predictions = write_test_results(
+            predictor, task, sets.test, options.predict_batch_size, options.output_dir
         )
-    submission = _open_submission(options, task)
-
-    predictor = RecordPredictor(model, session.strategy, session.programs)
-
-    def evaluate(dev_set: TaskSet) -> Evaluation:
-        return evaluate_task(predictor, task, dev_set, options.eval_batch_size)
-
-    train_set = sets.train[0] if sets.train else None
-    records = train_set.records if train_set else None
-    step, final = session.train_or_load(
-        _objective(options, task, model, train_set),
-        sources,
-        records,
-        weights,
-        {"task_name": task.name, "labels": list(task.labels)},
-        options.RECORDED,
-        functools.partial(evaluate, sets.dev[0]) if options.do_eval else None,
-    )
-    # Training ends with an evaluation on the first development set; it is not repeated.
-    evaluations = [final] if final else []
-    evaluations += [evaluate(dev_set) for dev_set in sets.dev[len(evaluations) :]]
-    if session.is_chief:
-        write_eval_results(sets.dev, evaluations, options.output_dir, step, session.evaluated_model)
-    predictions = write_test_results(
-        predictor, task, sets.test, options.predict_batch_size, options.output_dir
-    )
-    if submission and session.is_chief:
-        submission.write(predictions)
-    session.end()
-    return FineTuned(step, evaluations, predictions)
+        if submission and session.is_chief:
+            submission.write(predictions)
+        return FineTuned(step, evaluations, predictions)
 
 
 def _objective(

@@ -70,122 +70,123 @@ def run(options: DistillationOptions) -> None:
     Raises:
       UserError: Options, files or devices that the user has to change.
     """
-    session = Session(options)
-    input_files = record_files(options.input_file, "input_file")
-    manifest = read_manifest(input_files)
-    labels = manifest["labels"]
-    _check_losses(options, manifest)
-    sources = session.text_model_sources(manifest["max_seq_length"])
-    if not options.do_train:
-        sources.check_labels(labels, f"the model {session.start}")
-    patience, states_shape = None, None
-    if options.patience_weight:
-        patience, states_shape = make_patience(
-            options.patience_weight, options.patience_layers, manifest, sources.config
-        )
-    spec = feature_spec(session.max_seq_length, labels, states_shape)
-    records = _open_soft_labels(session, input_files, "input_file", spec, sources, labels)
-    if options.shard_files:
-        records = records.sharded(num_workers(session.strategy))
-    eval_records = None
-    if options.eval_file and options.do_eval:
-        held_out = record_files(options.eval_file, "eval_file")
-        check_labels(read_manifest(held_out)["labels"], labels, f"--eval_file={options.eval_file}")
-        eval_records = _open_soft_labels(session, held_out, "eval_file", spec, sources, labels)
-    student = session.build(ClassifierModel, sources.config, num_outputs(labels))
-    objective = (
-        DistillationObjective(student, options.temperature, options.hard_label_weight, patience)
-        if labels
-        else RegressionDistillationObjective(student, options.hard_label_weight, patience)
-    )
-    task = _open_task(options, manifest)
-    weights = session.initial_classifier_weights(sources, labels)
-
-    eval_files = eval_records.files if eval_records else ()
-    session.claim_output_dir(
-        {"input_file": input_files, "eval_file": eval_files, **options.task_inputs()}
-    )
-    if options.do_train:
-        session.check_run(
-            sources,
-            student,
-            weights,
-            {"labels": labels},
-            {"soft labels": records.content("input_file")},
-            _evaluation_part(options, task, eval_records) if options.do_eval else None,
-        )
-    sets = TaskSets()
-    if task:
-        with chief_first(session.strategy) as chief:
-            sets = write_task_sets(
-                task,
-                options.data_dir or "",
-                options.output_dir,
-                sources.tokenizer,
-                session.max_seq_length,
-                value_limits(sources.config, len(labels)),
-                dev=options.do_eval,
-                test=options.do_predict,
-                reuse=not chief,
+    with Session(options) as session:
+        input_files = record_files(options.input_file, "input_file")
+        manifest = read_manifest(input_files)
+        labels = manifest["labels"]
+        _check_losses(options, manifest)
+        sources = session.text_model_sources(manifest["max_seq_length"])
+        if not options.do_train:
+            sources.check_labels(labels, f"the model {session.start}")
+        patience, states_shape = None, None
+        if options.patience_weight:
+            patience, states_shape = make_patience(
+                options.patience_weight, options.patience_layers, manifest, sources.config
             )
+        spec = feature_spec(session.max_seq_length, labels, states_shape)
+        records = _open_soft_labels(session, input_files, "input_file", spec, sources, labels)
+        if options.shard_files:
+            records = records.sharded(num_workers(session.strategy))
+        eval_records = None
+        if options.eval_file and options.do_eval:
+            held_out = record_files(options.eval_file, "eval_file")
+            check_labels(
+                read_manifest(held_out)["labels"], labels, f"--eval_file={options.eval_file}"
+            )
+            eval_records = _open_soft_labels(session, held_out, "eval_file", spec, sources, labels)
+        student = session.build(ClassifierModel, sources.config, num_outputs(labels))
+        objective = (
+            DistillationObjective(student, options.temperature, options.hard_label_weight, patience)
+            if labels
+            else RegressionDistillationObjective(student, options.hard_label_weight, patience)
+        )
+        task = _open_task(options, manifest)
+        weights = session.initial_classifier_weights(sources, labels)
 
-    predictor = RecordPredictor(student, session.strategy, session.programs)
-
-    def evaluate(dev_set: TaskSet | None) -> Evaluation:
-        """Evaluates on a labelled set, and on held-out soft labels where there are any."""
-        metrics: dict[str, float] = {}
-        if eval_records:
-            with explain_damaged_record(eval_records):
-                metrics = objective.agreement(
-                    read_feature(eval_records, "teacher_logits"),
-                    predictor(eval_records, options.eval_batch_size),
+        eval_files = eval_records.files if eval_records else ()
+        session.claim_output_dir(
+            {"input_file": input_files, "eval_file": eval_files, **options.task_inputs()}
+        )
+        if options.do_train:
+            session.check_run(
+                sources,
+                student,
+                weights,
+                {"labels": labels},
+                {"soft labels": records.content("input_file")},
+                _evaluation_part(options, task, eval_records) if options.do_eval else None,
+            )
+        sets = TaskSets()
+        if task:
+            with chief_first(session.strategy) as chief:
+                sets = write_task_sets(
+                    task,
+                    options.data_dir or "",
+                    options.output_dir,
+                    sources.tokenizer,
+                    session.max_seq_length,
+                    value_limits(sources.config, len(labels)),
+                    dev=options.do_eval,
+                    test=options.do_predict,
+                    reuse=not chief,
                 )
-        if task is None or dev_set is None:
-            return Evaluation(metrics, score=-metrics[objective.distance])
-        on_task = evaluate_task(predictor, task, dev_set, options.eval_batch_size)
-        return on_task._replace(metrics={**on_task.metrics, **metrics})
 
-    first_dev_set = sets.dev[0] if sets.dev else None
-    step, final = session.train_or_load(
-        objective,
-        sources,
-        records if options.do_train else None,
-        weights,
-        {
-            "labels": labels,
-            "teacher_weights_sha256": manifest["teacher_weights_sha256"],
-            "transfer_set_sha256": manifest["transfer_set_sha256"],
-        },
-        options.RECORDED,
-        functools.partial(evaluate, first_dev_set) if options.do_eval else None,
-    )
-    # Training ends with an evaluation; it is not repeated.
-    if options.do_eval and final is None:
-        final = evaluate(first_dev_set)
-    if options.do_eval and labels:
-        write_agreement(
-            options.output_dir,
-            "--eval_file" if eval_records else "--input_file",
-            eval_records or records,
-            labels,
-            sources.tokenizer,
-            predictor.engine(options.eval_batch_size),
+        predictor = RecordPredictor(student, session.strategy, session.programs)
+
+        def evaluate(dev_set: TaskSet | None) -> Evaluation:
+            """Evaluates on a labelled set, and on held-out soft labels where there are any."""
+            metrics: dict[str, float] = {}
+            if eval_records:
+                with explain_damaged_record(eval_records):
+                    metrics = objective.agreement(
+                        read_feature(eval_records, "teacher_logits"),
+                        predictor(eval_records, options.eval_batch_size),
+                    )
+            if task is None or dev_set is None:
+                return Evaluation(metrics, score=-metrics[objective.distance])
+            on_task = evaluate_task(predictor, task, dev_set, options.eval_batch_size)
+            return on_task._replace(metrics={**on_task.metrics, **metrics})
+
+        first_dev_set = sets.dev[0] if sets.dev else None
+        step, final = session.train_or_load(
+            objective,
+            sources,
+            records if options.do_train else None,
+            weights,
+            {
+                "labels": labels,
+                "teacher_weights_sha256": manifest["teacher_weights_sha256"],
+                "transfer_set_sha256": manifest["transfer_set_sha256"],
+            },
+            options.RECORDED,
+            functools.partial(evaluate, first_dev_set) if options.do_eval else None,
         )
-    if final and task is None and session.is_chief:
-        path = os.path.join(options.output_dir, "eval_results.txt")
-        results = {"global_step": step, **final.metrics}
-        written = write_results(path, results, session.evaluated_model)
-        write_json(os.path.join(options.output_dir, "eval_results.json"), written)
-    if task is not None:
-        evaluations = [final, *map(evaluate, sets.dev[1:])] if final else []
-        if session.is_chief:
-            write_eval_results(
-                sets.dev, evaluations, options.output_dir, step, session.evaluated_model
+        # Training ends with an evaluation; it is not repeated.
+        if options.do_eval and final is None:
+            final = evaluate(first_dev_set)
+        if options.do_eval and labels:
+            write_agreement(
+                options.output_dir,
+                "--eval_file" if eval_records else "--input_file",
+                eval_records or records,
+                labels,
+                sources.tokenizer,
+                predictor.engine(options.eval_batch_size),
             )
-        write_test_results(
-            predictor, task, sets.test, options.predict_batch_size, options.output_dir
-        )
-    session.end()
+        if final and task is None and session.is_chief:
+            path = os.path.join(options.output_dir, "eval_results.txt")
+            results = {"global_step": step, **final.metrics}
+            written = write_results(path, results, session.evaluated_model)
+            write_json(os.path.join(options.output_dir, "eval_results.json"), written)
+        if task is not None:
+            evaluations = [final, *map(evaluate, sets.dev[1:])] if final else []
+            if session.is_chief:
+                write_eval_results(
+                    sets.dev, evaluations, options.output_dir, step, session.evaluated_model
+                )
+            write_test_results(
+                predictor, task, sets.test, options.predict_batch_size, options.output_dir
+            )
 
 
 def _check_losses(options: DistillationOptions, manifest: dict[str, Any]) -> None:

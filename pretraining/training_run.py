@@ -75,84 +75,82 @@ def run(options: PretrainingOptions) -> None:
     Raises:
       UserError: Options, files or devices that the user has to change.
     """
-    session = Session(options)
-    input_files = record_files(options.input_file, "input_file")
-    sources = session.model_sources()
-    check_max_seq_length(sources.config, options.max_seq_length)
-    spec = feature_spec(options.max_seq_length, options.max_predictions_per_seq)
-    records = _open_records(session, options, sources, input_files, "input_file", spec)
-    eval_records = records
-    if options.eval_file:
-        eval_records = _open_records(
-            session, options, sources, options.eval_file, "eval_file", spec
-        )
-    casing = _casing(sources, records)
-    if options.shard_files:
-        records = records.sharded(num_workers(session.strategy))
-
-    model = session.build(PretrainingModel, sources.config)
-    objective = PretrainingObjective(model)
-    values: dict[str, Any] = {}
-    contents = {"training records": records.content("input_file")}
-    if options.teacher and options.do_train:
-        teacher = _load_teacher(session, options, sources)
-        objective = MaskedLmDistillationObjective(
-            model,
-            teacher,
-            TripleLoss(
-                options.teacher_temperature,
-                options.soft_masked_lm_weight,
-                options.masked_lm_weight,
-                options.cosine_weight,
-            ),
-        )
-        values = options.values(_LOSS_UNDER_A_TEACHER)
-        contents["teacher"] = model_content(teacher, options.teacher)
-
-    session.claim_output_dir({"input_file": input_files, "eval_file": eval_records.files})
-    weights = session.initial_weights(sources)
-    if options.do_train:
-        if options.init_local_attention:
-            weights = LocalAttention(model.encoder)
-        evaluation = None
-        if options.do_eval:
-            evaluation = Part(
-                options.values(("eval_batch_size", "max_eval_steps")),
-                {"evaluation records": eval_records.content("eval_file")},
+    with Session(options) as session:
+        input_files = record_files(options.input_file, "input_file")
+        sources = session.model_sources()
+        check_max_seq_length(sources.config, options.max_seq_length)
+        spec = feature_spec(options.max_seq_length, options.max_predictions_per_seq)
+        records = _open_records(session, options, sources, input_files, "input_file", spec)
+        eval_records = records
+        if options.eval_file:
+            eval_records = _open_records(
+                session, options, sources, options.eval_file, "eval_file", spec
             )
-        session.check_run(sources, model, weights, values, contents, evaluation)
+        casing = _casing(sources, records)
+        if options.shard_files:
+            records = records.sharded(num_workers(session.strategy))
 
-    def evaluate_model() -> Evaluation:
-        batches = evaluation_batches(eval_records, options.eval_batch_size)
-        with explain_damaged_record(eval_records):
-            batches = batches.take(options.max_eval_steps)
-            metrics = evaluate(objective.metrics, session.strategy, batches, session.programs)
-        metrics["loss"] = metrics["masked_lm_loss"] + metrics["next_sentence_loss"]
-        return Evaluation(metrics, score=-metrics["loss"])
+        # An update under a teacher holds the teacher, which is another object in every run.
+        model = session.build(PretrainingModel, sources.config, is_kept=not options.teacher)
+        objective = PretrainingObjective(model)
+        values: dict[str, Any] = {}
+        contents = {"training records": records.content("input_file")}
+        if options.teacher and options.do_train:
+            teacher = _load_teacher(session, options, sources)
+            objective = MaskedLmDistillationObjective(
+                model,
+                teacher,
+                TripleLoss(
+                    options.teacher_temperature,
+                    options.soft_masked_lm_weight,
+                    options.masked_lm_weight,
+                    options.cosine_weight,
+                ),
+            )
+            values = options.values(_LOSS_UNDER_A_TEACHER)
+            contents["teacher"] = model_content(teacher, options.teacher)
 
-    info = {"do_lower_case": casing, "training_data": records.info}
-    if "vocab_sha256" in records.info:
-        info["vocab_sha256"] = records.info["vocab_sha256"]
-    step, final = session.train_or_load(
-        objective,
-        sources,
-        records,
-        weights,
-        info,
-        options.RECORDED,
-        evaluate_model if options.do_eval else None,
-        Schedule(options.num_train_steps, options.num_warmup_steps),
-        group_by_length=False,
-    )
-    if options.do_eval:
-        # Training ends with an evaluation; it is not repeated.
-        final = final or evaluate_model()
-        if session.is_chief:
-            path = os.path.join(options.output_dir, "eval_results.txt")
-            write_results(path, {"global_step": step, **final.metrics}, session.evaluated_model)
-    # An update under a teacher holds the teacher, which is another object in every run.
-    if not options.teacher:
-        session.end()
+        session.claim_output_dir({"input_file": input_files, "eval_file": eval_records.files})
+        weights = session.initial_weights(sources)
+        if options.do_train:
+            if options.init_local_attention:
+                weights = LocalAttention(model.encoder)
+            evaluation = None
+            if options.do_eval:
+                evaluation = Part(
+                    options.values(("eval_batch_size", "max_eval_steps")),
+                    {"evaluation records": eval_records.content("eval_file")},
+                )
+            session.check_run(sources, model, weights, values, contents, evaluation)
+
+        def evaluate_model() -> Evaluation:
+            batches = evaluation_batches(eval_records, options.eval_batch_size)
+            with explain_damaged_record(eval_records):
+                batches = batches.take(options.max_eval_steps)
+                metrics = evaluate(objective.metrics, session.strategy, batches, session.programs)
+            metrics["loss"] = metrics["masked_lm_loss"] + metrics["next_sentence_loss"]
+            return Evaluation(metrics, score=-metrics["loss"])
+
+        info = {"do_lower_case": casing, "training_data": records.info}
+        if "vocab_sha256" in records.info:
+            info["vocab_sha256"] = records.info["vocab_sha256"]
+        step, final = session.train_or_load(
+            objective,
+            sources,
+            records,
+            weights,
+            info,
+            options.RECORDED,
+            evaluate_model if options.do_eval else None,
+            Schedule(options.num_train_steps, options.num_warmup_steps),
+            group_by_length=False,
+        )
+        if options.do_eval:
+            # Training ends with an evaluation; it is not repeated.
+            final = final or evaluate_model()
+            if session.is_chief:
+                path = os.path.join(options.output_dir, "eval_results.txt")
+                write_results(path, {"global_step": step, **final.metrics}, session.evaluated_model)
 
 
 def _open_records(

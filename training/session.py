@@ -46,7 +46,10 @@ _TRAIN_OR_LEAVE_OUT = (
 
 
 class Session:
-    """One training command; its methods are called in the order in which they stand here, `end` last.
+    """One training command; its methods are called in the order in which they stand here.
+
+    As a context manager it leaves the model, with what was compiled for it, to further runs of this
+    process (`training.kept_models`), however the run ends.
 
     Attributes:
       options: Of the command.
@@ -75,8 +78,16 @@ class Session:
         if not options.do_train:
             self.start = trained_checkpoint(options.output_dir, options.init_checkpoint)
         self._used: KeptModel | None = None
+        self._is_kept = False
         self._identity: Identity | None = None
         self._length: int | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._used and self._is_kept:
+            keep_model(self._used)
 
     @property
     def evaluated_model(self) -> str:
@@ -125,7 +136,11 @@ class Session:
             check_width(open_weights(find_weights(self.start)), sources.config)
 
     def build(
-        self, make_model: Callable[..., Model], config: BertConfig, *outputs: Hashable
+        self,
+        make_model: Callable[..., Model],
+        config: BertConfig,
+        *outputs: Hashable,
+        is_kept: bool = True,
     ) -> Model:
         """A model with random weights on the devices; see `training.kept_models`.
 
@@ -133,13 +148,14 @@ class Session:
           make_model: Its class.
           config: Its architecture, whose dropout `dropout_prob` replaces.
           outputs: Arguments of the class between architecture and precision.
+          is_kept: Whether further runs may use the model and what was compiled for it.
         """
         options = self.options
         if options.dropout_prob is not None:
             config = config.with_dropout(options.dropout_prob)
         architecture = (config, *outputs, options.precision)
         used = take_model(self.strategy, make_model, architecture, options.random_seed)
-        self._used = used
+        self._used, self._is_kept = used, is_kept
         return used.model
 
     @property
@@ -147,11 +163,6 @@ class Session:
         """Compiled functions of the model."""
         assert self._used
         return self._used.programs
-
-    def end(self) -> None:
-        """Leaves the model to further runs of this process; to be called after all else."""
-        assert self._used
-        keep_model(self._used)
 
     def initial_weights(self, sources: ModelSources) -> WeightReader | None:
         """Weights that training starts from, checked against the model before anything is written.

@@ -9,6 +9,7 @@ import pytest
 from runs import assert_same_folders
 from scripts import run_script
 
+from common.errors import UserError
 from training import kept_models
 
 OTHERS: tuple[dict[str, Any], ...] = (
@@ -38,13 +39,15 @@ def test_runs_before_do_not_matter(
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of other seeds, schedules and losses, all with the same model."""
+    """Of other seeds, schedules and losses, all with the same model, the last one without success."""
     monkeypatch.setattr(kept_models, "_kept", [])
     flags = {**request.getfixturevalue(fixture), **length}
     run_script(script, **flags, output_dir=tmp_path / "alone")
     (model,) = kept_models._kept
     for number, changed in enumerate(others):
         run_script(script, **{**flags, **changed}, output_dir=tmp_path / str(number))
+    with pytest.raises(UserError, match="not finite at step"):
+        run_script(script, **{**flags, "learning_rate": 1e30}, output_dir=tmp_path / "failed")
     run_script(script, **flags, output_dir=tmp_path / "after")
     assert kept_models._kept == [model]
     assert_same_folders(tmp_path / "alone", tmp_path / "after")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import tf_keras
 from models import ODD_CONFIG, write_classifier, write_vocabulary
 
 from common.errors import UserError
 from common.outputs import release_locks
+from modeling.heads import ClassifierModel
+from training import kept_models
 from training.options import EpochOptions
 from training.session import Session, trained_checkpoint
 
@@ -108,3 +112,19 @@ def test_folder_of_its_own(session: Callable[..., Session], model: str) -> None:
     release_locks()
     with pytest.raises(UserError, match="--output_dir"):
         session(output_dir=model).claim_output_dir({"data_dir": [model]})
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_model_is_left_to_further_runs_however_the_run_ends(
+    session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    monkeypatch.setattr(kept_models, "_kept", [])
+
+    def build(is_kept: bool = True) -> tf_keras.Model:
+        with contextlib.suppress(UserError), session() as used:
+            model = used.build(ClassifierModel, ODD_CONFIG, 3, is_kept=is_kept)
+            raise UserError("refused")
+        return model
+
+    first = build(is_kept)
+    assert (build() is first) == is_kept
