@@ -1,4 +1,4 @@
-"""Writes what a model has in its layers for lines of text: vectors of tokens, or of whole texts.
+"""Writes hidden states of a model for lines of text: vectors of every token, or of whole lines.
 
 The file of the original script: for each line, the vectors of every token in four layers:
   python extract_features.py --init_checkpoint=uncased_L-4_H-256_A-4 --input_file=texts.txt \\

@@ -160,10 +160,14 @@ def label_order(
     num_outputs = len(weights.get(CLASSIFIER_WEIGHTS, ()))
     flag = f"--labels={','.join(wanted)}"
     if recorded is not None and not recorded:
-        raise UserError(f"{flag}: the model is a regression, whose one output is no label.")
+        raise UserError(
+            f"{flag}: the model is a regression, whose output is a score; leave --labels out."
+        )
     if num_outputs != len(wanted):
         outputs = (
-            f"the classifier has {num_outputs} outputs" if num_outputs else "there is no classifier"
+            f"the classifier has {num_outputs} outputs; name one label for each output"
+            if num_outputs
+            else "there is no classifier; leave --labels out"
         )
         raise UserError(f"{flag} names {len(wanted)} labels, {outputs}.")
     if recorded is None:

@@ -142,8 +142,8 @@ def select_head(
         difference = f"its classifier is for {_task(recorded)}, this run for {_task(labels)}"
     if choice == KEEP and difference:
         raise UserError(
-            f"--init_head=keep, but of {reader.source} {difference}; --init_head=new starts with a "
-            "new classifier on top of its encoder."
+            f"--init_head=keep cannot keep the classifier of {reader.source}: {difference}; pass "
+            "--init_head=new to start with a new classifier on top of the encoder."
         )
     if choice != NEW and not difference:
         if recorded is None:
@@ -232,8 +232,9 @@ def _layers(source: str, strategy: str, depth: int, wanted: int) -> list[int]:
     if strategy == TRUNCATE_EVERY_OTHER:
         if depth < 2 * wanted:
             raise UserError(
-                f"{source} has {depth} layers, every other one of which is too few for the student's "
-                f"{wanted}; use --init_strategy={TRUNCATE_BOTTOM} or --init_layers."
+                f"{source} has {depth} layers, too few to take every other one for the student's "
+                f"{wanted} ({2 * wanted} are needed); use --init_strategy={TRUNCATE_BOTTOM} or "
+                "--init_layers."
             )
         return list(range(0, 2 * wanted, 2))
     return list(range(wanted))

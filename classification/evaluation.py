@@ -263,7 +263,7 @@ def _write_details(
         save_figure(plot_reliability(report), os.path.join(output_dir, f"reliability{suffix}.png"))
     write_json(os.path.join(output_dir, f"{name}.json"), content)
     logging.info(
-        "95 %% intervals over other rows: %s.",
+        "95 %% bootstrap intervals: %s.",
         ", ".join(
             f"{key} {content[key]:.3f} ({low:.3f} to {high:.3f})"
             for key, (low, high) in sorted(intervals.items())

@@ -23,12 +23,12 @@ from data.classifier_records import Example
 from data.rows import FORMATS
 
 OWN_TABLES = FORMATS
-# What is asked about before a classifier is trained on a table of one's own, if no flag says so:
-# whole numbers with more different values than this are rather scores,
+# Labels of a table that do not look like classes are refused, unless --regression, --noregression
+# or --labels says what they are. More different whole numbers than this look like scores.
 MOST_NUMBERED_CLASSES = 20
-# more labels than this are rather texts or names of rows; and so are fewer, more than
+# More different labels than this look like texts or names of rows.
 MOST_LABELS = 100
-# this, if a label has not two rows on average.
+# So do more than this, if there are fewer than two rows per label on average.
 MOST_RARE_LABELS = 20
 
 
@@ -185,7 +185,10 @@ def check_label_flags(labels: Sequence[str] | None, regression: bool | None) -> 
             "the two."
         )
     if labels is not None and not labels and regression is False:
-        raise UserError("--labels= names no labels, and --noregression asks for classes.")
+        raise UserError(
+            "--labels= names no labels, which asks for a regression, and --noregression asks for "
+            "classes; leave one of the two out."
+        )
     if labels and (len(labels) < 2 or len(set(labels)) < len(labels)):
         raise UserError(f"--labels={','.join(labels)}: expected different labels, at least 2.")
     return bool(regression) or (labels is not None and not labels)

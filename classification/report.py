@@ -148,8 +148,8 @@ class ClassReport:
         label, share = self.majority
         if self.accuracy <= share:
             found.append(
-                f"the accuracy of {self.accuracy:.3f} is not above {share:.3f}, which is what always "
-                f'saying "{label}" has'
+                f"the accuracy of {self.accuracy:.3f} is not above {share:.3f}, the accuracy of "
+                f'always predicting "{label}"'
             )
         return found
 

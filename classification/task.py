@@ -103,8 +103,8 @@ class Task:
                 why = (
                     " without --label, the column of its labels"
                     if self.labels_from
-                    else "; it is there for --do_predict, by a model of another task with the same "
-                    "labels (--init_checkpoint)"
+                    else "; pass --do_predict to predict its test set with a model of another task "
+                    "that has the same labels (--init_checkpoint)"
                 )
                 raise UserError(f"--{flag}: task {self.name} has no {kind} set{why}.")
 

@@ -107,8 +107,9 @@ def scratch_folder(path: str) -> Iterator[str]:
 def _temporary(path: str, as_folder: bool) -> Iterator[str]:
     """Yields a hidden name beside `path`; what is under it afterwards is removed.
 
-    What killed processes left under such names is removed first. A living one holds a lock on its
-    own, which ends with it however it ends; so nothing is taken from another process.
+    First removes what killed processes have left under such names. A running process holds a lock
+    on its own temporary file or folder, which the system releases when the process ends; so nothing
+    of a running process is removed.
     """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
-# Where a name may begin or end: points to the right of its point and above it. The nearest come
-# first, of them those beside a line that rises.
+# Offsets to try for a name: to the right of its point and upwards, in typographic points; negative
+# ones to the left and downwards. The nearest come first; of equally near ones, those above left or
+# below right, where a line that rises through the point leaves room.
 _OFFSETS = sorted(
     itertools.product(
         (4, -4, 16, -16, 32, -32), (s * d for d in range(4, 76, 10) for s in (1, -1))

@@ -74,7 +74,7 @@ def expand_globs(
         files = [path for path in found if path not in described and fits(path)]
         left_out = len(found) - len(files)
         if not files:
-            hint = f" ({left_out} of another kind)" if left_out else ""
+            hint = f" ({left_out} of another kind, such as {found[0]})" if left_out else ""
             raise UserError(f'--{flag}: no file matches "{pattern}"{hint}.')
         if left_out:
             logging.log(level, '--%s: "%s": left out %d of another kind.', flag, pattern, left_out)
@@ -92,9 +92,10 @@ def readable_again(path: str) -> str:
     """A path with the content of `path` that can be read any number of times.
 
     A pipe, `/dev/stdin` or `<(...)` can be read once only: it is copied to a temporary file, which is
-    removed when the process ends. A name without an ending gets the one of what it begins with:
-    `.parquet` for the bytes of such a file, `.jsonl` for a JSON object, `.tsv` for a tab in the first
-    line, `.csv` for names between commas and rows as long, else `.txt`.
+    removed when the process ends. If its name has no ending, the copy gets one by its content:
+    `.parquet` if it begins as such a file does, `.jsonl` if it begins with a JSON object, `.tsv` if
+    there is a tab in the first line, `.csv` if the first line is a header with commas and the rows
+    have as many fields, else `.txt` (none for bytes that are not text).
 
     Raises:
       UserError: It cannot be read, or the disk is full.

@@ -1,6 +1,6 @@
-"""Work in a thread beside the main one: what comes next is made, what is done is put away.
+"""Work in a second thread: making the next item, or storing results, while the main one computes.
 
-Threads gain where the others compute outside of Python: TensorFlow, other runtimes, files.
+This saves time where a thread releases Python's lock: in TensorFlow, other runtimes, and files.
 """
 
 from __future__ import annotations

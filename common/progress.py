@@ -12,7 +12,7 @@ TERMINAL_INTERVAL, LOG_INTERVAL = 0.5, 15.0
 
 
 class ProgressLine:
-    """Shows progress on standard error, where other output does not go."""
+    """Shows progress on standard error: a line that is redrawn on a terminal, else log lines."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""Libraries that say too much."""
+"""Suppression of the log messages of other libraries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Keeps converters from listing what they leave as it is; errors are still raised."""
+    """Suppresses log messages up to warnings, as of converters; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -22,7 +22,8 @@ from modeling.bert import INPUTS
 SHUFFLE_BYTES = 64 << 20
 
 
-# A record is still in the buffer after so many times as many others with a probability of e^-30.
+# When this many times as many records as the buffer holds have followed it, a record is still in
+# the buffer with a probability of e^-30.
 SETTLED_BUFFERS = 30
 
 
@@ -181,10 +182,10 @@ def _shuffle_buffer(records: RecordSet) -> int:
 
 
 def _left_out(records: RecordSet, seed: int, epoch: int, num_done: int) -> np.ndarray | None:
-    """The files of an epoch that need not be read, since all of their records are done with.
+    """The files of an epoch that are not read: all their records are among the first `num_done`.
 
-    Which records are still in the buffer after `num_done` of them depends on their number alone, so
-    the order stays the same with empty ones in place of those that have left it.
+    The shuffle buffer picks records by their position, not by their content. So the order of the
+    other records stays the same if empty records stand in for those that have left the buffer.
 
     Args:
       records: From `open_records`.
@@ -201,8 +202,8 @@ def _left_out(records: RecordSet, seed: int, epoch: int, num_done: int) -> np.nd
         return None
     order = _order_of_files(records, tf.constant([seed, epoch], tf.int64)).numpy()
     cycle = _open_files(records)
-    # Rounds in which the open files end, if each round takes a record of each of them, and noticing
-    # an end takes a round: not later than that.
+    # Upper bounds on the rounds in which the open files end: a round reads one record of each open
+    # file, and one more round is needed to notice the end of a file.
     ends = [0] * cycle
     left_out = np.zeros(len(order), np.int64)
     for position, file in enumerate(order.tolist()):

@@ -39,8 +39,8 @@ def interleaved(
       cycle: Number of open files; 1 reads one file after the other.
       in_threads: Whether several files are read at the same time, which pays where they are remote;
         for local ones it takes twice the processor time. The order is the same.
-      left_out: For each file 0, or its number of records not to read it and to have that many empty
-        ones in its place; by default all are read.
+      left_out: int64 [files], 0 for a file that is read; for a file that is not read, its number of
+        records, as many empty records are yielded in its place. By default all files are read.
     """
 
     def read(path: tf.Tensor, compression: tf.Tensor) -> tf.data.Dataset:

@@ -95,8 +95,8 @@ class RecordSet:
         """
         if num_shards > len(self.files):
             raise UserError(
-                f"--shard_files: {len(self.files)} record files for {num_shards} workers; write the "
-                "records into as many files at least, or leave the flag out."
+                f"--shard_files: {len(self.files)} record files for {num_shards} workers; write "
+                f"the records into at least {num_shards} files, or leave the flag out."
             )
         return dataclasses.replace(self, num_shards=num_shards)
 

@@ -77,7 +77,7 @@ def write_agreement(
     path = os.path.join(output_dir, DISAGREEMENTS_FILE)
     write_text(path, disagreements(labels, tokenizer, rows, teacher, student))
     logging.info(
-        "Student and teacher say the same of %.1f %% of %d texts of %s; by the teacher's labels: %s. "
+        "Student and teacher agree on %.1f %% of %d texts of %s; by the teacher's labels: %s. "
         "The most certain disagreements are in %s.",
         100 * overall,
         len(teacher),
@@ -111,10 +111,10 @@ def disagreements(
     teacher: np.ndarray,
     student: np.ndarray,
 ) -> str:
-    """A CSV of the texts of which both are certain, and not of the same.
+    """A CSV of texts on which teacher and student disagree: up to `MOST_TEXTS`, most certain first.
 
-    The certainty is the smaller of the two probabilities that teacher and student give to their own
-    labels; the most certain rows come first.
+    The certainty of a row is the smaller of two probabilities: the one that the teacher gives to
+    the label it predicts, and the one that the student gives to its own.
 
     Args:
       labels: In the order of the outputs.

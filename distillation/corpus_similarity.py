@@ -120,7 +120,10 @@ class Corpus:
             self.close = stack.pop_all().close
 
     def words_with_share(self, share: float) -> set[bytes]:
-        """The words that make up this share of any block; others cannot do so of the corpus."""
+        """The words that make up at least this share of the words of some block.
+
+        Any other word makes up a smaller share of the whole corpus.
+        """
         found: set[bytes] = set()
         for block_words, frequencies in self._blocks():
             is_common = frequencies >= share * frequencies.sum()
@@ -128,7 +131,9 @@ class Corpus:
         return found
 
     def count(self, vocabulary: Sequence[bytes], most_units: int) -> np.ndarray:
-        """Frequencies of C words in U units: the blocks, or as many as there may be of them joined.
+        """Frequencies of C words in U units of the corpus.
+
+        A unit is a block or, if there are more than `most_units` blocks, several blocks in a row.
 
         Returns:
           float64 [U, C + 1]; the last column is the number of all words.

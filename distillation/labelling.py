@@ -71,7 +71,7 @@ def run(options: LabellingOptions) -> None:
     check_earlier_shards(options.output_dir, description)
     if missing := unfinished_shards(options.output_dir, digests) if chief else []:
         logging.info(
-            "%d of %d shards are missing or hold other texts, first of all %s, the work of "
+            "%d of %d shards are missing or hold other texts; the first is %s, the work of "
             "--shard_index=%d; the process that ends last completes the set.",
             len(missing),
             len(counts),

@@ -194,7 +194,8 @@ def _engines(
         if options.engine not in (AUTO, TENSORFLOW) or options.precision == INT8:
             raise UserError(
                 f"--engine={options.engine} --precision={options.precision}: --hidden_state_layers "
-                "are computed by TensorFlow, not in int8; leave one or the other out."
+                "are computed by TensorFlow alone, and not in int8; leave --hidden_state_layers "
+                "out, or pass --engine=tensorflow and another precision than int8."
             )
         asked = TENSORFLOW, options.precision
     earlier = [] if options.start_over else recorded_engines(options.output_dir, num_teachers)
@@ -231,7 +232,10 @@ def job_of_file(options: LabellingOptions) -> Job:
         [] if is_regression else options.labels,
     )
     if options.regression is False and not scores.labels:
-        raise UserError(f"--noregression, but --from_file={options.from_file} has scores.")
+        raise UserError(
+            f"--noregression, but --from_file={options.from_file} has scores of a regression; "
+            "leave --noregression out."
+        )
     length = options.max_seq_length or DEFAULT_LENGTH
     records = Reading(open_tokenizer_of_file(options.vocab_file, options.do_lower_case), length)
     check_folder_apart("output_dir", options.output_dir, {"from_file": scores.paths})

@@ -128,7 +128,7 @@ class LeakIndex:
             for position in (start + np.flatnonzero(self._is_taken[slots])).tolist():
                 window = normal[position : position + self._window]
                 for offset, text in self._long_texts.get(window, ()):
-                    # Before the start means near the end, where the text has no room.
+                    # A negative start counts from the end, where too few bytes are left to match.
                     if normal.startswith(text, position - offset):
                         hits.append((position - offset, text))
         return hits

@@ -206,8 +206,9 @@ def _number(row: Row, column: str, name: str) -> float:
 def _check_not_negative(row: Row, numbers: Sequence[float], kind: str) -> None:
     if min(numbers) < 0:
         raise UserError(
-            f"{row.place}: found {min(numbers):.6g} among the {kind}, which are not below 0; logits "
-            "stand in columns logit_<label>, or in JSON Lines under logits."
+            f"{row.place}: found {min(numbers):.6g} among the {kind}, which cannot be negative; if "
+            "the numbers are logits, call their columns logit_<label>, or in JSON Lines the object "
+            "logits."
         )
 
 
@@ -220,12 +221,12 @@ def _of_probabilities(
         reason = (
             "add the label that is missing, to the table or to --labels"
             if total < 1
-            else "pass --labels if some of them are of no label"
+            else "pass --labels if some of them are not labels of the task"
         )
         raise UserError(
             f"{row.place}: the probabilities {', '.join(names)} sum to {total:.6g}, expected 1 "
-            f"(within {SUM_TOLERANCE}); {reason}, and call numbers that are no probabilities "
-            "logit_<label>, or in JSON Lines logits or votes."
+            f"(within {SUM_TOLERANCE}); {reason}; if the numbers are logits, call their columns "
+            "logit_<label>, or in JSON Lines the object logits (or votes)."
         )
     return tuple(math.log(max(number, FLOOR)) for number in numbers)
 

@@ -112,8 +112,8 @@ def check_pairs(recorded: bool | None, wanted: bool, source: str, other: str) ->
     if recorded not in (None, wanted):
         kinds = ("single texts", "pairs of texts")
         raise UserError(
-            f"{source} holds {kinds[not wanted]}, {other} {kinds[wanted]}; a student learns from the "
-            "kind of text that it is for."
+            f"{source} holds {kinds[not wanted]}, {other} {kinds[wanted]}; use single texts in "
+            "both, or pairs in both."
         )
 
 

@@ -147,8 +147,8 @@ def reading_of_records(text: StudentText, teacher: Reading) -> Reading:
     records = Reading(tokenizer, text.max_seq_length or teacher.max_seq_length)
     if not records.is_like(teacher):
         logging.info(
-            "The records are made for %s, %d tokens long; the teacher reads the texts in %s, %d "
-            "tokens long.",
+            "The records are made with the vocabulary %s and %d tokens per text; the teacher reads "
+            "the same texts with %s and %d tokens.",
             text.vocab_file,
             records.max_seq_length,
             teacher.tokenizer.vocab_file,

@@ -207,7 +207,12 @@ def _task_sources(
         if missing and not (some_are_enough and len(missing) < len(files)):
             raise missing[0]
         for absence in missing:
-            logging.warning("--%s=%s: not looked for: %s", flag, name_and_folder, absence)
+            logging.warning(
+                "--%s=%s: a file of the task is missing, so its examples are not looked for: %s",
+                flag,
+                name_and_folder,
+                absence,
+            )
     return sources
 
 

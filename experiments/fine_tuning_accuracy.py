@@ -5,7 +5,7 @@ For every seed the same model is fine-tuned four times: by run_classifier.py, wi
 run_classifier.py takes; by transformers with an order of its own. Run the same command again to
 continue, or with more seeds.
 
-  python -m experiments.fine_tuning_accuracy --init_checkpoint=tiny --data_dir=glue/SST-2 \
+  python -m experiments.fine_tuning_accuracy --init_checkpoint=tiny --data_dir=glue/SST-2 \\
     --output_dir=accuracy --seeds=10 --torch_python=torch_venv/bin/python
 """
 

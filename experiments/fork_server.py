@@ -155,8 +155,8 @@ class ForkServer:
             process.returncode = -signal.SIGTERM
         self._running.clear()
         return UserError(
-            "the process that starts commands has ended, killed perhaps for want of memory; what it "
-            "had to say stands above. Run the same command again to continue, with fewer jobs."
+            "the process that starts commands has ended, perhaps because memory ran out; its last "
+            "output is above. Run the same command again with fewer --jobs to continue."
         )
 
     def _note(self, pid: int, status: int | None = None) -> None:

@@ -46,7 +46,7 @@ _LIBRARY_NAME = re.compile(
     + f"|(?<![a-z])(?:{'|'.join(name for name in _NAMES if len(name) <= _LONGEST_ALIAS)})(?![a-z])",
     re.IGNORECASE,
 )
-# TensorFlow carries old copies of Keras. They are text to pre-train on, but neither of the two.
+# TensorFlow contains old copies of Keras: text to pre-train on, but no examples of either library.
 _KERAS_COPY = re.compile(r"tensorflow/(?:.*/)?keras/")
 
 # An example of the task is one or more sentences in a row of one docstring, of so many words.

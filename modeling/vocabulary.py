@@ -52,8 +52,9 @@ def warn_of_repeated_entries(path: str) -> None:
     if repeated:
         token, places = next(iter(repeated.items()))
         logging.warning(
-            "%s: %d entries stand there more than once, the first is %s in the lines %s; as in the "
-            "original the last place of an entry counts, and the other ids stand for no text.",
+            "%s: %d entries occur more than once, the first is %s in the lines %s; as in the "
+            "original, an entry has the id of its last line, and the ids of its other lines are "
+            "never used.",
             path,
             len(repeated),
             f'"{token}"' if token else "whitespace alone",

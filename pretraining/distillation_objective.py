@@ -56,7 +56,7 @@ class MaskedLmDistillationObjective(PretrainingObjective):
         if student_config.vocab_size != teacher_config.vocab_size:
             raise UserError(
                 f"--teacher has a vocabulary of {teacher_config.vocab_size} entries, the student of "
-                f"{student_config.vocab_size}; both must have the same."
+                f"{student_config.vocab_size}; give the student the teacher's vocabulary."
             )
         if loss.cosine_weight and student_config.hidden_size != teacher_config.hidden_size:
             raise UserError(

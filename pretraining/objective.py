@@ -16,7 +16,7 @@ from training.updates import Batch, Objective
 def feature_spec(
     max_seq_length: int, max_predictions_per_seq: int
 ) -> dict[str, tf.io.FixedLenFeature]:
-    """Features of a pre-training record (facts of the original: section 2.4)."""
+    """Features of a pre-training record, for `tf.io.parse_example`, called as in the original."""
     sequence = tf.io.FixedLenFeature([max_seq_length], tf.int64)
     predictions = tf.io.FixedLenFeature([max_predictions_per_seq], tf.int64)
     return {

@@ -101,18 +101,18 @@ class Comparison:
           max_disagreement: The most decisions that may be others, in percent.
         """
         if not np.isfinite(self.largest_change):
-            return "some of its outputs are not numbers"
+            return "some of its outputs are NaN or infinite"
         if self.metric is not None and self.metric_before is not None:
             drop = self.metric_before - self.metric
             if drop > max_drop:
                 return (
                     f"it loses {drop:.2f} points ({self.metric_before:.2f} to {self.metric:.2f}), "
-                    f"allowed are {max_drop:g} (--max_accuracy_drop)"
+                    f"more than the {max_drop:g} that --max_accuracy_drop allows"
                 )
         if self.agreement is not None and 100 - self.agreement > max_disagreement:
             return (
-                f"it decides {100 - self.agreement:.2f} % of the rows otherwise, allowed are "
-                f"{max_disagreement:g} % (--max_disagreement)"
+                f"it decides {100 - self.agreement:.2f} % of the rows differently, more than the "
+                f"{max_disagreement:g} % that --max_disagreement allows"
             )
         return None
 

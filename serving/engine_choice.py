@@ -39,9 +39,10 @@ FASTEST = {
 # long as it gains with that many (docs/measurements.md).
 MIN_ROWS = 10_000
 
-# Largest difference of a probability (of a score or vector: beside the largest number, or 1) from
-# TensorFlow's in float32, with which an engine is taken; and the share of rows that must be decided
-# alike. In bfloat16 TensorFlow itself differs by 0.014 on SST-2 (docs/measurements.md).
+# An engine is used if its outputs differ from TensorFlow's in float32 by no more than this: the
+# absolute difference of a probability, or the difference of a score or vector divided by the larger
+# of 1 and the largest magnitude; and if at least this share of the rows gets the same label. In
+# bfloat16 TensorFlow itself differs by 0.014 on SST-2 (docs/measurements.md).
 BOUNDS = {FLOAT32: 1e-3, BFLOAT16: 0.03, INT8: 0.2}
 EQUAL_DECISIONS = 0.99
 # The rows that are compared: the first that have no more tokens than this.
@@ -314,7 +315,7 @@ def _candidates(
         if others and num_rows < MIN_ROWS:
             found = [candidate for candidate in found if candidate not in others]
             reasons.append(
-                f"others are opened for {MIN_ROWS} rows or more, and here are {num_rows}"
+                f"other engines are used for {MIN_ROWS} rows or more, and there are {num_rows}"
             )
         elif not others:
             reasons.append(_reason_for_tensorflow(precisions[0], strategy))
@@ -324,7 +325,7 @@ def _candidates(
 def _obstacle_to_bfloat16(strategy: tf.distribute.Strategy) -> str | None:
     """The reason why `AUTO` does not look at bfloat16."""
     if not (is_single_worker(strategy) and lengths_may_vary(strategy)):
-        return "bfloat16 is compared with float32 on the devices of one process alone"
+        return "precision=auto tries bfloat16 only on the CPU or the GPUs of one process alone"
     if not multiply_bfloat16(strategy):
         return "bfloat16 is not multiplied by these devices"
     return None

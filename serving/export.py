@@ -238,9 +238,9 @@ def _pruned(
     model = pruned_model(whole, texts, vocab_file)
     share = changed_tokens(whole.tokenizer, model.tokenizer, rows.rows)
     return model, (
-        f"The vocabulary has {model.config.vocab_size:,} of {whole.config.vocab_size:,} entries, "
-        f"which spells {share:.2f} % of the tokens of these rows anew; decisions are compared with "
-        "those of the whole model."
+        f"The vocabulary has {model.config.vocab_size:,} of {whole.config.vocab_size:,} entries; "
+        f"{share:.2f} % of the tokens of these rows are in words that are now split into other "
+        "WordPieces. Decisions are compared with those of the whole model."
     )
 
 

@@ -378,6 +378,6 @@ def set_threads(threads: int) -> None:
     except RuntimeError:
         raise UserError(
             f"threads is {threads}, but TensorFlow computes in this process already, with "
-            f"{threading.get_intra_op_parallelism_threads() or 'all'}; the first model that is "
-            "loaded decides."
+            f"{threading.get_intra_op_parallelism_threads() or 'all'} threads; pass threads when "
+            "the first model of the process is loaded."
         ) from None

@@ -1,8 +1,8 @@
 """Table of the conditions under which flags have an effect, and the check of a command line.
 
-A flag that was given another value than its default, but says nothing in this run, is refused where
-the run would not be the one that was asked for, and else named in one line: whoever passes the flags
-of training to a prediction, as with the original scripts, gets what they want.
+A flag that was given another value than its default, but has no effect in this run, is refused if
+the run would then not be the one that was asked for. Otherwise a line in the log names it: the
+flags of training may be passed to a prediction as well, as with the original scripts.
 """
 
 from __future__ import annotations

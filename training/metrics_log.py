@@ -79,6 +79,6 @@ def best_evaluation(output_dir: str) -> dict[str, Any]:
     if not evaluations:
         raise UserError(
             f"{os.path.join(output_dir, METRICS_FILE)} has no evaluation whose score is a "
-            "number; have the run evaluated, in another --output_dir."
+            "number; run the same training again, with evaluation."
         )
     return max(evaluations, key=lambda record: record["score"])

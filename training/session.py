@@ -40,8 +40,8 @@ from training.updates import Objective
 Model = TypeVar("Model", bound=tf_keras.Model)
 
 _TRAIN_OR_LEAVE_OUT = (
-    "train one (--do_train), or give the trained one, which without --init_checkpoint is that of "
-    "--output_dir"
+    "train one (--do_train), or name a trained model with --init_checkpoint; without that flag, "
+    "the model in --output_dir is used"
 )
 
 
@@ -131,7 +131,7 @@ class Session:
         return values
 
     def _check_start(self, sources: ModelSources) -> None:
-        """Another width is said before data is read and the model is built."""
+        """Refuses weights of another width early: before data is read and the model is built."""
         if self.start and self.options.init_strategy != RANDOM:
             check_width(open_weights(find_weights(self.start)), sources.config)
 

@@ -29,10 +29,10 @@ Item = TypeVar("Item")
 def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
     """TPU by flag, several hosts by TF_CONFIG, else all GPUs of this host, else its CPU.
 
-    Comes before everything else that TensorFlow computes in a process: a worker's connections are
-    made when its devices are. Later runs of the process get what the first one got: connections are
-    made once, of two strategies of the same devices TensorFlow confuses the sums over replicas, and
-    what was compiled for one cannot be used with another.
+    To be called before TensorFlow computes anything in a process: the connections of a worker are
+    made together with its devices. Later runs in the process get the strategy of the first run:
+    connections are made once, TensorFlow confuses the sums over replicas of two strategies on the
+    same devices, and what was compiled for one strategy cannot be used with another.
 
     Raises:
       UserError: `use_tpu` without a TPU that answers, or with another number of cores; TF_CONFIG is
@@ -79,8 +79,8 @@ def _tpu_strategy(
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except Exception as error:  # Resolver, gRPC and runtime each raise errors of their own kinds.
         raise UserError(
-            f"--use_tpu with --tpu_name={address}: no TPU answers ({error}); check the name, zone "
-            "and project, or leave --use_tpu out."
+            f"--use_tpu: no TPU answers at {address or 'the default address'} ({error}); check "
+            "--tpu_name (or --master), --tpu_zone and --gcp_project, or leave --use_tpu out."
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 
@@ -245,7 +245,7 @@ def explain_lost_worker(strategy: tf.distribute.Strategy) -> Iterator[None]:
 def distribute(
     batches: tf.data.Dataset, strategy: tf.distribute.Strategy
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """Gives replica i of n the i-th n-th of the rows of every batch, wherever it runs.
+    """Cuts every batch into n equal parts of consecutive rows; replica i of n gets the i-th part.
 
     `experimental_distribute_dataset` would shard and re-batch by rules of its own, which depend on
     how the data set was built.

@@ -154,7 +154,7 @@ def replica_step(
             sums = objective.sums(batch, seed)
             losses = {k: tf.math.divide_no_nan(v, denominators[k]) for k, v in sums.items()}
             losses["loss"] = tf.add_n([w * losses[k] for k, w in objective.loss_weights.items()])
-        # Of the look-up word embeddings get a gradient of rows; the optimizer makes it dense.
+        # The look-up of word embeddings has a sparse gradient (rows); the optimizer makes it dense.
         as_summand = _with_distinct_rows if keeps_rows else tf.convert_to_tensor
         return [as_summand(g) for g in tape.gradient(losses["loss"], variables)], losses
 
@@ -198,10 +198,10 @@ def replica_step(
 
 
 def _with_distinct_rows(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor | tf.IndexedSlices:
-    """A gradient whose rows, where it has some only, are added up: each stands there once.
+    """A sparse gradient with its repeated rows added up; a dense gradient is returned as it is.
 
-    A batch looks up some hundred of 30,522 word embeddings. The norm of these rows is that of the
-    whole gradient, and clipping them is clipping it.
+    A batch looks up some hundred of 30,522 word embeddings. All other rows of the gradient are
+    zero, so the norm of these rows, each of which is in the result once, is that of the whole.
     """
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient

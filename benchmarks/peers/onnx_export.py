@@ -1,8 +1,8 @@
 """A Hugging Face classifier as the ONNX files that PyTorch's exporter and ONNX Runtime make of it.
 
 They compute the last layer at every position, and are quantized as Optimum does by default for these
-processors: weights by channel, activations on the fly. For `benchmarks.export_speed --onnx_peer`; in
-an environment with torch, transformers, onnx, onnxscript and onnxruntime:
+processors: weights by channel, activations on the fly. For `benchmarks.export_speed
+--onnx_peer_dir`; in an environment with torch, transformers, onnx, onnxscript and onnxruntime:
   python benchmarks/peers/onnx_export.py --model=tiny_hf --output_dir=tiny_onnx
 """
 

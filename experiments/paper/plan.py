@@ -222,7 +222,7 @@ class PaperPlan:
     # Pre-training.
 
     def _pretrained(self, size: str) -> str:
-        """A well-read student."""
+        """The pre-trained model of a size: the given one, or one that is pre-trained here."""
         if size in self._paths.students:
             return self._paths.students[size]
         start = random_start(size)

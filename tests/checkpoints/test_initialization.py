@@ -151,7 +151,7 @@ def test_classifier_for_other_labels(
     caplog.set_level("INFO")
     reader = classifiers[outputs]
     if choice == "keep" and difference:
-        with pytest.raises(UserError, match=f"--init_head=keep, but of .*{difference}"):
+        with pytest.raises(UserError, match=f"--init_head=keep cannot keep .*{difference}"):
             select_head(reader, choice, recorded, labels)
         return
     selected = select_head(reader, choice, recorded, labels)

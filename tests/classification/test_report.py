@@ -73,7 +73,8 @@ def test_what_a_single_figure_would_hide_is_said(caplog: pytest.LogCaptureFixtur
     assert "accuracy 0.850; always yes: 0.850; macro F1 0.459" in table
     assert warnings == [
         'WARNING: label "no" is never predicted, though 3 of 20 rows have it.',
-        'WARNING: the accuracy of 0.850 is not above 0.850, which is what always saying "yes" has.',
+        "WARNING: the accuracy of 0.850 is not above 0.850, the accuracy of always predicting "
+        '"yes".',
     ]
     assert a_report().warnings() == []
 

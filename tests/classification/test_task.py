@@ -84,7 +84,7 @@ def test_pairs_are_those_with_a_second_text(text_b: str | None) -> None:
 def test_set_that_a_task_lacks(wanted: str) -> None:
     flag = {"train": "do_train", "dev": "do_eval", "test": "do_predict"}[wanted]
     asked = {name: name == wanted for name in ("train", "dev", "test")}
-    with pytest.raises(UserError, match=f"^--{flag}: task two has no .* set; it is there for"):
+    with pytest.raises(UserError, match=f"^--{flag}: task two has no .* set; pass --do_pr"):
         TWO.check_has(**asked)
     with pytest.raises(UserError, match=f"^--{flag}: task own has no .* set without --label"):
         CLASSES.check_has(**asked)

@@ -102,7 +102,7 @@ def test_processes_share_the_work(
         done = {f"soft_labels-0000{i}.tfrecord" for i in ([1] if index else [0, 1, 2])}
         manifest = set() if index else {"soft_labels.json"}
         assert set(contents(tmp_path)) == done | {f".{name}.json" for name in done} | manifest
-    assert "2 of 3 shards are missing or hold other texts, first of all " in caplog.text
+    assert "2 of 3 shards are missing or hold other texts; the first is " in caplog.text
     assert "00000.tfrecord, the work of --shard_index=0;" in caplog.text
     assert contents(tmp_path) == contents(soft_labels)
 

@@ -170,7 +170,7 @@ def test_of_repeated_entries_the_last_counts(original, tmp_path, caplog, token):
     if token == "quick":
         assert tokenizer.encode("quick") == [len(VOCAB) + 1]
     (line,) = caplog.messages
-    assert line.startswith(f"{path}: 1 entries stand there more than once, the first is ")
+    assert line.startswith(f"{path}: 1 entries occur more than once, the first is ")
     assert "in the lines 8, " in line or "in the lines 11, " in line
 
 

@@ -184,7 +184,7 @@ def test_auto_opens_no_other_engine_for_few_rows(
     use({"good": fake(0, (FLOAT32, BFLOAT16, INT8), "json")}, monkeypatch)
     few = MIN_ROWS - 1
     assert settled(AUTO, FLOAT32, padded_batch, few) == (TENSORFLOW, FLOAT32)
-    assert f"tensorflow in float32; others are opened for {MIN_ROWS} rows or " in caplog.text
+    assert f"tensorflow in float32; other engines are used for {MIN_ROWS} rows or " in caplog.text
     assert settled(AUTO, BFLOAT16, padded_batch, few) == (TENSORFLOW, BFLOAT16)
     assert settled(AUTO, AUTO, padded_batch, few) == (TENSORFLOW, BFLOAT16)
     assert settled(AUTO, FLOAT32, padded_batch, MIN_ROWS) == ("good", FLOAT32)

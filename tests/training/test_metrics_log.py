@@ -31,6 +31,6 @@ def test_no_evaluation(tmp_path: pathlib.Path) -> None:
         best_evaluation(str(tmp_path))
     write(tmp_path, {"step": 9, "kind": "train", "loss": 1.0})
     with pytest.raises(
-        UserError, match=r"metrics\.jsonl has no evaluation whose score is a number; have"
+        UserError, match=r"metrics\.jsonl has no evaluation whose score is a number; run"
     ):
         best_evaluation(str(tmp_path))
