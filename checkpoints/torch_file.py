@@ -18,6 +18,7 @@ and the values.
 from __future__ import annotations
 
 import io
+import math
 import pickletools
 import re
 import struct
@@ -318,11 +319,13 @@ def _array(source: str, value: Any, values: Mapping[str, np.ndarray]) -> np.ndar
     end = 0
     if 0 not in shape:
         end = 1 + offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    if min(numbers) < 0 or end > size or tensor.metadata:
+    # A view that repeats elements can be of any size: what it is copied to would fill the memory.
+    if min(numbers) < 0 or max(end, math.prod(shape)) > size or tensor.metadata:
         raise UserError(
             f"{source} has shape {shape}, strides {strides} and offset {offset}"
             + (" and is conjugate or negative" if tensor.metadata else "")
-            + f", which is no view of its storage of {size} elements; get or save the file again."
+            + f", which is no view of its storage of {size} elements, or has more elements than "
+            "that; get the file again, or save contiguous tensors."
         )
     if not end:
         return values[key][:0].reshape(shape)

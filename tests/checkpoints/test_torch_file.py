@@ -293,6 +293,8 @@ def test_a_pickle_changes_no_class(
         ({"w": tensor(shape=(24,))}, "no shape"),
         ({"w": tensor(shape=(4.0, 6))}, "damaged"),
         ({"w": tensor(shape=(2**62, 2**62))}, "no view"),
+        ({"w": tensor(shape=(25,), strides=(0,))}, "storage of 24 elements, or has more"),
+        ({"w": tensor(shape=(2**17, 2**17), strides=(0, 0))}, "storage of 24 elements, or has"),
         ({"w": tensor(shape=5)}, "damaged"),
         ({"w": tensor(metadata=({"neg": True},))}, "negative, which is no view"),
         (
