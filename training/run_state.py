@@ -28,7 +28,7 @@ from training.strategy import chief_first, chief_value, is_chief
 def planned_steps(output_dir: str) -> int:
     """Updates of the whole run in a folder, by its newest saved state; 0 where none tells."""
     for step in reversed(saved_steps(output_dir)):
-        with contextlib.suppress(tf.errors.OpError, ValueError):
+        with contextlib.suppress(Exception):  # As in `_restore_newest`: a truncated file is one.
             reader = tf.train.load_checkpoint(os.path.join(output_dir, f"model.ckpt-{step}"))
             return int(reader.get_tensor(f"num_train_steps{OBJECT_SUFFIX}"))
     return 0

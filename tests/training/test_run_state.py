@@ -50,6 +50,18 @@ def test_nothing_to_restore(tmp_path: pathlib.Path) -> None:
     assert planned_steps(str(tmp_path)) == 0 and saved_steps(str(tmp_path / "none")) == []
 
 
+def test_a_truncated_state_tells_nothing(tmp_path: pathlib.Path) -> None:
+    state, _ = new_state(tmp_path)
+    for step, planned in ((1, 10), (2, 20)):
+        state.plan(planned)
+        at_step(state, step).save()
+    assert planned_steps(str(tmp_path)) == 20
+    for step, planned in ((2, 10), (1, 0)):
+        (data,) = tmp_path.glob(f"model.ckpt-{step}.data-*")
+        data.write_bytes(data.read_bytes()[:4])
+        assert planned_steps(str(tmp_path)) == planned
+
+
 @pytest.mark.parametrize(("keep", "kept"), [(1, [3]), (2, [2, 3]), (5, [1, 2, 3])])
 def test_newest_states_are_kept(tmp_path: pathlib.Path, keep: int, kept: list[int]) -> None:
     state, _ = new_state(tmp_path, keep)
