@@ -27,6 +27,7 @@ from checkpoints.weights import (
 )
 from common.errors import UserError
 from common.files import exists, is_folder, list_folder
+from common.remote_files import os_errors
 
 # Files in a folder that are a model to other tools, and what to do about them.
 _UNREADABLE = {
@@ -113,7 +114,8 @@ def _find(path: str) -> StoredWeights | None:
     if not is_folder(path):
         return None
     try:
-        newest = tf.train.latest_checkpoint(path)
+        with os_errors():
+            newest = tf.train.latest_checkpoint(path)
     except ValueError as error:  # UnicodeDecodeError, of the file `checkpoint`.
         raise UserError(
             f"{os.path.join(path, 'checkpoint')} is damaged ({error}); remove it, or give the prefix "

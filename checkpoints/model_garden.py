@@ -47,7 +47,12 @@ from checkpoints.model_garden_graph import (
     paths_by_number,
 )
 from checkpoints.tokenizer_files import INFO_FILE
-from checkpoints.weights import MODEL_CHECKPOINT, checkpoint_shapes, weights_digest
+from checkpoints.weights import (
+    MODEL_CHECKPOINT,
+    checkpoint_shapes,
+    weights_digest,
+    writing_errors_named,
+)
 from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
 from modeling.config import CONFIG_FILE, BertConfig
@@ -205,7 +210,8 @@ def write_model_garden(
         state = tf.compat.v1.train.generate_checkpoint_state_proto(staging, MODEL_CHECKPOINT)
         write_text(os.path.join(staging, "checkpoint"), str(state))
         # Last: where a folder is not renamed as a whole (gs://), this makes it a model.
-        checkpoint.write(os.path.join(staging, MODEL_CHECKPOINT))
+        with writing_errors_named(folder):
+            checkpoint.write(os.path.join(staging, MODEL_CHECKPOINT))
 
 
 def _checkpoint(weights: Mapping[str, np.ndarray], config: BertConfig) -> tf.train.Checkpoint:

@@ -7,6 +7,7 @@ The other forms of a model are read to the same names (`checkpoints.formats`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -229,16 +230,23 @@ def write_checkpoint(prefix: str, values: Mapping[str, np.ndarray]) -> None:
       UserError: The disk is full, or the folder cannot be written.
     """
     names = sorted(values)
-    try:
+    with writing_errors_named(prefix):
         tf.raw_ops.SaveV2(
             prefix=prefix,
             tensor_names=names,
             shape_and_slices=[""] * len(names),
             tensors=[tf.constant(values[name]) for name in names],
         )
+
+
+@contextlib.contextmanager
+def writing_errors_named(path: str) -> Iterator[None]:
+    """Makes a UserError that names the path of what TensorFlow cannot write."""
+    try:
+        yield
     except tf.errors.OpError as error:
         raise UserError(
-            f"Cannot write {prefix}: {error.message}; make room or choose another folder, and run "
+            f"Cannot write {path}: {error.message}; make room or choose another folder, and run "
             "the same command again."
         ) from error
 

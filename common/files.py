@@ -1,9 +1,9 @@
 """Files on the local disk, or on any file system TensorFlow knows (`gs://...`).
 
-Outputs appear under their name only when they are complete. Text is UTF-8, may be compressed (which
-its first bytes tell, whatever its name), and is read in blocks, so memory does not grow with the
-length of a file. TensorFlow is imported for remote paths only: it takes seconds, and most runs of
-most tools need none.
+Text is UTF-8, may be compressed (which its first bytes tell, whatever its name), and is read in
+blocks, so memory does not grow with the length of a file. TensorFlow is imported for remote paths
+only: it takes seconds, and most runs of most tools need none. Outputs that appear under their name
+only when they are complete are in `common.atomic`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,6 @@ def is_remote(path: str) -> bool:
 
 # The part of `tf.io.gfile` that is used here, on the local disk.
 _LOCAL = types.SimpleNamespace(
-    GFile=open,
     exists=os.path.exists,
     glob=functools.partial(glob.glob, recursive=True),
     isdir=os.path.isdir,
@@ -99,12 +98,15 @@ _LOCAL = types.SimpleNamespace(
 
 
 def file_system(path: str) -> Any:
-    """`tf.io.gfile` or, for local paths, functions of the same names from the standard library."""
+    """`tf.io.gfile` or, for local paths, functions of the same names from the standard library.
+
+    Both raise OSError, which a script shows as one line where nobody says more about it.
+    """
     if not is_remote(path):
         return _LOCAL
-    import tensorflow as tf
+    from common.remote_files import GFILE
 
-    return tf.io.gfile
+    return GFILE
 
 
 def exists(path: str) -> bool:
@@ -293,11 +295,16 @@ def sha256_file(path: str) -> str:
 
 
 def _open_raw(path: str, mode: str) -> IO[bytes]:
-    # A remote file is opened at the first read, whose error would be TensorFlow's.
-    if is_remote(path) and mode == "rb" and not exists(path):
-        raise UserError(f"Cannot read {path}: no such file.")
     try:
-        return file_system(path).GFile(path, mode)
+        if not is_remote(path):
+            return open(path, mode)
+        # Some file systems tell at the first read only that there is no such file.
+        if mode == "rb" and not exists(path):
+            raise UserError(f"Cannot read {path}: no such file.")
+        file = file_system(path).GFile(path, mode)
+        # Else it would be opened at the first read or write, whose errors have no words of ours.
+        file.read(0) if mode == "rb" else file.write(b"")
+        return file
     except OSError as error:
         verb = "read" if mode == "rb" else "write"
         raise UserError(f"Cannot {verb} {path}: {reason_of(error)}.") from None

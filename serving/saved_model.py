@@ -25,7 +25,7 @@ import tensorflow as tf
 from checkpoints.model_folder import tokenizer_info
 from checkpoints.model_sources import check_max_seq_length
 from checkpoints.tokenizer_files import INFO_FILE
-from checkpoints.weights import variable_name
+from checkpoints.weights import variable_name, writing_errors_named
 from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
 from modeling.bert import INPUTS, BertEncoder
@@ -113,7 +113,8 @@ def write_encoder_saved_model(
         root.do_lower_case = tf.Variable(do_lower_case, trainable=False)
         root.variables.append(root.do_lower_case)
     with new_folder(path) as folder:
-        tf.saved_model.save(root, folder, signatures=serve)
+        with writing_errors_named(path):
+            tf.saved_model.save(root, folder, signatures=serve)
         _write_config(folder, config)
 
 
@@ -188,7 +189,8 @@ def write_classifier_saved_model(
         info["pairs"] = pairs
     with new_folder(path) as folder:
         root = _stored_object(model.trainable_variables)
-        tf.saved_model.save(root, folder, signatures=signatures)
+        with writing_errors_named(path):
+            tf.saved_model.save(root, folder, signatures=signatures)
         extra = _write_config(folder, config)
         write_json(os.path.join(extra, INFO_FILE), info)
         if labels:

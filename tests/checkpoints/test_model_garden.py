@@ -177,6 +177,16 @@ def test_the_two_gelus_are_two_functions() -> None:
     assert np.max(np.abs(tanh - erf)) > 1e-4
 
 
+def test_a_disk_that_is_full(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.train.Checkpoint, "write", write)
+    with pytest.raises(UserError, match="Cannot write .*model: No space left on device; make room"):
+        write_model_garden(str(tmp_path / "model"), random_weights(ODD), ODD, None, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_written(tmp_path: pathlib.Path) -> None:
     weights = random_weights(ODD)
     name = "bert/encoder/layer_3/output/dense/bias"
