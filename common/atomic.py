@@ -75,19 +75,33 @@ def copy_file(source: str, target: str) -> None:
         shutil.copyfileobj(original, copy, BLOCK_BYTES)
 
 
+# Temporary folders that `new_folder` has yielded and that are still in the making.
+_in_the_making: set[str] = set()
+
+
 @contextlib.contextmanager
 def new_folder(path: str) -> Iterator[str]:
     """Yields a temporary folder beside `path`, renamed to `path` on success, else removed.
+
+    One that an outer call has yielded is yielded as it is: under another folder in its place, the
+    lock on it would be lost.
 
     Raises:
       UserError: `path` is a file or a folder with something in it, or cannot be written.
     """
     path = path.rstrip("/")
+    if path in _in_the_making:
+        yield path
+        return
     if exists(path) and (not is_folder(path) or list_folder(path)):
         raise UserError(f"{path} exists already and is not empty; remove it or choose another.")
     make_folder(os.path.dirname(path) or ".")
     with _temporary(path, as_folder=True) as temporary:
-        yield temporary
+        _in_the_making.add(temporary)
+        try:
+            yield temporary
+        finally:
+            _in_the_making.remove(temporary)
         move(temporary, path)
 
 
@@ -114,8 +128,8 @@ def _temporary(path: str, as_folder: bool) -> Iterator[str]:
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     with contextlib.ExitStack() as stack:
-        stack.callback(remove_any, temporary)
         if is_remote(path):
+            stack.callback(remove_any, temporary)
             if as_folder:
                 make_folder(temporary)
         else:
@@ -123,12 +137,18 @@ def _temporary(path: str, as_folder: bool) -> Iterator[str]:
             for leftover in glob.glob(pattern):
                 with contextlib.suppress(OSError), _locked(leftover):
                     remove_any(leftover)
+            # It gets the name by which others may remove it when it is locked, and is removed before
+            # it is free again.
+            unlocked = f"{temporary}.new"
+            stack.callback(remove_any, unlocked)
             try:
                 if as_folder:
-                    os.mkdir(temporary)
+                    os.makedirs(unlocked, exist_ok=True)
                 else:
-                    open(temporary, "wb").close()
-                stack.enter_context(_locked(temporary))
+                    open(unlocked, "wb").close()
+                stack.enter_context(_locked(unlocked))
+                stack.callback(remove_any, temporary)
+                os.rename(unlocked, temporary)
             except OSError as error:
                 raise UserError(f"Cannot write {path}: {reason_of(error)}.") from None
         yield temporary

@@ -1,5 +1,6 @@
 """Files and folders that appear as a whole or not at all."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -45,6 +46,7 @@ def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
     with subprocess.Popen(
         [*command, living_file, living_folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
+        assert process.stdout
         process.stdout.readline()
         atomic.write_text(str(path), "text")
         with atomic.scratch_folder(str(folder)):
@@ -120,6 +122,48 @@ def test_new_folder_appears_complete_or_not_at_all(tmp_path: pathlib.Path) -> No
     with pytest.raises(UserError, match="exists already"), atomic.new_folder(str(target / "whole")):
         pass
     assert (target / "whole").read_text() == "whole"
+
+
+def test_a_folder_in_the_making_is_taken_as_it_is(tmp_path: pathlib.Path) -> None:
+    target = tmp_path / "out"
+    with atomic.new_folder(str(target)) as outer:
+        before = os.stat(outer)
+        with atomic.new_folder(f"{outer}/") as inner:
+            (pathlib.Path(inner) / "whole").write_text("whole")
+        # What is locked is still there, so no other process takes it for a leftover.
+        assert inner == outer and os.path.samestat(os.stat(outer), before)
+        with pytest.raises(BlockingIOError), atomic._locked(outer):
+            pass
+    assert (target / "whole").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_temporary_name_is_locked_from_its_beginning_to_its_end(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, is_folder: bool
+) -> None:
+    lock, remove = atomic._locked, atomic.remove_any
+    removed = []
+
+    def lock_late(path: str) -> contextlib.AbstractContextManager[None]:
+        for found in tmp_path.glob(".out.*.tmp"):  # Another process clears away.
+            remove(str(found))
+        return lock(path)
+
+    def remove_while_locked(path: str) -> None:
+        if path.endswith(".tmp") and os.path.exists(path):
+            with pytest.raises(BlockingIOError), lock(path):
+                pass
+            removed.append(path)
+        remove(path)
+
+    monkeypatch.setattr(atomic, "_locked", lock_late)
+    monkeypatch.setattr(atomic, "remove_any", remove_while_locked)
+    begin = atomic.scratch_folder if is_folder else atomic.atomic_output
+    with pytest.raises(ZeroDivisionError), begin(str(tmp_path / "out")) as temporary:
+        assert os.path.isdir(temporary) == is_folder
+        raise ZeroDivisionError
+    assert removed == [temporary] and list(tmp_path.iterdir()) == []
 
 
 def test_copy_file(tmp_path: pathlib.Path) -> None:
