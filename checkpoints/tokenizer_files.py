@@ -19,8 +19,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from checkpoints.hugging_face_config import read_object
 from common.errors import UserError
-from common.files import exists, read_json
+from common.files import exists
 from modeling.tokenization import (
     ORIGINAL_SETTINGS,
     SPECIAL_TOKENS,
@@ -106,7 +107,7 @@ def read_tokenizer_files(folder: str) -> TokenizerFiles:
       UserError: A file is damaged, or the tokenizer does something that is not done here.
     """
     path = os.path.join(folder, INFO_FILE)
-    info = _read_object(path) if exists(path) else {}
+    info = read_object(path) if exists(path) else {}
     return _read_ours(info, path) if _OUR_KEYS & set(info) else _read_librarys(folder)
 
 
@@ -184,7 +185,7 @@ def _read_librarys(folder: str) -> TokenizerFiles:
         os.path.join(folder, name) for name in (_CONFIG, TOKENIZER_JSON, _SPECIAL, _ADDED)
     )
     config, whole, special_map, added = (
-        _read_object(path) if exists(path) else {}
+        read_object(path) if exists(path) else {}
         for path in (config_path, json_path, special_path, added_path)
     )
     _check_class(config, config_path, has_whole=bool(whole))
@@ -221,9 +222,9 @@ def _read_librarys(folder: str) -> TokenizerFiles:
     for path, tokens in (
         (added_path, added),
         (config_path, map(_content, decoder.values() if isinstance(decoder, dict) else ())),
-        (config_path, map(_content, config.get("additional_special_tokens") or ())),
-        (special_path, map(_content, special_map.get("additional_special_tokens") or ())),
-        (json_path, map(_content, whole.get("added_tokens") or ())),
+        (config_path, _tokens(config, "additional_special_tokens", config_path)),
+        (special_path, _tokens(special_map, "additional_special_tokens", special_path)),
+        (json_path, _tokens(whole, "added_tokens", json_path)),
     ):
         _check_added(tokens, settings, path)
     if of_whole.get("unk_token") not in (None, settings.special_tokens[1]):
@@ -338,12 +339,12 @@ def _check_added(tokens: Iterable[str], settings: TokenizerSettings, path: str) 
         )
 
 
+def _tokens(values: Mapping[str, Any], key: str, path: str) -> list[str]:
+    found = values.get(key) or []
+    if not isinstance(found, list):
+        raise UserError(f"{path}: {key} is {json.dumps(found):.60}, expected a list of tokens.")
+    return list(map(_content, found))
+
+
 def _content(token: Any) -> str:
     return str(token.get("content")) if isinstance(token, dict) else str(token)
-
-
-def _read_object(path: str) -> dict[str, Any]:
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a JSON object, found {json.dumps(values):.50}.")
-    return values

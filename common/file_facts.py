@@ -27,7 +27,8 @@ class FileFacts:
         self._is_changed = False
         if self._path and exists(self._path):
             try:
-                self._facts = read_object(self._path, {})
+                facts = read_object(self._path, {})
+                self._facts = {k: v for k, v in facts.items() if type(v) is list and len(v) == 3}
             except UserError:  # Damaged, so nothing is known.
                 self._is_changed = True
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from common.atomic import write_json
@@ -45,7 +45,11 @@ OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 
 
 def read_object(
-    path: str, kinds: Mapping[str, Kind], required: bool = False, remedy: str = "correct the file"
+    path: str,
+    kinds: Mapping[str, Kind],
+    required: bool = False,
+    remedy: str = "correct the file",
+    may_lack: Collection[str] = (),
 ) -> dict[str, Any]:
     """Reads a JSON object; keys that are not in `kinds` may have any value.
 
@@ -56,6 +60,7 @@ def read_object(
       kinds: Key -> what its value must be, if it is there and not null.
       required: Whether these keys must be there, and not null.
       remedy: Advice for a damaged file, for the message.
+      may_lack: Keys that are not required even so.
 
     Raises:
       UserError: The file cannot be read, is no JSON object, a value is of another kind, or the
@@ -67,7 +72,7 @@ def read_object(
     digest = values.pop(_DIGEST, None)
     for key, kind in kinds.items():
         value = values.get(key)
-        if value is None and required:
+        if value is None and required and key not in may_lack:
             raise UserError(f'{path}: "{key}" is missing, expected {kind.name}; {remedy}.')
         if value is not None and not kind.fits(value):
             raise UserError(f'{path}: "{key}" is {value!r:.40}, expected {kind.name}; {remedy}.')

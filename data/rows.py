@@ -249,16 +249,19 @@ def _parquet_rows(path: str, columns: Sequence[str]) -> Iterator[Row]:
         table = _parquet(path, file)
         check_columns(path, table.schema_arrow.names, columns)
         batches = table.iter_batches(_PARQUET_ROWS, columns=list(dict.fromkeys(columns)) or None)
-        while (batch := _next_batch(path, batches)) is not None:
-            for cells in batch.to_pylist():
+        while (rows := _next_rows(path, batches)) is not None:
+            for cells in rows:
                 number += 1
                 yield Row(path, number, cells, "row")
 
 
-def _next_batch(path: str, batches: Any) -> Any:
+def _next_rows(path: str, batches: Any) -> list[dict[str, Any]] | None:
     try:
-        return next(batches, None)
-    except (ValueError, OSError) as error:
+        batch = next(batches, None)
+        return None if batch is None else batch.to_pylist()
+    # Arrow's own errors, and those of values that Python has not: text that is not UTF-8, a time
+    # after the year 9999, a time zone that is not known.
+    except (ValueError, OSError, ArithmeticError, LookupError) as error:
         raise _damaged_parquet(path, error) from None
 
 
@@ -277,5 +280,5 @@ def _parquet(path: str, file: Any) -> Any:
 
 
 def _damaged_parquet(path: str, error: Exception) -> UserError:
-    reason = str(error).splitlines()[0].rstrip(".")
+    reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
     return UserError(f"{path} is no Parquet file, or a damaged one ({reason}); create it again.")

@@ -14,7 +14,10 @@ from typing import Any
 from common.errors import UserError
 from common.file_facts import FileFacts
 from common.files import exists, file_size, last_change, remove, sha256_file
-from common.json_objects import COUNT, Kind, read_object, write_object
+from common.json_objects import BOOLEAN, COUNT, COUNTS, TEXT, Kind, read_object, write_object
+
+# What is used of a sidecar wherever it is there.
+_FACTS = {"do_lower_case": BOOLEAN, "vocab_sha256": TEXT, "label_counts": COUNTS}
 
 
 def write_sidecar(record_path: str, info: Mapping[str, Any]) -> None:
@@ -46,8 +49,8 @@ def read_sidecar(
     path = _found_sidecar(record_path)
     if path is None:
         return None
-    kinds = {"num_examples": COUNT, **(kinds or {})}
-    return read_object(path, kinds, required, remedy=f"create {record_path} again")
+    kinds = {"num_examples": COUNT, **_FACTS, **(kinds or {})}
+    return read_object(path, kinds, required, f"create {record_path} again", may_lack=_FACTS)
 
 
 def records_digest(record_path: str, info: Mapping[str, Any], facts: FileFacts) -> str:
@@ -112,8 +115,10 @@ def check_replaceable(record_path: str, info: Mapping[str, Any], start_over: boo
         found = read_sidecar(record_path) if exists(record_path) else None
     except UserError:
         return
-    for name, value in info.items() if found and not start_over else ():
-        if found and found.get(name) != value:
+    if not found or start_over:
+        return
+    for name, value in info.items():
+        if found.get(name) != value:
             raise UserError(
                 f"{record_path} was made with {name} = {_shortened(found.get(name))}, this command "
                 f"has {_shortened(value)}; choose another name, or pass --start_over to replace it."

@@ -144,7 +144,7 @@ def _find_columns(path: str, names: Sequence[str], labels: Sequence[str] | None)
     if (labels is None or labels) and format_of(path) in (JSON_LINES, PARQUET):
         for kind in _OBJECTS:
             if kind in names:
-                present = list(labels or _object(next(read_rows(path)), kind))
+                present = list(labels or _object(_first_row(path), kind))
                 found.append(_Columns(kind, present, []))
     if not found and not labels and SCORE in names:
         return _Columns(SCORE, [], [SCORE])
@@ -177,6 +177,13 @@ def _missing(path: str, labels: Sequence[str], prefix: str, present: Sequence[st
         f"{path}: no column is called {' or '.join(absent)}, which --labels={','.join(labels)} asks "
         f"for; there are {', '.join(prefix + label for label in present)}; {way_out}."
     )
+
+
+def _first_row(path: str) -> Row:
+    row = next(read_rows(path), None)
+    if row is None:
+        raise UserError(f"{path} has no rows that name the labels; leave it out, or pass --labels.")
+    return row
 
 
 def _object(row: Row, kind: str) -> Mapping[str, object]:

@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.files import exists, list_folder, remove
-from common.json_objects import COUNT, COUNTS, TEXT, TEXTS, read_object, write_object
+from common.json_objects import BOOLEAN, COUNT, COUNTS, TEXT, TEXTS, Kind, read_object, write_object
 from data import sidecars
 from data.classifier_records import feature_spec as classifier_feature_spec
 from data.classifier_records import num_outputs
@@ -41,7 +41,23 @@ _MANIFEST_KINDS = {
     "shards": COUNTS,
     "labels": TEXTS,
     "teacher_weights_sha256": TEXT,
+    "transfer_set_sha256": TEXT,
+    "are_pairs": BOOLEAN,
+    "hidden_state_layers": Kind(
+        "a list of numbers of layers",
+        lambda value: isinstance(value, list) and all(map(COUNT.fits, value)),
+    ),
+    "teacher_config": Kind(
+        "a configuration with num_hidden_layers and hidden_size",
+        lambda value: (
+            isinstance(value, dict)
+            and COUNT.fits(value.get("num_hidden_layers"))
+            and COUNT.fits(value.get("hidden_size"))
+        ),
+    ),
 }
+# Of these, what not every set has.
+_MAY_LACK = ("transfer_set_sha256", "are_pairs", "hidden_state_layers", "teacher_config")
 
 
 # Facts that sidecars of earlier versions do not name, because there was no other value.
@@ -350,5 +366,9 @@ def _read_manifest(manifest_path: str, path: str) -> dict[str, Any]:
             "create_soft_labels.py again, it continues where it stopped."
         )
     return read_object(
-        manifest_path, _MANIFEST_KINDS, required=True, remedy="create the soft labels again"
+        manifest_path,
+        _MANIFEST_KINDS,
+        required=True,
+        remedy="create the soft labels again",
+        may_lack=_MAY_LACK,
     )

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -209,7 +210,9 @@ def check_same_architecture(values: Mapping[str, Any], source: str) -> None:
     expected = {**_FIXED, "embedding_size": (values.get("hidden_size"),)}
     for key, ours in expected.items():
         adapters = values.get(key)
-        found = adapters.get("adapters", adapters) if key == "adapters" and adapters else adapters
+        found = adapters
+        if key == "adapters" and isinstance(adapters, dict):
+            found = adapters.get("adapters", adapters)
         if found is not None and found not in ours:
             here = f"models here have {json.dumps(ours[0])}" if ours else "models here have none"
             raise UserError(
@@ -233,7 +236,7 @@ def _checked_value(source: str, key: str, value: Any, annotation: Any) -> Any:
             raise UserError(f'{source}: "{key}" must be at least 1, found {value!r}.')
         return int(value)
     is_rate = key.endswith("_prob") or key == "classifier_dropout"
-    upper = 1.0 if is_rate else float("inf")
+    upper = 1.0 if is_rate else sys.float_info.max
     if not 0.0 <= value < upper:
         raise UserError(f'{source}: "{key}" must be at least 0 and below {upper}, found {value!r}.')
     return float(value)

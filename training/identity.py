@@ -30,7 +30,7 @@ from checkpoints.weights import (
 from common.content import Content
 from common.errors import UserError
 from common.files import exists, is_folder, list_folder, remove, remove_folder
-from common.json_objects import OBJECT, read_object, write_object
+from common.json_objects import Kind, read_object, write_object
 from training.run_state import saved_steps
 from training.strategy import chief_first
 
@@ -160,6 +160,23 @@ def _check_as_worker(output_dir: str, identity: Identity) -> None:
         )
 
 
+def _is_part(value: Any) -> bool:
+    """Whether a value is what `Part.to_json` makes."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("values"), dict)
+        and isinstance(value.get("contents"), dict)
+        and all(
+            isinstance(content, dict) and all(isinstance(content.get(k), str) for k in _CONTENT)
+            for content in value["contents"].values()
+        )
+    )
+
+
+_CONTENT = Content._fields
+_PART = Kind("a part of a run's identity, with its values and contents", _is_part)
+
+
 def read_run_config(output_dir: str) -> dict[str, Any]:
     """Reads the identity that `check_identity` has written into a run's folder.
 
@@ -169,9 +186,10 @@ def read_run_config(output_dir: str) -> dict[str, Any]:
     path = os.path.join(output_dir, RUN_CONFIG_FILE)
     return read_object(
         path,
-        {"training": OBJECT},
+        {"training": _PART, "evaluation": _PART},
         required=True,
         remedy="put the file back as it was, or use another --output_dir",
+        may_lack=("evaluation",),
     )
 
 

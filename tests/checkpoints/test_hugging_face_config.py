@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from typing import Any
 
@@ -14,6 +15,7 @@ from hugging_face_folders import (
     random_weights,
     write_folder,
 )
+from wrong_types import check_reader
 
 from checkpoints.hugging_face import HuggingFaceReader, write_huggingface
 from checkpoints.hugging_face_config import read_huggingface_config
@@ -59,6 +61,23 @@ def test_refused_configurations(
     folder = write_folder(tmp_path, **changes)
     with pytest.raises(UserError, match=f"config.json: .*{message}"):
         HuggingFaceReader(folder)
+
+
+@pytest.mark.parametrize("without", [None, "id2label", "label2id", "num_labels"])
+def test_values_of_any_type(tmp_path: pathlib.Path, without: str | None) -> None:
+    write_folder(tmp_path)
+    values = {
+        **config_values(tmp_path),
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "no", "1": "yes"},
+        "label2id": {"no": 0, "yes": 1},
+        "num_labels": 2,
+        "problem_type": "single_label_classification",
+        "adapters": {"adapters": {}},
+    }
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({k: v for k, v in values.items() if k != without}))
+    check_reader(path, lambda: read_huggingface_config(str(tmp_path)))
 
 
 def test_refused_files(tmp_path: pathlib.Path) -> None:

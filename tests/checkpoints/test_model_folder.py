@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from models import random_weights
+from wrong_types import check_reader
 
-from checkpoints.model_folder import tokenizer_info, write_model_folder
+from checkpoints.formats import find_weights
+from checkpoints.model_card import model_card
+from checkpoints.model_folder import read_model_folder, tokenizer_info, write_model_folder
 from checkpoints.model_sources import resolve_model
 from common.errors import UserError
 from common.files import sha256_file
@@ -82,6 +85,27 @@ def test_vocabulary_beside_a_model(
             UserError, match=f"{path} is not the vocabulary of {folder}: .*{message}"
         ):
             resolve_model(None, given, folder, do_lower_case=None)
+
+
+def test_values_of_any_type(tmp_path: pathlib.Path) -> None:
+    stage = {"training": "distillation", "contents": {"a": "b"}, "settings": {"c": 1}, "updates": 3}
+    info: dict[str, Any] = {
+        "do_lower_case": True,
+        "vocab_unused": [[5, 2, 0]],
+        "labels": ["a", "b"],
+        "global_step": 3,
+        "flags": {"max_seq_length": 12},
+        "made_from": {"soft labels": {"sha256": "c", "source": "d"}},
+        "lineage": [stage],
+    }
+    weights = find_weights(write_model(tmp_path / "model", **info))
+
+    def read() -> None:
+        found = read_model_folder(weights)
+        assert found
+        model_card(found.path, {}, found.config, found.labels, {}, found.lineage)
+
+    check_reader(tmp_path / "model" / "model_info.json", read)
 
 
 def test_digest_of_a_file_with_other_line_ends_as_earlier_versions_recorded_it(

@@ -7,6 +7,7 @@ import pathlib
 from typing import Any
 
 import pytest
+from wrong_types import check_reader
 
 from checkpoints.tokenizer_files import (
     find_vocabulary,
@@ -226,6 +227,7 @@ def test_longest_word_is_that_of_tokenizer_json(tmp_path: pathlib.Path) -> None:
         ),
         ({"tokenizer_json": whole(added_tokens=[{"content": "<e1>"}])}, '"<e1>" is an added token'),
         ({"tokenizer_json": whole([*TOKENS[:-1], "tea"])}, 'id 16 .* is "Café", there it is "tea"'),
+        ({"tokenizer_json": whole(added_tokens=5)}, "json: added_tokens is 5, expected a list of"),
         ({"tokenizer_json": []}, "tokenizer.json: expected a JSON object"),
         ({"model_info_json": {"tokenizer_settings": {"x": 1}}}, "tokenizer_settings is"),
         ({"model_info_json": {"do_lower_case": 1}}, "do_lower_case is 1, expected"),
@@ -238,6 +240,33 @@ def test_other_tokenizers_are_refused_by_name(
     write(tmp_path, **files)
     with pytest.raises(UserError, match=message):
         read_tokenizer_files(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "model_info.json"],
+)
+def test_values_of_any_type(tmp_path: pathlib.Path, name: str) -> None:
+    vocab_file = write_vocab(tmp_path, SPECIAL)
+    pad = {"content": "[PAD]", "special": True}
+    settings = {"strip_accents": True, "max_chars_per_word": 5, "special_tokens": SPECIAL}
+    contents = {
+        "tokenizer.json": whole(SPECIAL),
+        "tokenizer_config.json": {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": False,
+            "never_split": [],
+            "pad_token": pad,
+            "added_tokens_decoder": {"0": pad},
+            "additional_special_tokens": [pad],
+            "model_max_length": 64,
+        },
+        "special_tokens_map.json": {"pad_token": pad, "additional_special_tokens": ["[PAD]"]},
+        "model_info.json": {"do_lower_case": False, "tokenizer_settings": settings},
+    }
+    for other in ("tokenizer.json", name):
+        (tmp_path / other).write_text(json.dumps(contents[other]))
+    check_reader(tmp_path / name, lambda: open_tokenizer_of_file(vocab_file, None))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 
@@ -49,7 +50,7 @@ def test_changed_file_is_looked_at_again(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"length of a": [3, 1, 9], "content_sha256": "0"}']
+    "content", ["{", "[]", "5", '{"length of a": [3, 1, 9], "content_sha256": "0"}']
 )
 def test_damaged_facts_are_no_facts(tmp_path: pathlib.Path, content: str) -> None:
     found: list[str] = []
@@ -61,6 +62,14 @@ def test_damaged_facts_are_no_facts(tmp_path: pathlib.Path, content: str) -> Non
     facts.save()
     assert lengths(FileFacts(str(tmp_path)), path, found) == 3
     assert found == ["a"]
+
+
+def test_facts_of_another_type(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("one")
+    for known in (5, [], [3], "one", {"a": 1}):
+        (tmp_path / FACTS_FILE).write_text(json.dumps({f"length of {path}": known}))
+        assert lengths(FileFacts(str(tmp_path)), path, []) == 3
 
 
 def test_nothing_is_written_where_nothing_was_found(tmp_path: pathlib.Path) -> None:

@@ -57,6 +57,7 @@ def test_missing_keys_and_no_object(tmp_path: pathlib.Path) -> None:
     for value in ({}, {"n": None}):
         with pytest.raises(UserError, match='a.json: "n" is missing, expected a whole number'):
             read_object(write(tmp_path, value), {"n": COUNT}, required=True)
+    assert read_object(write(tmp_path, {}), {"n": COUNT}, required=True, may_lack="n") == {}
     with pytest.raises(UserError, match=r"a.json: found \[\], expected a JSON object"):
         read_object(write(tmp_path, []), {})
 

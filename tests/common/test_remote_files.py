@@ -6,8 +6,6 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 import tensorflow as tf
 
@@ -72,10 +70,14 @@ def test_what_is_missing_is_a_file_not_found() -> None:
     files.remove(f"{ROOT}/none")
 
 
-def test_reading_and_finding(tmp_path: pathlib.Path) -> None:
+def test_reading_and_finding() -> None:
     write(f"{ROOT}/folder/text")
     assert [line for _, line in files.read_lines(f"{ROOT}/folder/text")] == ["one", "two"]
     assert expand_globs(f"{ROOT}/folder", "input_file") == [f"{ROOT}/folder/text"]
+
+
+def test_a_remote_parquet_file(tmp_path: pathlib.Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     table = os.path.join(tmp_path, "table.parquet")
-    pyarrow.parquet.write_table(pyarrow.table({"text": ["one", "two"]}), table)
+    parquet.write_table(pyarrow.table({"text": ["one", "two"]}), table)
     assert [row.text("text") for row in read_rows(f"file://{table}")] == ["one", "two"]

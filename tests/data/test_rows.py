@@ -134,6 +134,17 @@ def test_bad_rows(tmp_path: Path, name: str, content: str | bytes, message: str)
         [row.text("text") for row in read_rows(path, ["text"])]
 
 
+def test_parquet_with_values_that_python_has_not(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    data = pyarrow.array([b"good", b"\xff"], pyarrow.binary()).buffers()
+    text = pyarrow.Array.from_buffers(pyarrow.string(), 2, data)
+    late = pyarrow.array([1 << 62] * 2, pyarrow.timestamp("us"))
+    for column, message in ((text, "'utf-8' codec"), (late, "date value")):
+        parquet.write_table(pyarrow.table({"text": column}), tmp_path / "a.parquet")
+        with pytest.raises(UserError, match=rf"a\.parquet is no Parquet file.*{message}"):
+            list(read_rows(str(tmp_path / "a.parquet")))
+
+
 def test_parquet_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_parquet(tmp_path / "a.parquet", {"a": ["x"]})
     with pytest.raises(UserError, match=r'a\.parquet: no column is called "text"'):

@@ -42,7 +42,17 @@ def test_sidecar_that_is_not_json(tmp_path):
         read_sidecar(str(tmp_path / "a"))
 
 
-@pytest.mark.parametrize("content", ["[]", '{"num_examples": "3"}', '{"num_examples": -1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        '{"num_examples": "3"}',
+        '{"num_examples": -1}',
+        '{"do_lower_case": "no"}',
+        '{"label_counts": [3]}',
+        '{"vocab_sha256": 3}',
+    ],
+)
 def test_sidecar_of_another_kind(tmp_path, content):
     (tmp_path / ".a.json").write_text(content)
     with pytest.raises(UserError, match=r"a\.json"):

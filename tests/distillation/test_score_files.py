@@ -205,6 +205,17 @@ def test_bad_files(
     assert "\n" not in str(error.value)
 
 
+def test_a_table_without_rows(tmp_path: pathlib.Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    of_labels = pyarrow.struct([("a", pyarrow.float64()), ("b", pyarrow.float64())])
+    columns = {"text": pyarrow.array([], pyarrow.string()), "votes": pyarrow.array([], of_labels)}
+    path = str(tmp_path / "a.parquet")
+    parquet.write_table(pyarrow.table(columns), path)
+    with pytest.raises(UserError, match=r"a\.parquet has no rows that name the labels; .*--labels"):
+        ScoreFiles(path)
+    assert ScoreFiles(path, labels=["a", "b"]).labels == ["a", "b"]
+
+
 def test_rows_without_text_are_counted(tmp_path: pathlib.Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("text,score\nx,1\n ,2\ny,3\n,4\n")

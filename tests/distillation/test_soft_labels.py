@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from wrong_types import check_reader
 
 from common.errors import UserError
 from data.sidecars import read_sidecar, sidecar_path
 from distillation import soft_labels
+from distillation.patience import make_patience
 from distillation.soft_labels import (
     MANIFEST,
     ScoredExample,
@@ -30,6 +33,7 @@ from distillation.soft_labels import (
     write_manifest,
     write_shard,
 )
+from modeling.config import BertConfig
 
 LENGTH = 8
 DESCRIPTION = {
@@ -178,6 +182,19 @@ def test_manifest_of_many_shards_is_read_once(
     monkeypatch.setattr(soft_labels, "read_object", read_object)
     assert read_manifest(paths)["num_labelled"] == 2 * read_manifest(paths[:2])["num_labelled"]
     assert read == [str(tmp_path / name / MANIFEST) for name in ("a", "b", "a")]
+
+
+def test_values_of_any_type(tmp_path: Path) -> None:
+    teacher = {"num_hidden_layers": 4, "hidden_size": 8}
+    paths = write_set(
+        tmp_path, description={**DESCRIPTION, "teacher_config": teacher, "hidden_state_layers": [2]}
+    )
+    path = tmp_path / MANIFEST
+    values = json.loads(path.read_text())
+    del values["content_sha256"]
+    path.write_text(json.dumps(values))
+    student = BertConfig(9, 8, 2, 2, 8)
+    check_reader(path, lambda: make_patience(0.5, "skip", read_manifest(paths), student))
 
 
 def test_missing_manifest(tmp_path: Path) -> None:

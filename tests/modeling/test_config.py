@@ -6,6 +6,7 @@ import json
 import pathlib
 
 import pytest
+from wrong_types import check_reader
 
 from common.errors import UserError
 from modeling.config import BertConfig, load_config, named_config
@@ -142,6 +143,8 @@ def test_file_and_its_extra_keys_survive(tmp_path: pathlib.Path) -> None:
         ({"hidden_dropout_prob": 1.0}, '"hidden_dropout_prob" must be at least 0 and below 1'),
         ({"hidden_act": "swish"}, '"swish" is not one of'),
         ({"hidden_act": 3}, '"hidden_act" must be a string'),
+        ({"adapters": [1]}, r"adapters is \[1\], models here have {}"),
+        ({"initializer_range": 10**400}, '"initializer_range" must be at least 0 and below'),
         ({"num_attention_heads": 3}, "128 is not a multiple of num_attention_heads 3"),
     ],
 )
@@ -151,6 +154,12 @@ def test_bad_configurations(
     path = write(tmp_path / "bert_config.json", **changes)
     with pytest.raises(UserError, match=f"bert_config.json.*{message}"):
         load_config(path)
+
+
+def test_values_of_any_type(tmp_path: pathlib.Path) -> None:
+    values = {"adapters": {"adapters": {}}, "pruned_heads": {}, "is_decoder": False, "extra": {}}
+    path = write(tmp_path / "bert_config.json", **values)
+    check_reader(pathlib.Path(path), lambda: load_config(path).to_json())
 
 
 def test_dropout_rates_may_be_absent(tmp_path: pathlib.Path) -> None:

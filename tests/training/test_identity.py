@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from typing import Any
 
 import pytest
 import tensorflow as tf
+from wrong_types import check_reader
 
 from common.errors import UserError
 from training.identity import Content, Identity, Part, check_identity, discard_run, read_run_config
@@ -140,6 +142,14 @@ def test_damaged_description(folder: pathlib.Path, content: str) -> None:
         check(folder, RUN)
     check(folder, RUN, start_over=True)
     assert not (folder / "model.ckpt-3.index").exists()
+
+
+def test_values_of_any_type(folder: pathlib.Path) -> None:
+    path = folder / "run_config.json"
+    values = json.loads(path.read_text())
+    del values["content_sha256"]  # As it was in earlier versions.
+    path.write_text(json.dumps(values))
+    check_reader(path, lambda: check(folder, RUN))
 
 
 def test_missing_description(folder: pathlib.Path) -> None:
