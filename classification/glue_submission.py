@@ -149,7 +149,7 @@ def _write_archive(folder: str, names: Sequence[str]) -> None:
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for name in names:
-            with open_binary(_path(folder, name)) as table:
+            with open_binary(_path(folder, name), decompress=False) as table:
                 # Without the time of day, so that the same predictions make the same archive.
                 info = zipfile.ZipInfo(f"{name}.tsv")
                 info.compress_type = zipfile.ZIP_DEFLATED

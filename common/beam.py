@@ -194,7 +194,7 @@ def write_arrays(path: str, arrays: Sequence[np.ndarray]) -> None:
 
 def read_arrays(path: str) -> list[np.ndarray]:
     """Reads what `write_arrays` wrote."""
-    with open_binary(path) as file:
+    with open_binary(path, decompress=False) as file:
         count = int(np.lib.format.read_array(file, allow_pickle=False))
         return [np.lib.format.read_array(file, allow_pickle=False) for _ in range(count)]
 

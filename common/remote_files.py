@@ -39,6 +39,10 @@ class _Remote:
         self.closed = True
         _call(self._wrapped.close)
 
+    def __iter__(self) -> Iterator[bytes]:
+        with os_errors():
+            yield from self._wrapped
+
     def walk(self, folder: str) -> Iterator[Any]:
         with os_errors():  # A generator: it raises its errors on the way.
             yield from self._wrapped.walk(folder)

@@ -270,7 +270,7 @@ def _write_output(
             # Output files take records in turn, without regard to runs.
             part = (output - num_before) % len(run.ends)
             start = run.ends[part - 1] if part else 0
-            with open_binary(run.path) as file:
+            with open_binary(run.path, decompress=False) as file:
                 file.seek(start)
                 writer.write_framed(file.read(run.ends[part] - start), run.counts[part])
             num_before += sum(run.counts)

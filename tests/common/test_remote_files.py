@@ -73,6 +73,8 @@ def test_what_is_missing_is_a_file_not_found() -> None:
 def test_reading_and_finding() -> None:
     write(f"{ROOT}/folder/text")
     assert [line for _, line in files.read_lines(f"{ROOT}/folder/text")] == ["one", "two"]
+    with files.open_binary(f"{ROOT}/folder/text") as file:
+        assert list(file) == [b"one\n", b"two\n"]
     assert expand_globs(f"{ROOT}/folder", "input_file") == [f"{ROOT}/folder/text"]
 
 

@@ -19,7 +19,8 @@ from scripts import run_script
 from common import files
 from common.beam import BeamOptions
 from common.errors import UserError
-from common.files import LineBlock, exists, list_folder, open_binary
+from common.files import LineBlock, compression_of, exists, list_folder, open_binary
+from data.tfrecords import frame_records
 from modeling.tokenization import FullTokenizer
 from pretraining import beam_records as beam_pipeline
 from pretraining import corpus
@@ -201,6 +202,15 @@ def test_parts_come_in_any_order(folder: pathlib.Path) -> None:
         return pathlib.Path(path).read_bytes()
 
     assert all(gather(output) == gather(output) for output in range(3))
+
+
+def test_records_that_begin_like_a_compressed_file(tmp_path: pathlib.Path) -> None:
+    data = frame_records([bytes(0x8B1F)])  # The length comes first.
+    assert compression_of(data[:10]) == "gzip"
+    (tmp_path / "run").write_bytes(data)
+    run = beam_pipeline.RecordRun(0, str(tmp_path / "run"), [1], [len(data)])
+    _, path, _ = beam_pipeline._write_output((0, str(tmp_path)), [run], False)
+    assert pathlib.Path(path).read_bytes() == data
 
 
 @pytest.mark.slow
