@@ -58,7 +58,7 @@ class RecordSet:
       counts: Number of records of each file.
       mean_bytes: Mean size of a record on disk.
       sha256: Digest of the digests of all files, in their order.
-      info: The sidecar of the first file, empty for files of another tool.
+      info: The sidecar of the first file that has one, empty for files of another tool.
       spec: The features they were checked for.
       limits: Limits of their integer features.
       num_shards: Number of workers of which each reads files of its own; 1 where all read all files.

@@ -78,7 +78,7 @@ def settle_paths(values: flags.FlagValues) -> None:
     """Makes the paths in all flags ones that every script can use.
 
     A shell does not expand `~` behind `--name=`, so it is done here; and a pipe, which can be read
-    once only, becomes a file with its content (`common.files.readable_again`).
+    once only, becomes a file with its content (`common.input_files.readable_again`).
 
     Raises:
       UserError: A pipe cannot be read or copied.
