@@ -12,7 +12,6 @@ import re
 import shlex
 import sys
 import uuid
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from common.atomic import write_json
 from common.errors import UserError
 from common.files import is_remote, make_folder, open_binary, read_json, remove_folder
+from common.quiet import without_warnings
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LOG_LEVELS = {
@@ -53,7 +53,8 @@ class BeamOptions:
                 "out to use the processes of this machine."
             )
         try:
-            with _quiet():
+            # Beam says, when it is imported, which services are not installed.
+            with without_warnings():
                 from apache_beam.runners.runner import create_runner
 
                 create_runner(self.runner)
@@ -197,18 +198,6 @@ def read_arrays(path: str) -> list[np.ndarray]:
     with open_binary(path, decompress=False) as file:
         count = int(np.lib.format.read_array(file, allow_pickle=False))
         return [np.lib.format.read_array(file, allow_pickle=False) for _ in range(count)]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what Beam says, when it is imported, about services that are not installed."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 import pytest
 
@@ -11,8 +12,12 @@ from common.quiet import without_warnings
 
 def test_errors_alone_are_said(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ValueError, match="raised"), without_warnings():
-        logging.warning("kept back")
+        with without_warnings():
+            warnings.warn("kept back", UserWarning, stacklevel=1)
+        logging.warning("kept back, the outer one is still there")
         logging.error("said")
         raise ValueError("raised")
     logging.warning("said afterwards")
     assert caplog.messages == ["said", "said afterwards"]
+    with pytest.warns(UserWarning, match="said"):
+        warnings.warn("said", UserWarning, stacklevel=1)
