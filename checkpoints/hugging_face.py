@@ -40,9 +40,9 @@ from common.errors import UserError
 from common.files import exists, open_binary
 from modeling.config import ACTIVATION_FUNCTIONS, BertConfig
 from modeling.tokenization import ORIGINAL_SETTINGS, FullTokenizer, TokenizerSettings
-from modeling.vocabulary import TOKENIZER_JSON, copy_vocabulary
+from modeling.vocabulary import TOKENIZER_JSON, VOCAB_FILE, copy_vocabulary
 
-_TOKENIZER_CONFIG, _VOCAB = "tokenizer_config.json", "vocab.txt"
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 
 ## Names
 
@@ -279,6 +279,9 @@ def write_configuration(
     """Writes the library's files of a model but for its weights; arguments as `write_huggingface`."""
     architecture = _architecture(weights)
     function = ACTIVATION_FUNCTIONS[config.hidden_act]
+    tokenizer = None
+    if vocab_file:
+        tokenizer = FullTokenizer(vocab_file, do_lower_case is not False, settings)
     config_values = {
         **without_library_keys(config.to_dict()),
         **FIXED,
@@ -286,7 +289,7 @@ def write_configuration(
         "hidden_act": next(word for word, theirs in ACTIVATIONS.items() if theirs == function),
         "layer_norm_eps": config.layer_norm_eps,
         "classifier_dropout": config.classifier_dropout,
-        "pad_token_id": FullTokenizer(vocab_file, settings=settings).pad_id if vocab_file else 0,
+        "pad_token_id": tokenizer.pad_id if tokenizer else 0,
     }
     if architecture == CLASSIFIER:
         config_values.update(classifier_values(len(weights["output_bias"]), labels))
@@ -297,10 +300,9 @@ def write_configuration(
     }
     if do_lower_case is not None:
         tokenizer_values["do_lower_case"] = do_lower_case
-    if vocab_file:
-        copy_vocabulary(vocab_file, os.path.join(folder, _VOCAB))
+    if tokenizer:
+        copy_vocabulary(tokenizer.vocab_file, os.path.join(folder, VOCAB_FILE))
         if do_lower_case is not None:
-            tokenizer = FullTokenizer(vocab_file, do_lower_case, settings)
             write_json(os.path.join(folder, TOKENIZER_JSON), library_tokenizer(tokenizer))
     write_json(os.path.join(folder, _TOKENIZER_CONFIG), tokenizer_values)
     # Last: where a folder is not renamed as a whole (gs://), this makes it a model.

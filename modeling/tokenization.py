@@ -108,14 +108,14 @@ def open_tokenizer(
       UserError: As `FullTokenizer` and `check_casing`.
     """
     casing = recorded if do_lower_case is None else do_lower_case
-    tokenizer = FullTokenizer(vocab_file, casing is not False, settings)
-    if casing is None and vocabulary_casing(tokenizer.tokens) is False:
+    if casing is None and vocabulary_casing(read_vocabulary(vocab_file)) is False:
         logging.info(
             "%s is the vocabulary of a cased model (it has capital letters), so text is not "
             "lower-cased: --do_lower_case=False.",
             vocab_file,
         )
-        tokenizer = FullTokenizer(vocab_file, False, settings)
+        casing = False
+    tokenizer = FullTokenizer(vocab_file, casing is not False, settings)
     check_casing(tokenizer, tokenizer.do_lower_case, recorded)
     return tokenizer
 

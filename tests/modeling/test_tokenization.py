@@ -105,3 +105,15 @@ def test_settings_come_back() -> None:
 def test_settings_that_are_none(values: Any) -> None:
     with pytest.raises(UserError, match="^somewhere: tokenizer_settings is .*, expected an object"):
         settings_from_dict(values, "somewhere")
+
+
+def test_a_cased_vocabulary_is_opened_once(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*SPECIAL_TOKENS, "Good", "Bad", "film", "Good"]) + "\n")
+    caplog.set_level("INFO")
+    tokenizer = open_tokenizer(str(path), None)
+    assert not tokenizer.do_lower_case
+    assert [message for message in caplog.messages if "cased model" in message]
+    assert len([message for message in caplog.messages if "more than once" in message]) == 1
