@@ -42,7 +42,7 @@ class FineTuningOptions(EpochOptions, TaskOptions):
     class_weights: Sequence[str] | None = None
 
     DECISIVE = (*EpochOptions.DECISIVE, "class_weights")
-    RECORDED = (*TASK_FLAGS, *EpochOptions.MODEL_SOURCES, *DECISIVE)
+    RECORDED = (*TASK_FLAGS, *EpochOptions.MODEL_SOURCES, *DECISIVE, *EpochOptions.LENGTH)
 
 
 class FineTuned(NamedTuple):

@@ -61,7 +61,7 @@ class DistillationOptions(EpochOptions, TaskOptions):
     patience_layers: str = "skip"
 
     DECISIVE = (*EpochOptions.DECISIVE, *_LOSS)
-    RECORDED = ("input_file", *EpochOptions.MODEL_SOURCES, *DECISIVE)
+    RECORDED = ("input_file", *EpochOptions.MODEL_SOURCES, *DECISIVE, *EpochOptions.LENGTH)
 
 
 def run(options: DistillationOptions) -> None:

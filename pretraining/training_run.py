@@ -66,6 +66,7 @@ class PretrainingOptions(TrainingOptions):
         *TrainingOptions.MODEL_SOURCES,
         *_LOSS_UNDER_A_TEACHER,
         *DECISIVE,
+        "num_train_steps",  # It decides, but a run may be made longer.
     )
 
 

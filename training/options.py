@@ -130,6 +130,8 @@ class EpochOptions(TrainingOptions):
     warmup_proportion: float = 0.1
 
     DECISIVE = (*TrainingOptions.DECISIVE, "init_head", "warmup_proportion")
+    # It decides, but a run may be made longer: recorded with the result.
+    LENGTH: ClassVar[tuple[str, ...]] = ("num_train_epochs",)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from checkpoints.lineage import STAGES, lineage_of
+from checkpoints.lineage import _SETTINGS, STAGES, lineage_of
+from classification.fine_tuning import FineTuningOptions
+from distillation.student_training import DistillationOptions
+from pretraining.training_run import PretrainingOptions
 
 RUN: dict[str, Any] = {
     "made_from": {
@@ -49,6 +52,33 @@ def test_a_run_stands_behind_those_before_it() -> None:
 def test_kind_of_training(content: str, training: str | None) -> None:
     (stage,) = lineage_of({"made_from": {content: {"sha256": "a"}}})
     assert stage.get("training") == training
+
+
+@pytest.mark.parametrize(
+    ("options", "length"),
+    [
+        (PretrainingOptions, "num_train_steps"),
+        (DistillationOptions, "num_train_epochs"),
+        (FineTuningOptions, "num_train_epochs"),
+    ],
+)
+def test_the_length_is_recorded_and_a_run_may_be_made_longer(
+    options: type[PretrainingOptions | DistillationOptions | FineTuningOptions], length: str
+) -> None:
+    assert {length, "learning_rate"} <= {*options.RECORDED}
+    assert length not in options.DECISIVE
+    flags = options().values(options.RECORDED)
+    (stage,) = lineage_of({"made_from": {"start": {"sha256": "a"}}, "flags": flags})
+    assert stage["settings"][length] == getattr(options(), length)
+
+
+def test_every_setting_is_recorded_by_some_training() -> None:
+    recorded = {
+        name
+        for options in (PretrainingOptions, DistillationOptions, FineTuningOptions)
+        for name in options.RECORDED
+    }
+    assert set(_SETTINGS) <= recorded
 
 
 @pytest.mark.parametrize(
