@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from common.atomic import copy_file, write_text
+from common.atomic import write_text
 from common.errors import UserError
 from common.files import open_binary, read_json
 
@@ -68,11 +68,12 @@ def vocabulary_digest(tokens: Sequence[str]) -> str:
 
 
 def copy_vocabulary(source: str, target: str) -> None:
-    """Copies a vocabulary to a `vocab.txt`, from one or from a `tokenizer.json`."""
-    if source.endswith(".json"):
-        write_text(target, "".join(f"{token}\n" for token in read_vocabulary(source)))
-    else:
-        copy_file(source, target)
+    """Writes a `vocab.txt` with the tokens of another one or of a `tokenizer.json`.
+
+    Its lines are those of `read_vocabulary`, so that readers that do not know every line end give the
+    same ids; a plain vocabulary is copied byte by byte.
+    """
+    write_text(target, "".join(f"{token}\n" for token in read_vocabulary(source)))
 
 
 ## Comparison

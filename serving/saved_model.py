@@ -16,6 +16,7 @@ Sources: `official/nlp/tools/export_tfhub_lib.py` of Model Garden; "Reusable Sav
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ def write_encoder_saved_model(
       path: New or empty folder; it appears when it is complete.
       weights: By the original's names; heads are left out.
       config: The architecture.
-      vocab_file: Stored as the asset `vocab_file`, if it is given.
+      vocab_file: Stored as the asset `vocab_file`, a plain `vocab.txt`, if it is given.
       do_lower_case: Stored as the variable `do_lower_case`, if it is known.
 
     Raises:
@@ -107,12 +108,14 @@ def write_encoder_saved_model(
         return {name: value for name, value in outputs.items() if name != "encoder_outputs"}
 
     root.__call__ = call
-    if vocab_file:
-        root.vocab_file = tf.saved_model.Asset(vocab_file)
     if do_lower_case is not None:
         root.do_lower_case = tf.Variable(do_lower_case, trainable=False)
         root.variables.append(root.do_lower_case)
-    with new_folder(path) as folder:
+    with new_folder(path) as folder, tempfile.TemporaryDirectory() as assets:
+        if vocab_file:
+            plain = os.path.join(assets, VOCAB_FILE)
+            copy_vocabulary(vocab_file, plain)
+            root.vocab_file = tf.saved_model.Asset(plain)
         with writing_errors_named(path):
             tf.saved_model.save(root, folder, signatures=serve)
         _write_config(folder, config)

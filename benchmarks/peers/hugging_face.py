@@ -29,7 +29,7 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     if args.loop == "labelling":
         with open(args.input, encoding="utf-8") as file:
             texts = file.read().splitlines()
-        with open(args.vocab_file, encoding="utf-8") as file:
+        with open(args.vocab_file, encoding="utf-8-sig") as file:
             vocab = {line.strip(): i for i, line in enumerate(file)}
         tokenizer = transformers.BertTokenizerFast(vocab=vocab, do_lower_case=True)
         # Version 5 ignores the former argument `vocab_file` and then knows no word at all.

@@ -44,8 +44,9 @@ class Classifier:
         """
         with open(os.path.join(folder, "model.json"), encoding="utf-8") as file:
             self.info: dict[str, Any] = json.load(file)
-        with open(os.path.join(folder, "vocab.txt"), encoding="utf-8", newline="\n") as file:
-            tokens = file.read().split("\n")[:-1]
+        # Whatever a copy has made of the line ends.
+        with open(os.path.join(folder, "vocab.txt"), encoding="utf-8-sig", newline="\n") as file:
+            tokens = [line.strip() for line in file]
         settings = dict(self.info["tokenizer_settings"])
         if "special_tokens" in settings:
             settings["special_tokens"] = tuple(settings["special_tokens"])

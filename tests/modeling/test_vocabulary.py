@@ -12,6 +12,7 @@ import pytest
 from common.errors import UserError
 from modeling.vocabulary import (
     KnownVocabulary,
+    copy_vocabulary,
     read_vocabulary,
     unused_places,
     vocabulary_digest,
@@ -38,6 +39,9 @@ def test_how_lines_end_does_not_matter(
     path.write_bytes(bom + (line_end.join(TOKENS) + line_end * last).encode())
     assert read_vocabulary(str(path)) == TOKENS
     known().check(read_vocabulary(str(path)), str(path))
+    copy_vocabulary(str(path), str(tmp_path / "copy.txt"))
+    plain = "".join(f"{token}\n" for token in TOKENS)
+    assert (tmp_path / "copy.txt").read_bytes() == plain.encode()
 
 
 def test_digest_is_that_of_a_plain_file(tmp_path: pathlib.Path) -> None:

@@ -101,6 +101,19 @@ def test_runner(
     assert (tmp_path / "config.json").exists() == ("onnx/model.onnx" in written)
 
 
+@pytest.mark.parametrize("data", ["{}", "\ufeff{}\n", "{}\r\n"])
+def test_vocabulary_of_any_line_ends(
+    odd_vocab_file: str, tmp_path: pathlib.Path, data: str
+) -> None:
+    """The library's files beside an ONNX program do not bring it back as it was."""
+    tokens = pathlib.Path(odd_vocab_file).read_text().split()
+    source = tmp_path / "source.txt"
+    line_end = "\r\n" if "\r" in data else "\n"
+    source.write_bytes(data.format(line_end.join(tokens)).encode())
+    write_companions(str(tmp_path), random_model(str(source)), ["onnx/model.onnx"], "x")
+    assert (tmp_path / "vocab.txt").read_bytes() == pathlib.Path(odd_vocab_file).read_bytes()
+
+
 def test_no_runner_for_a_saved_model_alone(model: TrainedModel, tmp_path: pathlib.Path) -> None:
     write_companions(str(tmp_path), model, ["saved_model/1"], "x")
     assert sorted(os.listdir(tmp_path)) == ["labels.txt", "vocab.txt"]

@@ -170,6 +170,19 @@ def test_encoder_interface_of_tf_hub(
         np.testing.assert_array_equal(trainable[name], value)
 
 
+def test_vocabulary_of_the_encoder_is_plain(
+    tmp_path: pathlib.Path, classifier: ClassifierModel, config: BertConfig, vocab_file: str
+) -> None:
+    """Readers of the asset know no tokenizer.json and no byte order mark."""
+    tokens = pathlib.Path(vocab_file).read_text(encoding="utf-8").split("\n")[:-1]
+    source = tmp_path / "tokenizer.json"
+    source.write_text(json.dumps({"model": {"vocab": {x: i for i, x in enumerate(tokens)}}}))
+    path = str(tmp_path / "program")
+    write_encoder_saved_model(path, weights_of(classifier), config, str(source), True)
+    (asset,) = pathlib.Path(path, "assets").iterdir()
+    assert (asset.name, asset.read_bytes()) == ("vocab.txt", pathlib.Path(vocab_file).read_bytes())
+
+
 def test_model_garden_and_hub_keras_layer_train_it(encoder_path: str) -> None:
     import tensorflow_hub as hub
     from official.nlp.tasks import utils

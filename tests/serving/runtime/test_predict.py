@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -69,6 +70,19 @@ def test_command_line(shipped: pathlib.Path) -> None:
     assert [set(json.loads(line)) for line in by_input.stdout.splitlines()] == [
         {"label", "probabilities"}
     ] * 2
+
+
+def test_vocabulary_with_other_line_ends(shipped: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """As some ways to copy a folder leave it."""
+    plain = (shipped / "vocab.txt").read_bytes()
+    folder = shutil.copytree(shipped, tmp_path / "copy", ignore=shutil.ignore_patterns("saved_*"))
+    changed = b"\xef\xbb\xbf" + plain.rstrip(b"\n").replace(b"\n", b"\r\n")
+    (folder / "vocab.txt").write_bytes(changed)
+    code = (
+        "import json; from predict import Classifier\n"
+        "print(json.dumps(Classifier().tokenizer.tokens))"
+    )
+    assert json.loads(run_alone(folder, code)) == plain.decode().splitlines()
 
 
 def test_requirements_are_two_lines(shipped: pathlib.Path) -> None:
