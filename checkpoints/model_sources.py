@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from checkpoints.tokenizer_files import (
     open_tokenizer_of_file,
 )
 from common.errors import UserError
+from common.files import is_folder, list_folder
 from modeling.config import ACTIVATION_FUNCTIONS, CONFIG_FILE, BertConfig, load_config
 from modeling.tokenization import FullTokenizer, open_tokenizer
 from modeling.vocabulary import (
@@ -25,6 +28,12 @@ from modeling.vocabulary import (
 
 # Of the original's scripts.
 DEFAULT_LENGTH = 128
+# Names of what is read of the folder of a model, in any form, or of that of a vocabulary.
+_READ = re.compile(
+    r"(bert_config|config|model_info|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json"
+    r"|vocab\.txt|checkpoint|.+\.(index|data-\d+-of-\d+)"
+    r"|(pytorch_)?model.*\.(safetensors|bin|index\.json)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +205,26 @@ def resolve_model(
         recorded_length=recorded_length,
         lineage=folder.lineage if folder else (),
     )
+
+
+def model_files(
+    bert_config_file: str | None, vocab_file: str | None, init_checkpoint: str | None
+) -> list[str]:
+    """The files that a model or a tokenizer is read from, which no output may take the place of.
+
+    Arguments are those of `resolve_model`.
+
+    Raises:
+      UserError: There are no weights at `init_checkpoint`.
+    """
+    files = [path for path in (bert_config_file, vocab_file) if path]
+    folders = {os.path.dirname(vocab_file)} if vocab_file else set()
+    if init_checkpoint:
+        folders.add(find_weights(init_checkpoint).folder)
+    for folder in folders:
+        names = list_folder(folder or ".") if is_folder(folder or ".") else ()
+        files += [os.path.join(folder, name) for name in names if _READ.fullmatch(name)]
+    return files
 
 
 def _check_same_function(config: BertConfig, folder: ModelFolder) -> None:

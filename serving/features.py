@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from checkpoints.model_sources import model_files
 from common.chunks import chunks
 from common.errors import UserError
 from common.files import read_lines
 from common.input_files import expand_globs
-from common.outputs import check_files_apart, checkpoint_file, lock_files
+from common.outputs import check_files_apart, lock_files
 from serving.engine_choice import SAMPLE_ROWS
 from serving.parts import Stages, write_in_parts
 from serving.predictor import Predictor, layer_vectors
@@ -69,7 +70,8 @@ def run(options: FeatureOptions) -> int:
         )
     paths = expand_globs(options.input_file, "input_file")
     model = options.init_checkpoint or ""
-    check_files_apart("output_file", [options.output_file], [*paths, checkpoint_file(model)])
+    read = model_files(options.bert_config_file, options.vocab_file, model)
+    check_files_apart("output_file", [options.output_file], [*paths, *read])
     predictor = Predictor.load(
         model,
         max_seq_length=options.max_seq_length,

@@ -18,11 +18,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from tqdm import tqdm
 
+from checkpoints.model_sources import model_files
 from common.chunks import chunks
 from common.errors import UserError
 from common.files import COMPRESSED, read_lines
 from common.input_files import expand_globs
-from common.outputs import check_files_apart, checkpoint_file, lock_files
+from common.outputs import check_files_apart, lock_files
 from data.rows import (
     CSV,
     JSON_LINES,
@@ -81,8 +82,8 @@ def run(options: PredictionOptions) -> int:
     output = None if options.output_file in (None, STANDARD) else options.output_file
     file_format = _output_format(output, table)
     if output:
-        model_file = checkpoint_file(path)
-        check_files_apart("output_file", [output], [*table.paths, model_file])
+        read = model_files(options.bert_config_file, options.vocab_file, path)
+        check_files_apart("output_file", [output], [*table.paths, *read])
     if options.num_threads:
         set_threads(options.num_threads)
     predictor = Predictor.load(

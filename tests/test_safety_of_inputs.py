@@ -37,6 +37,8 @@ def inputs(
     shutil.copy(records_file, folder / "records.tfrecord")
     shutil.copy(vocab_file, folder / "vocab.txt")
     shutil.copy(corpus_file, folder / "text.txt")
+    shutil.copy(vocab_file, folder / "task" / "words.tsv")
+    shutil.copy(folder / "model" / "bert_config.json", folder / "task" / "config.tsv")
     return folder
 
 
@@ -44,6 +46,7 @@ TASK = {"task_name": "SST-2", "data_dir": "task", "max_seq_length": 16}
 FINE_TUNING = {**TASK, "init_checkpoint": "model", "do_train": True, "num_train_epochs": 0.5}
 PRETRAINING = {"input_file": "records.tfrecord", "max_seq_length": 24, "max_predictions_per_seq": 4}
 ADAPTATION = {**PRETRAINING, "init_checkpoint": "model", "do_train": True, "num_train_steps": 2}
+FEATURES = {"init_checkpoint": "model", "input_file": "text.txt", "vocab_file": "vocab.txt"}
 RECORDS = {"max_seq_length": 24, "max_predictions_per_seq": 4, "vocab_file": "vocab.txt"}
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
@@ -94,6 +97,38 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
         "lies inside --input",
     ),
     ("export_model", {"input_path": "model", "output_dir": "model/out"}, "lies inside --input"),
+    ("extract_features", {**FEATURES, "output_file": "vocab.txt"}, "is an input file as well"),
+    *(
+        (
+            "extract_features",
+            {**FEATURES, "output_file": f"link/{name}"},
+            "is an input file as well",
+        )
+        for name in (
+            "bert_config.json",
+            "model_info.json",
+            "vocab.txt",
+            "bert_model.ckpt.index",
+            "bert_model.ckpt.data-00000-of-00001",
+        )
+    ),
+    (
+        "extract_features",
+        {**FEATURES, "bert_config_file": "task/config.tsv", "output_file": "task/config.tsv"},
+        "is an input file as well",
+    ),
+    (
+        "predict",
+        {"init_checkpoint": "model", "input_file": "text.txt", "vocab_file": "task/words.tsv"}
+        | {"output_file": "task/words.tsv"},
+        "is an input file as well",
+    ),
+    (
+        "create_pretraining_data",
+        {**RECORDS, "vocab_file": "model/vocab.txt", "input_file": "text.txt"}
+        | {"output_file": "model/model_info.json"},
+        "is an input file as well",
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from checkpoints.hugging_face import write_huggingface
 from checkpoints.model_sources import (
     check_labels,
     check_max_seq_length,
+    model_files,
     resolve_model,
     resolve_text_model,
 )
@@ -49,6 +50,17 @@ def config_file(tmp_path: pathlib.Path) -> Callable[..., str]:
         return str(path)
 
     return make
+
+
+def test_files_of_a_model(write: Callable[..., str], tmp_path: pathlib.Path) -> None:
+    """Other files in its folder, such as earlier outputs, may be written again."""
+    folder = pathlib.Path(write())
+    for name in ("features.jsonl", "features.json", "predictions.csv"):
+        (folder / name).touch()
+    words = str(tmp_path / "words")
+    found = {str(pathlib.Path(path)) for path in model_files(None, words, str(folder))}
+    read = {str(path) for path in folder.iterdir() if not path.name.startswith(("feat", "pred"))}
+    assert found == {*read, words, str(tmp_path / "vocab.txt")}
 
 
 def test_everything_comes_from_the_folder(write: Callable[..., str]) -> None:
