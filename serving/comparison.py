@@ -118,14 +118,21 @@ class Comparison:
 
 
 def encoded_rows(
-    model: TrainedModel, rows: Sequence[tuple[str, str | None]]
+    model: TrainedModel, rows: Sequence[tuple[str, str | None]], longest: int | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """The inputs of each row without padding: int32 `INPUTS` [1, length]."""
+    """The inputs of each row without padding: int32 `INPUTS` [1, length].
+
+    Args:
+      model: Its tokenizer reads the rows.
+      rows: (first text, second text or None).
+      longest: Most tokens of a row, where that is fewer than the model's.
+    """
     encode = model.tokenizer.encode
+    most = min(model.max_seq_length, longest or model.max_seq_length)
     encoded = []
     for text_a, text_b in rows:
         ids, first = input_row(
-            model.tokenizer, encode(text_a), encode(text_b) if text_b else [], model.max_seq_length
+            model.tokenizer, encode(text_a), encode(text_b) if text_b else [], most
         )
         segments = (np.arange(len(ids)) >= first).astype(np.int32)
         values = (np.array(ids, np.int32), np.ones(len(ids), np.int32), segments)

@@ -7,6 +7,7 @@ The folder runs by itself: beside the programs lie the tokenizer, a runner and a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 import tempfile
@@ -106,7 +107,9 @@ def _export(
         calibration,
         with_model_folder=bool(options.keep_vocabulary_of),
     )
-    encoded, before = _encoded(model, rows), model_outputs(whole, _encoded(whole, rows))
+    # As long as a program takes them: a row that is cut later lacks its end.
+    encoded = functools.cache(lambda longest: _encoded(model, rows, longest))
+    before = model_outputs(whole, _encoded(whole, rows))
     entries, refused = [], []
     with new_folder(options.output_dir) as folder:
         for form in forms:
@@ -115,9 +118,10 @@ def _export(
             with without_warnings():
                 form.write(path)
             if form.runs:
-                after = program_outputs(open_program(path), encoded)
+                program = open_program(path)
+                after = program_outputs(program, encoded(program.longest))
             else:
-                after = model_outputs(model, encoded)
+                after = model_outputs(model, encoded(None))
             found = compare(model, rows, before, after)
             objection = found.objection(options.max_accuracy_drop, options.max_disagreement)
             entries.append(_entry(form, path, found, objection, options.measure, model))
@@ -223,7 +227,8 @@ def _calibration(options: ExportOptions, model: TrainedModel) -> list[dict[str, 
             "--calibration_file, or --task_name and --data_dir for the training set of a task."
         )
     step = max(1, len(texts) // _CALIBRATION_ROWS)
-    return encoded_rows(model, texts[::step][:_CALIBRATION_ROWS])
+    longest = litert.static_lengths(model)[-1]
+    return encoded_rows(model, texts[::step][:_CALIBRATION_ROWS], longest)
 
 
 def _pruned(
@@ -244,14 +249,17 @@ def _pruned(
     )
 
 
-def _encoded(model: TrainedModel, rows: EvaluationSet) -> list[dict[str, np.ndarray]]:
-    """The rows as inputs, or random ones where there are none."""
+def _encoded(
+    model: TrainedModel, rows: EvaluationSet, longest: int | None = None
+) -> list[dict[str, np.ndarray]]:
+    """The rows as inputs, or random ones where there are none; `longest` as in `encoded_rows`."""
     if rows.rows:
-        return encoded_rows(model, rows.rows)
+        return encoded_rows(model, rows.rows, longest)
     batch = random_batch(model.config)
     lengths = batch["input_mask"].sum(axis=1)
+    most = min(model.max_seq_length, longest or model.max_seq_length)
     return [
-        {name: batch[name][i : i + 1, : min(n, model.max_seq_length)] for name in INPUTS}
+        {name: batch[name][i : i + 1, : min(n, most)] for name in INPUTS}
         for i, n in enumerate(lengths)
     ]
 

@@ -63,7 +63,8 @@ def convert(
         int8 and activations quantized on the fly; `full_int8`, activations too, by scales that are
         measured on `calibration`.
       calibration: For `full_int8`: inputs of one row without padding, each an int32 array
-        [1, length], as texts of the model's kind give them.
+        [1, length], as texts of the model's kind give them; length up to that of the longest
+        signature (`static_lengths`).
 
     Raises:
       UserError: The package that quantizes activations is not installed, there is nothing to

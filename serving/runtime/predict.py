@@ -56,6 +56,8 @@ class Classifier:
         self.labels: list[str] = self.info["labels"]
         self.pairs: bool = self.info["pairs"]
         self._program = open_program(os.path.join(folder, model or self.info["file"]), threads)
+        length: int = self.info["max_seq_length"]
+        self._length = min(length, self._program.longest or length)
         self._lock = threading.Lock()
 
     def predict(self, inputs: Sequence[str | Sequence[str]]) -> list[dict[str, Any]]:
@@ -76,9 +78,7 @@ class Classifier:
     def outputs(self, text_a: str, text_b: str | None = None) -> np.ndarray:
         """Outputs of the program for a text or a pair, float32 [num_outputs]."""
         ids_b = self.tokenizer.encode(text_b) if text_b else []
-        row, first = input_row(
-            self.tokenizer, self.tokenizer.encode(text_a), ids_b, self.info["max_seq_length"]
-        )
+        row, first = input_row(self.tokenizer, self.tokenizer.encode(text_a), ids_b, self._length)
         ids = np.array([row], np.int32)
         segments = (np.arange(len(row), dtype=np.int32) >= first).astype(np.int32)[np.newaxis]
         with self._lock:  # LiteRT's interpreter may not be called by two threads.

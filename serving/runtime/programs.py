@@ -7,6 +7,7 @@ only when one of its files is opened.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +19,28 @@ import numpy as np
 _OUTPUTS = ("probabilities", "score", "logits", "pooled_output", "pooler_output")
 
 # int32 input_ids, input_mask, segment_ids [batch_size, seq_length] -> float32 [batch_size, ...].
-Program = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+_Run = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program as a function of `input_ids`, `input_mask` and `segment_ids`.
+
+    Attributes:
+      run: The function.
+      longest: Most tokens of a row; None where the model alone says how many.
+    """
+
+    run: _Run
+    longest: int | None = None
+
+    def __call__(self, ids: np.ndarray, mask: np.ndarray, segments: np.ndarray) -> np.ndarray:
+        """Outputs, float32 [batch_size, ...], of inputs int32 [batch_size, seq_length].
+
+        Raises:
+          ValueError: The rows have more than `longest` tokens.
+        """
+        return self.run(ids, mask, segments)
 
 
 def open_program(path: str, threads: int | None = None) -> Program:
@@ -52,17 +74,21 @@ def _open_litert(path: str, threads: int) -> Program:
         def run(ids: np.ndarray, mask: np.ndarray, segments: np.ndarray) -> np.ndarray:
             return serve(input_ids=ids, input_mask=mask, segment_ids=segments)[name]
 
-        return run
+        return Program(run)
     # Static shapes: one row of len_32, len_64, ... tokens.
     runners = {
         int(key.removeprefix("len_")): interpreter.get_signature_runner(key) for key in signatures
     }
 
+    longest = max(runners)
+
     def run_rows(ids: np.ndarray, mask: np.ndarray, segments: np.ndarray) -> np.ndarray:
         wanted = ids.shape[1]
-        length = min((x for x in runners if x >= wanted), default=max(runners))
-        padding = ((0, 0), (0, max(0, length - wanted)))
-        inputs = [np.pad(value[:, :length], padding) for value in (ids, mask, segments)]
+        if wanted > longest:  # To cut a row here would take its [SEP], and perhaps a second text.
+            raise ValueError(f"{path} takes rows of {longest} tokens at most, found {wanted}")
+        length = min(x for x in runners if x >= wanted)
+        padding = ((0, 0), (0, length - wanted))
+        inputs = [np.pad(value, padding) for value in (ids, mask, segments)]
         rows = []
         for i in range(len(ids)):
             row = [value[i : i + 1] for value in inputs]
@@ -70,7 +96,7 @@ def _open_litert(path: str, threads: int) -> Program:
             rows.append(found[name])
         return np.concatenate(rows)
 
-    return run_rows
+    return Program(run_rows, longest)
 
 
 def open_interpreter(threads: int, **source: Any) -> Any:
@@ -118,7 +144,7 @@ def _open_onnx(path: str, threads: int) -> Program:
         (found,) = session.run([name], wide)
         return softmax(found) if name == "logits" and found.shape[1] > 1 else found
 
-    return run
+    return Program(run)
 
 
 def _open_saved_model(path: str, threads: int) -> Program:
@@ -146,7 +172,7 @@ def _open_saved_model(path: str, threads: int) -> Program:
         return found[:, np.newaxis] if found.ndim == 1 else found
 
     run.loaded = loaded  # type: ignore[attr-defined]  # Its variables live as long as it does.
-    return run
+    return Program(run)
 
 
 def _output(names: Any) -> str:

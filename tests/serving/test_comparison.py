@@ -44,5 +44,8 @@ def test_rows_are_cut_and_paired(odd_vocab_file: str) -> None:
     encoded = encoded_rows(model, rows)
     assert [row["input_ids"].shape[1] for row in encoded] == [17, 6, 2]
     assert encoded[1]["segment_ids"].tolist() == [[0, 0, 0, 1, 1, 1]]
+    shorter = encoded_rows(model, rows, 8)
+    assert [row["input_ids"].shape[1] for row in shorter] == [8, 6, 2]
+    assert all(row["input_ids"][0, -1] == model.tokenizer.sep_id for row in shorter)
     assert all(set(row) == set(INPUTS) and row["input_mask"].all() for row in encoded)
     assert model_outputs(model, encoded).sum(axis=1) == pytest.approx([1, 1, 1])

@@ -18,6 +18,7 @@ from models import random_model, write_student, write_vocabulary
 from scripts import run_script
 
 from common.errors import UserError
+from modeling.wordpiece import SPECIAL_TOKENS
 from serving import Predictor
 from serving.comparison import Comparison
 from serving.runtime.programs import Program, open_program
@@ -70,7 +71,7 @@ def test_what_loses_too_much_is_not_kept(
 
     def damaged(path: str) -> Program:
         program = open_program(path)
-        return (lambda *rows: program(*rows)[:, ::-1]) if "quantized" in path else program
+        return Program(lambda *rows: program(*rows)[:, ::-1]) if "quantized" in path else program
 
     monkeypatch.setattr("serving.export.open_program", damaged)
     texts = tmp_path / "texts.txt"
@@ -88,6 +89,28 @@ def test_what_loses_too_much_is_not_kept(
     with pytest.raises(UserError, match="none was not written"):
         export(student, tmp_path / "none", **{**both, "quantization": "dynamic_int8"})
     assert not (tmp_path / "none").exists()
+
+
+def test_rows_are_cut_to_what_a_program_takes(
+    tmp_path: pathlib.Path, student: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its runner cuts them; a row that is cut afterwards has no [SEP]."""
+    ends: set[tuple[int, int]] = set()
+
+    def static(path: str) -> Program:
+        program = open_program(path)
+
+        def run(ids: np.ndarray, *others: np.ndarray) -> np.ndarray:
+            ends.add((ids.shape[1], int(ids[0, -1])))
+            return program(ids, *others)
+
+        return Program(run, 6)
+
+    monkeypatch.setattr("serving.export.open_program", static)
+    (tmp_path / "texts.txt").write_text("the film " * 9 + "\n")
+    limits = {"max_disagreement": 100, "measure": False}
+    export(student, tmp_path / "out", formats="onnx", eval_file=tmp_path / "texts.txt", **limits)
+    assert ends == {(6, SPECIAL_TOKENS.index("[SEP]"))}
 
 
 def test_report_and_files(shipped: pathlib.Path) -> None:

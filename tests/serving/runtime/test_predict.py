@@ -85,6 +85,18 @@ def test_vocabulary_with_other_line_ends(shipped: pathlib.Path, tmp_path: pathli
     assert json.loads(run_alone(folder, code)) == plain.decode().splitlines()
 
 
+def test_rows_are_no_longer_than_the_program_takes_them(shipped: pathlib.Path) -> None:
+    """They are cut before they get their [SEP]."""
+    code = (
+        "import numpy, predict, programs, types; rows = []\n"
+        "run = lambda ids, mask, segments: rows.append([ids, segments]) or numpy.zeros([1, 2])\n"
+        "predict.open_program = lambda *_: programs.Program(run, 9)\n"
+        "classifier = predict.Classifier(); classifier.outputs('good ' * 30, 'bad ' * 3)\n"
+        "print(*(rows[0][0][0] == classifier.tokenizer.sep_id).nonzero()[0], rows[0][1].sum())"
+    )
+    assert run_alone(shipped, code).split() == ["4", "8", "4"]
+
+
 def test_requirements_are_two_lines(shipped: pathlib.Path) -> None:
     lines = (shipped / "requirements.txt").read_text().splitlines()
     assert [re.match(r"[\w-]+", line)[0] for line in lines] == ["ai-edge-litert", "numpy"]

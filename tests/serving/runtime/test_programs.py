@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,6 +30,24 @@ def test_softmax() -> None:
     np.testing.assert_allclose(softmax(logits), special.softmax(logits, axis=-1), rtol=1e-12)
 
 
+def test_rows_that_are_too_long_for_static_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interpreter:
+        def get_signature_list(self) -> dict[str, dict[str, list[str]]]:
+            return {f"len_{length}": {"outputs": ["score"]} for length in (2, 4)}
+
+        def get_signature_runner(self, name: str) -> Callable[..., dict[str, np.ndarray]]:
+            return lambda **inputs: {"score": inputs["input_ids"]}
+
+    monkeypatch.setattr("serving.runtime.programs.open_interpreter", lambda *_, **__: Interpreter())
+    program = open_program("x.tflite")
+    assert program.longest == 4
+    np.testing.assert_array_equal(program(IDS, MASK, SEGMENTS), IDS)
+    np.testing.assert_array_equal(program(IDS[:, :3], MASK[:, :3], SEGMENTS[:, :3])[:, 3], [0, 0])
+    longer = np.ones([1, 5], np.int32)
+    with pytest.raises(ValueError, match=r"x.tflite takes rows of 4 tokens at most, found 5"):
+        program(longer, longer, longer)
+
+
 @pytest.mark.parametrize(
     ("path", "tolerance"),
     [
@@ -45,6 +64,7 @@ def test_answers(shipped: pathlib.Path, review_student: str, path: str, toleranc
     logits = Predictor.load(review_student).logits(inputs)
     expected = special.softmax(logits, axis=1)
     found = program(IDS, MASK, SEGMENTS)
+    assert program.longest is None
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=tolerance)
     # A row alone, without its padding, is the same row.
