@@ -87,6 +87,19 @@ def check_columns(paths: Sequence[str], column: str | None, flag: str = "text_a"
         )
 
 
+def columns_beside_task(
+    paths: Sequence[str], text_a: str | None, text_b: str | None, task_name: str | None
+) -> tuple[str | None, str | None]:
+    """The columns to read files by, which may stand beside a task.
+
+    --text_a and --text_b are then the task's, and files without names of columns (text files and
+    .tsv) are read as they are.
+    """
+    if task_name and all(map(is_transfer_name, paths)):
+        return None, None
+    return text_a, text_b
+
+
 def text_columns(
     path: str, names: Sequence[str], text_a: str | None, text_b: str | None
 ) -> list[str]:

@@ -19,7 +19,7 @@ from classification.tasks import get_task
 from common.errors import UserError
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file
-from data.texts import is_source_name, read_transfer_texts
+from data.texts import columns_beside_task, is_source_name, read_transfer_texts
 from distillation.score_files import ScoreFiles
 from distillation.soft_labels import (
     ScoredExample,
@@ -302,8 +302,7 @@ def _open_transfer_set(
         paths = expand_globs(options.input_file, "input_file", is_source_name)
     inputs = {"input_file": paths, **inputs, **options.task_inputs()}
     check_folder_apart("output_dir", options.output_dir, inputs)
-    # Column flags belong to the task when there is one.
-    columns = (None, None) if task else (options.text_a, options.text_b)
+    columns = columns_beside_task(paths, options.text_a, options.text_b, options.task_name)
 
     def examples() -> Iterator[TransferExample]:
         for file in task.train if task else ():

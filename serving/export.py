@@ -11,12 +11,13 @@ import functools
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from checkpoints.model_sources import check_labels
 from checkpoints.verification import random_batch
+from classification.task import Task
 from classification.tasks import get_task
 from common.atomic import new_folder, remove_any, write_json, write_text
 from common.errors import UserError
@@ -24,7 +25,7 @@ from common.files import make_folder
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file
 from common.quiet import without_warnings
-from data.texts import is_transfer_name, read_transfer_texts
+from data.texts import Text, columns_beside_task, is_transfer_name, read_transfer_texts
 from modeling.bert import INPUTS
 from modeling.vocabulary import VOCAB_FILE
 from serving import export_report, litert
@@ -99,7 +100,9 @@ def export(options: ExportOptions) -> str:
 def _export(
     options: ExportOptions, whole: TrainedModel, model: TrainedModel, rows: EvaluationSet, note: str
 ) -> str:
-    calibration = _calibration(options, model) if litert.FULL_INT8 in options.quantization else []
+    calibration = []
+    if litert.FULL_INT8 in options.quantization:
+        calibration = _calibration(options, model, rows.task)
     forms = planned_forms(
         model,
         options.formats,
@@ -204,21 +207,26 @@ def _read(options: ExportOptions) -> tuple[TrainedModel, EvaluationSet]:
 
 
 def _texts(path: str, options: ExportOptions) -> list[tuple[str, str | None]]:
-    found = read_transfer_texts([path], options.text_a, options.text_b)
-    texts = [(text_a, text_b) for _, text_a, text_b in found]
+    texts = [(text_a, text_b) for _, text_a, text_b in _read_texts([path], options)]
     if not texts:
         raise UserError(f"{path} holds no texts.")
     return texts
 
 
-def _calibration(options: ExportOptions, model: TrainedModel) -> list[dict[str, np.ndarray]]:
+def _read_texts(paths: Sequence[str], options: ExportOptions) -> Iterator[Text]:
+    columns = columns_beside_task(paths, options.text_a, options.text_b, options.task_name)
+    return read_transfer_texts(paths, *columns)
+
+
+def _calibration(
+    options: ExportOptions, model: TrainedModel, task: Task | None
+) -> list[dict[str, np.ndarray]]:
     """Inputs to measure activations on: of a file, else of the task's training set."""
     if LITERT not in options.formats:
         return []
     if options.calibration_file:
         texts = _texts(options.calibration_file, options)
-    elif options.task_name:
-        task = get_task(known_labels=model.known_labels, **options.values(TASK_FLAGS))
+    elif task:
         examples = task.read_examples(task.train[0], options.data_dir or "")
         texts = [(x.text_a, x.text_b) for x, _ in zip(examples, range(4096), strict=False)]
     else:
@@ -238,8 +246,7 @@ def _pruned(
     if not options.keep_vocabulary_of:
         return whole, ""
     paths = expand_globs(options.keep_vocabulary_of, "keep_vocabulary_of", is_transfer_name)
-    found = read_transfer_texts(paths, options.text_a, options.text_b)
-    texts = (text for _, *pair in found for text in pair if text)
+    texts = (text for _, *pair in _read_texts(paths, options) for text in pair if text)
     model = pruned_model(whole, texts, vocab_file)
     share = changed_tokens(whole.tokenizer, model.tokenizer, rows.rows)
     return model, (

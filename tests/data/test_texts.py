@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from data.texts import TextSource, file_sources, first_text, read_transfer_texts
+from data.texts import (
+    TextSource,
+    columns_beside_task,
+    file_sources,
+    first_text,
+    read_transfer_texts,
+)
 
 
 def read(
@@ -124,6 +130,15 @@ def test_transfer_tables_with_header(tmp_path: Path) -> None:
     assert transfer(path, text_a="hypothesis") == [("t.tsv:2", "b", None), ("t.tsv:3", "d", None)]
     with pytest.raises(UserError, match=r'"sentence".*label, premise, hypothesis'):
         transfer(path, text_a="sentence")
+
+
+def test_columns_of_a_task_are_not_those_of_files_without_names() -> None:
+    columns = "premise", "hypothesis"
+    for path in ("a.txt.gz", "a.tsv"):
+        assert columns_beside_task([path], *columns, "csv") == (None, None)
+        assert columns_beside_task([path], *columns, None) == columns
+    # A table that cannot be read otherwise.
+    assert columns_beside_task(["a.txt", "a.csv"], *columns, "csv") == columns
 
 
 def test_transfer_refuses_mixed_rows(tmp_path: Path) -> None:

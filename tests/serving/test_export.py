@@ -21,6 +21,7 @@ from common.errors import UserError
 from modeling.wordpiece import SPECIAL_TOKENS
 from serving import Predictor
 from serving.comparison import Comparison
+from serving.export import ExportOptions, _calibration, _read, _read_texts
 from serving.runtime.programs import Program, open_program
 
 WORDS = ["good", "bad", "the", "film", "a", "b"]
@@ -170,6 +171,36 @@ def test_labels_of_the_model_stand_for_a_training_set(tmp_path: pathlib.Path, st
     assert (report["num_rows"], report["labels"]) == (2, ["bad", "so so", "gut für mich"])
     with pytest.raises(UserError, match="no development set to compare on without --label"):
         export(student, tmp_path / "x", **flags)
+
+
+@pytest.mark.parametrize("label_names", [None, ["no", "perhaps", "yes"]])
+@pytest.mark.parametrize("name", [None, "texts.txt", "texts.tsv", "texts.csv"])
+def test_texts_beside_tables_of_ones_own(
+    tmp_path: pathlib.Path, student: str, name: str | None, label_names: list[str] | None
+) -> None:
+    """Calibration and pruning, on the task's training set or on files that its columns may suit."""
+    for part in ("train", "dev"):
+        (tmp_path / f"{part}.csv").write_text("text,label\nthe good film,bad\nbad,so so\n")
+    if name:
+        header = "text\n" if name.endswith(".csv") else ""
+        (tmp_path / name).write_text(f"{header}good\nbad\n")
+    options = ExportOptions(
+        input_path=student,
+        output_dir=str(tmp_path / "out"),
+        quantization=["full_int8"],
+        task_name="csv",
+        data_dir=str(tmp_path),
+        text_a="text",
+        label="label",
+        label_names=label_names,
+        calibration_file=name and str(tmp_path / name),
+    )
+    model, rows = _read(options)
+    lengths = [row["input_ids"].shape[1] for row in _calibration(options, model, rows.task)]
+    assert lengths == ([3, 3] if name else [5, 3])
+    if name:
+        texts = [text for _, text, _ in _read_texts([str(tmp_path / name)], options)]
+        assert texts == ["good", "bad"]
 
 
 def test_encoder(tmp_path: pathlib.Path, vocab: str) -> None:
