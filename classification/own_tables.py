@@ -151,7 +151,8 @@ def own_task(
     whole = tables.table("train", tables.label)
     is_regression = check_label_flags(labels, regression)
     labels_from = "--labels"
-    if labels is None and regression is None and known_labels is not None:
+    # A flag that says what the labels say already does not ask for those of the training set.
+    if labels is None and known_labels is not None and regression in (None, not known_labels):
         labels, is_regression, labels_from = known_labels, not known_labels, known_from
     if not labels and not is_regression:
         labels = _labels_in(whole, tables.data_dir or "", kind, doubts=regression is None)

@@ -312,6 +312,13 @@ def test_a_model_says_the_labels(tmp_path: Path) -> None:
     ):
         read_rows(task, task.dev[0], tmp_path)
     assert get_task("csv", str(tmp_path), **COLUMNS, known_labels=[]).is_regression
+    task = get_task("csv", str(tmp_path), **COLUMNS, known_labels=["yes", "no"], regression=False)
+    assert task.labels == ("yes", "no")
+    task = get_task("csv", str(tmp_path), **COLUMNS, known_labels=[], regression=True)
+    assert (task.is_regression, task.labels_from) == (True, "the model")
+    # A contradiction is not settled here: whoever knows the model's labels compares the task's.
+    task = get_task("csv", str(tmp_path), **COLUMNS, known_labels=["yes", "no"], regression=True)
+    assert task.is_regression
     task = get_task("csv", str(tmp_path), text_a="text", known_labels=["yes", "no"])
     task.check_has(train=False, dev=False, test=True)
     with pytest.raises(UserError, match="--do_eval: .*no development set without --label, the col"):
