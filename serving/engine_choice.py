@@ -185,8 +185,7 @@ class ChosenEngine:
             why += "".join(f" ({reason})" for reason in reasons)
             logging.info("Engine: %s in %s%s; %s.", name, precision, why, agreement)
             return forward, (name, precision)
-        asked_for = self._precision in (FLOAT32, BFLOAT16) and not candidates
-        precision = self._precision if asked_for else FLOAT32
+        precision = self._precision if self._precision == BFLOAT16 else FLOAT32
         if reasons:
             why = "; ".join(reason.rstrip(".") for reason in reasons)
             logging.info("Engine: %s in %s; %s.", TENSORFLOW, precision, why)

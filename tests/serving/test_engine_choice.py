@@ -192,6 +192,20 @@ def test_auto_opens_no_other_engine_for_few_rows(
     assert settled(AUTO, INT8, padded_batch, 1) == ("good", INT8)
 
 
+@pytest.mark.parametrize("difference", [0.9, UserError("not on this processor")])
+def test_tensorflow_computes_as_asked_for_where_no_other_engine_does(
+    padded_batch: dict[str, np.ndarray],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    difference: float | Exception,
+) -> None:
+    caplog.set_level(logging.INFO)
+    use({"fast": fake(difference, (FLOAT32, BFLOAT16), "json")}, monkeypatch)
+    assert settled(AUTO, BFLOAT16, padded_batch) == (TENSORFLOW, BFLOAT16)
+    assert re.search("tensorflow in bfloat16; .*not (exact|on this)", caplog.text)
+    assert settled(AUTO, FLOAT32, padded_batch) == (TENSORFLOW, FLOAT32)
+
+
 def test_the_rows_of_a_call_settle_the_engine(
     padded_batch: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
