@@ -13,7 +13,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from common.errors import UserError
@@ -140,6 +141,15 @@ _FIELDS = (
     "a tab inside a text splits it, replace it by a space",
     "a text with commas in it stands between quotation marks",
 )
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV, each with LF at its end; `read_rows` reads them back as they are."""
+    lines: list[str] = []
+    # A field with a lone CR has to be quoted, and is in every Python only if rows end with one.
+    file = types.SimpleNamespace(write=lines.append)
+    csv.writer(file, lineterminator="\r\n").writerows(rows)
+    return "".join(line[:-2] + "\n" for line in lines)
 
 
 def column_names(path: str, file_format: str | None = None) -> list[str]:

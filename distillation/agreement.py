@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from scipy.special import softmax
 from common.atomic import write_json, write_text
 from data.batches import read_features
 from data.record_sets import RecordSet
+from data.rows import csv_text
 from modeling.bert import INPUTS
 from modeling.tokenization import FullTokenizer
 from training.engine import Engine
@@ -129,16 +128,14 @@ def disagreements(
     chosen = differ[np.argsort(-certainty[differ], kind="stable")][:MOST_TEXTS]
     pairs = bool(rows["segment_ids"].any())
     text_columns = ["text_a", "text_b"] if pairs else ["text"]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     probabilities = [f"{who}_p_{label}" for who in ("teacher", "student") for label in labels]
-    writer.writerow([*text_columns, "label", "teacher", "student", *probabilities])
+    table = [[*text_columns, "label", "teacher", "student", *probabilities]]
     for i in chosen.tolist():
         texts = _texts(tokenizer, {name: rows[name][i] for name in INPUTS}, pairs)
         label = labels[int(rows["label_ids"][i])] if rows["has_label"][i] else ""
         numbers = [f"{p:.4f}" for p in (*teacher[i], *student[i])]
-        writer.writerow([*texts, label, labels[says[i]], labels[answers[i]], *numbers])
-    return file.getvalue()
+        table.append([*texts, label, labels[says[i]], labels[answers[i]], *numbers])
+    return csv_text(table)
 
 
 def _texts(tokenizer: FullTokenizer, row: Mapping[str, Any], pairs: bool) -> list[str]:

@@ -6,10 +6,8 @@ The columns of the input stay, and behind them stand, for a classifier, `label`,
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import io
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -31,6 +29,7 @@ from data.rows import (
     Row,
     check_columns,
     column_names,
+    csv_text,
     format_of,
     has_ending,
     is_blank,
@@ -290,9 +289,7 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
     def _table_lines(self, rows: Any) -> bytes:
         if self._format == TSV:
             return _encoded("".join("\t".join(map(str, row)) + "\n" for row in rows))
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        return _encoded(text.getvalue())
+        return _encoded(csv_text(rows))
 
 
 def _rounded(value: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from data.rows import column_names, read_rows
+from data.rows import column_names, csv_text, read_rows
 
 COMPRESS = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
 ROWS = [
@@ -30,6 +30,16 @@ def write(path: Path, content: str | bytes) -> str:
     data = content.encode() if isinstance(content, str) else content
     path.write_bytes(COMPRESS.get(path.suffix, bytes)(data))
     return str(path)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    names = ["text", "n"]
+    rows = [["lone\rCR", 1], ["\r", 2], ["a\r\nb\n", 3], ['"q", r', 4], ["", 5], ["é\t ", 0.5]]
+    text = csv_text([names, *rows])
+    assert text.startswith('text,n\n"lone\rCR",1\n') and text.count("\r\n") == 1
+    found = [list(row.cells.values()) for row in read_rows(write(tmp_path / "a.csv", text))]
+    assert found == [[cell, str(number)] for cell, number in rows]
+    assert csv_text([]) == ""
 
 
 def write_parquet(path: Path, columns: dict[str, list[Any]]) -> str:
