@@ -28,6 +28,7 @@ from common.markdown import table
 from modeling.config import NAMED_SIZES, BertConfig, named_config
 from modeling.heads import CLASSIFIER_WEIGHTS, ClassifierModel
 from modeling.tokenization import FullTokenizer
+from modeling.vocabulary import VOCAB_FILE
 from modeling.wordpiece import SPECIAL_TOKENS
 from serving import litert
 from serving.comparison import megabytes, probe
@@ -173,7 +174,7 @@ def _model(name: str, config: BertConfig, seq_length: int, folder: str) -> Train
     """The classifier of that name; one with random weights where there is none."""
     if not named_config(name) and CLASSIFIER_WEIGHTS in open_weights(find_weights(name)).shapes:
         return read_trained_model(name, seq_length, flag="models")
-    vocab_file = os.path.join(folder, "vocab.txt")
+    vocab_file = os.path.join(folder, VOCAB_FILE)
     unused = (f"[unused{i}]" for i in range(config.vocab_size - len(SPECIAL_TOKENS)))
     write_text(vocab_file, "".join(f"{x}\n" for x in [*SPECIAL_TOKENS, *unused]))
     weights = variable_values(ClassifierModel(config, 2).trainable_variables)

@@ -161,7 +161,7 @@ def serialize_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
     """
     entries = [_map_entries(name, features[name]) for name in sorted(features)]
     messages = map(b"".join, zip(*entries, strict=True))
-    return [b"\x0a" + _varint(len(message)) + message for message in messages]
+    return [b"\x0a" + varint(len(message)) + message for message in messages]
 
 
 def record_compression(path: str) -> str:
@@ -232,13 +232,13 @@ def _entry_head(key: bytes, kind: int, size: int) -> bytes:
     """All of a map entry that comes before the `size` bytes of its only list's content."""
     # Every one of the three lists has one field, number 1, and every message here is nested as the
     # last field of its parent, so the head grows from the inside out.
-    head = b"\x0a" + _varint(size)
-    head = bytes([kind << 3 | 2]) + _varint(len(head) + size) + head
-    head = b"\x0a" + _varint(len(key)) + key + b"\x12" + _varint(len(head) + size) + head
-    return b"\x0a" + _varint(len(head) + size) + head
+    head = b"\x0a" + varint(size)
+    head = bytes([kind << 3 | 2]) + varint(len(head) + size) + head
+    head = b"\x0a" + varint(len(key)) + key + b"\x12" + varint(len(head) + size) + head
+    return b"\x0a" + varint(len(head) + size) + head
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
     """Protocol Buffers' integer: 7 bits a byte, lowest first; the high bit says more follow."""
     encoded = bytearray()
     while value > 0x7F:

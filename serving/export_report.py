@@ -85,17 +85,14 @@ def _cells(entry: Entry, has_metric: bool, has_decisions: bool, num_columns: int
         cells.append(f"{found.metric:.2f}{interval} ({found.metric_before:.2f})")
     if has_decisions:
         cells.append(f"{found.agreement:.2f} %")
-    cells.append(f"{found.largest_change:.1g}" if found.largest_change < 0.001 else _change(found))
+    change = found.largest_change
+    cells.append(f"{change:.1g}" if change < 0.001 else f"{change:.3f}")
     for result in entry.measured.values():
         cells += [f"{t['median_ms']:.2f} ({t['p95_ms']:.2f})" for t in result["times"]]
     peaks = [result["peak_mb"] for result in entry.measured.values() if result["peak_mb"]]
     if entry.measured:
         cells.append(f"{max(peaks):.0f}" if peaks else "")
     return cells + [""] * (num_columns - len(cells))
-
-
-def _change(found: Comparison) -> str:
-    return f"{found.largest_change:.3f}"
 
 
 def _threads(count: int) -> str:

@@ -15,13 +15,14 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
+from classification.predictions import LABELS_FILE
 from modeling.bert import INPUTS
+from modeling.vocabulary import VOCAB_FILE
 from modeling.wordpiece import SPECIAL_TOKENS
 from serving.trained_model import TrainedModel
 
-VOCABULARY_NAME, LABELS_NAME = "vocab.txt", "labels.txt"
 _ENTRY, _IDENTIFIER, _MIN_PARSER_VERSION = "TFLITE_METADATA", b"M001", "1.1.0"
-_BERT_TOKENIZER_OPTIONS, _LABELS_FILE, _VOCABULARY_FILE = 4, 2, 5
+_BERT_TOKENIZER_OPTIONS, _LABELS, _VOCABULARY = 4, 2, 5
 # MediaPipe's names of our inputs.
 _TENSOR_NAMES = dict(zip(INPUTS, ("ids", "mask", "segment_ids"), strict=True))
 
@@ -77,8 +78,8 @@ def with_metadata(content: bytes, model: TrainedModel) -> bytes:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as files:
         for name, lines in (
-            (VOCABULARY_NAME, model.tokenizer.tokens),
-            (LABELS_NAME, model.labels),
+            (VOCAB_FILE, model.tokenizer.tokens),
+            (LABELS_FILE, model.labels),
         ):
             # The same bytes whenever it is written.
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
@@ -95,11 +96,11 @@ def _metadata(inputs: Sequence[str], max_seq_length: int) -> bytes:
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
-    vocabulary = _file(builder, VOCABULARY_NAME, _VOCABULARY_FILE)
+    vocabulary = _file(builder, VOCAB_FILE, _VOCABULARY)
     options = _table(builder, 2, {0: _vector(builder, [vocabulary])})
     unit = _table(builder, 2, {1: options}, {0: _BERT_TOKENIZER_OPTIONS})
     tensors = [_table(builder, 7, {0: builder.CreateString(name)}) for name in inputs]
-    labels = _vector(builder, [_file(builder, LABELS_NAME, _LABELS_FILE)])
+    labels = _vector(builder, [_file(builder, LABELS_FILE, _LABELS)])
     output = _table(builder, 7, {0: builder.CreateString("probability"), 6: labels})
     graph = _table(
         builder,

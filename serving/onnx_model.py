@@ -26,7 +26,7 @@ from serving.trained_model import TrainedModel
 OPSET = 20
 # The format of the file that came with operator set 20; newer ones are refused by older runtimes.
 _IR_VERSION = 9
-# Of the inputs, in the order of `serving.trained_model.INPUTS`.
+# Of the inputs, in the order of `modeling.bert.INPUTS`.
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 LOGITS = "logits"
 LAST_HIDDEN_STATE, POOLER_OUTPUT = "last_hidden_state", "pooler_output"

@@ -27,6 +27,7 @@ from checkpoints.model_folder import tokenizer_info
 from checkpoints.model_sources import check_max_seq_length
 from checkpoints.tokenizer_files import INFO_FILE
 from checkpoints.weights import variable_name, writing_errors_named
+from classification.predictions import LABELS_FILE
 from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
 from modeling.bert import INPUTS, BertEncoder
@@ -40,7 +41,6 @@ from serving.trained_model import TrainedModel
 from serving.warm_up import WARM_UP_FILE, write_warm_up
 
 EXTRA_FOLDER = "assets.extra"
-LABELS_FILE = "labels.txt"
 
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _TEXT = tf.TensorSpec([None], tf.string)

@@ -13,6 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from data.tfrecords import varint
+
 WARM_UP_FILE = "tf_serving_warmup_requests"
 
 # Numbers of fields: PredictionLog.predict_log, PredictLog.request, PredictRequest.model_spec and
@@ -45,13 +47,4 @@ def prediction_log(signature: str, inputs: Mapping[str, Any]) -> bytes:
 
 def _field(number: int, content: bytes) -> bytes:
     """A field with bytes, a string or a message in it, as Protocol Buffers write it."""
-    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; all but the last byte have the eighth set."""
-    parts = [value & 0x7F]
-    while value := value >> 7:
-        parts[-1] |= 0x80
-        parts.append(value & 0x7F)
-    return bytes(parts)
+    return varint(number << 3 | _LENGTH_DELIMITED) + varint(len(content)) + content
