@@ -92,7 +92,10 @@ flags.DEFINE_list(
     "rte:glue/RTE.",
 )
 flags.DEFINE_bool(
-    "drop_leaks", False, "Leave out texts that contain a development or test example."
+    "drop_leaks",
+    False,
+    "Leave out texts that contain a development or test example: are equal to it, or hold one of six "
+    "words or more as a whole.",
 )
 flags.DEFINE_bool(
     "allow_leaks", False, "Keep texts that contain a development or test example; they are counted."

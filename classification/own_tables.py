@@ -15,12 +15,12 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 
-from classification.task import Task, is_number, some_of
+from classification.task import Task, some_of
 from classification.task_files import TableFile, TaskFile
 from common.errors import UserError
 from common.input_files import expand_globs
 from data.classifier_records import Example
-from data.rows import FORMATS
+from data.rows import FORMATS, parse_number
 
 OWN_TABLES = FORMATS
 # Labels of a table that do not look like classes are refused, unless --regression, --noregression
@@ -211,8 +211,9 @@ def _labels_in(file: TableFile, data_dir: str, kind: str, doubts: bool) -> list[
             "2."
         )
     labels = sorted(found)
-    are_numbers = all(map(is_number, labels))
+    are_numbers = all(parse_number(label) is not None for label in labels)
     if doubts:
+        _check_spelling(path, file.label, labels)
         holds = f'{path}: column "{file.label}" holds {len(labels)} different '
         such_as = f"in {num_rows} rows, such as {labels[0]} and {labels[-1]}"
         if are_numbers and (
@@ -237,3 +238,16 @@ def _labels_in(file: TableFile, data_dir: str, kind: str, doubts: bool) -> list[
         "; to predict it as a number, pass --regression" if doubts and are_numbers else "",
     )
     return labels
+
+
+def _check_spelling(path: str, column: int | str | None, labels: Sequence[str]) -> None:
+    """Refuses labels that differ in blanks alone, or in how a number is written."""
+    spellings: dict[object, str] = {}
+    for label in labels:
+        number = parse_number(label)
+        meaning = label.strip() if number is None else number
+        if (other := spellings.setdefault(meaning, label)) != label:
+            raise UserError(
+                f'{path}: column "{column}" holds the labels "{other}" and "{label}", which would be '
+                "two classes; write them alike, or pass --noregression if they are two."
+            )

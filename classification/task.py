@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Iterator, Sequence
 
 from classification.task_files import NO_LABEL, TaskFile
 from common.errors import UserError
 from data.classifier_records import Example, num_outputs
+from data.rows import parse_number
 
 # The metrics that can decide which model is the best, by kind of task; f1 is that of class 1 of 2.
 LOSS = "loss"
@@ -140,7 +140,7 @@ class Task:
 
     def _check_label(self, label: str, place: str) -> None:
         if self.is_regression:
-            if not is_number(label):
+            if parse_number(label) is None:
                 raise UserError(f'{place}: found the score "{label}", expected a number.')
         elif label not in self.labels:
             way_out = (
@@ -157,10 +157,3 @@ class Task:
 def some_of(labels: Sequence[str], number: int = 20) -> str:
     more = f" and {len(labels) - number} more" if len(labels) > number else ""
     return ", ".join(labels[:number]) + more
-
-
-def is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

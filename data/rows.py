@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ FORMATS = (CSV, TSV, JSON_LINES, PARQUET)
 # A longer field is a quotation mark that is not closed.
 _LONGEST_FIELD = 1 << 27
 _PARQUET_ROWS = 1000
+# Of float32, in which models compute.
+_LARGEST_NUMBER = (2 - 2**-23) * 2.0**127
 # What else a header may be separated by, and how a message calls it.
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 
@@ -60,7 +63,8 @@ class Row(NamedTuple):
         """The text of a column; numbers and booleans as JSON writes them.
 
         Raises:
-          UserError: The row has no such column, or its value is neither text, number nor boolean.
+          UserError: The row has no such column, or its value is neither text, number nor boolean, or
+            a number that is not finite.
         """
         if column not in self.cells:
             raise UserError(
@@ -68,7 +72,8 @@ class Row(NamedTuple):
                 f"{', '.join(self.cells)}."
             )
         value = self.cells[column]
-        if isinstance(value, (bool, int, float)):
+        # What is not a number is how some tools write a missing value.
+        if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
             return json.dumps(value)
         if not isinstance(value, str):
             raise UserError(
@@ -86,6 +91,16 @@ class Row(NamedTuple):
         """The text of one column, or the pair of two; errors as of `text`."""
         first, *others = (self.text(column) for column in columns)
         return first, others[0] if others else None
+
+
+def parse_number(text: str) -> float | None:
+    """The number that a text is; None if it is none that a model can compute with."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    # Python's own numbers may be grouped by underscores.
+    return number if abs(number) <= _LARGEST_NUMBER and "_" not in text else None
 
 
 def is_blank(text_a: str, text_b: str | None) -> bool:
@@ -132,15 +147,17 @@ def read_rows(
             if len(fields) != len(names):
                 raise UserError(
                     f"{path}, line {line}: found {len(fields)} columns, but the header names "
-                    f"{len(names)}; {_FIELDS[file_format == CSV]}."
+                    f"{len(names)}; {_wrong_number_of_fields(len(fields) > len(names), file_format)}."
                 )
             yield Row(path, line, dict(zip(names, fields, strict=True)))
 
 
-_FIELDS = (
-    "a tab inside a text splits it, replace it by a space",
-    "a text with commas in it stands between quotation marks",
-)
+def _wrong_number_of_fields(are_too_many: bool, file_format: str | None) -> str:
+    if not are_too_many:
+        return "a row needs a field for each of them, an empty one where there is nothing"
+    if file_format == CSV:
+        return "a text with commas in it stands between quotation marks"
+    return "a tab inside a text splits it, replace it by a space"
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
@@ -173,7 +190,7 @@ def check_columns(path: str, names: Sequence[str], columns: Sequence[str]) -> No
         if column not in names:
             raise UserError(
                 f'{path}: no column is called "{column}"; the header names '
-                f"{', '.join(names)}{_other_separator(names, column)}."
+                f"{', '.join(names)}{why_missing(names, column)}."
             )
         if names.count(column) > 1:
             raise UserError(
@@ -182,11 +199,17 @@ def check_columns(path: str, names: Sequence[str], columns: Sequence[str]) -> No
             )
 
 
-def _other_separator(names: Sequence[str], column: str) -> str:
-    """Says that a header is separated by something else, where that is why a column is missing."""
-    for separator, title in _SEPARATORS.items():
-        for name in names:
-            if column in (part.strip().strip('"') for part in name.split(separator)):
+def why_missing(names: Sequence[str], column: str) -> str:
+    """Says why a column is missing, where a name in the header is almost that or holds it."""
+    for name in names:
+        if name.strip().strip('"') == column:
+            return (
+                f'; "{name}" is written with blanks or quotation marks, which belong to the name: '
+                "remove them from the header"
+            )
+        for separator, title in _SEPARATORS.items():
+            parts = [part.strip().strip('"') for part in name.split(separator)]
+            if len(parts) > 1 and column in parts:
                 return (
                     f"; it is separated by {title}, but a .csv file is separated by commas and a "
                     ".tsv file by tabs"

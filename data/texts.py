@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from common.errors import UserError
 from common.files import COMPRESSED, read_lines
-from data.rows import FORMATS, TSV, has_ending, is_blank, read_rows
+from data.rows import FORMATS, TSV, has_ending, is_blank, read_rows, why_missing
 
 LINES, DOCUMENTS = "lines", "documents"
 TEXT = "txt"
@@ -117,7 +117,7 @@ def text_columns(
         return list(PAIR_COLUMNS)
     raise UserError(
         f"{path}: name the column of the text with --text_a; there are "
-        f"{', '.join(names) or 'none'}."
+        f"{', '.join(names) or 'none'}{why_missing(names, TEXT_COLUMN)}."
     )
 
 

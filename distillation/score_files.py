@@ -15,11 +15,18 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from common.errors import UserError
 from common.input_files import expand_globs
-from data.rows import JSON_LINES, PARQUET, Row, column_names, format_of, is_blank, read_rows
+from data.rows import (
+    JSON_LINES,
+    PARQUET,
+    Row,
+    column_names,
+    format_of,
+    is_blank,
+    parse_number,
+    read_rows,
+)
 from data.texts import place_of, text_columns
 from distillation.soft_labels import ScoredExample
 
@@ -30,8 +37,6 @@ SUM_TOLERANCE = 1e-3
 
 _PREFIXES = {"p_": PROBABILITIES, "logit_": LOGITS}
 _OBJECTS = (PROBABILITIES, LOGITS, VOTES)
-# Greater numbers are infinite in float32.
-_LARGEST = float(np.finfo(np.float32).max)
 _EXPECTED = (
     "expected columns p_<label> or logit_<label>, in JSON Lines an object under probabilities, "
     "logits or votes, or for a regression a column score"
@@ -93,7 +98,20 @@ class ScoreFiles:
         self._texts = text_columns(self.paths[0], names, text_a, text_b)
         found = _find_columns(self.paths[0], names, labels)
         self.kind, self.labels, self._columns = found
+        if labels is None:
+            self._check_same_labels()
         self.num_empty, self.first_empty = 0, ""
+
+    def _check_same_labels(self) -> None:
+        """A label that only a later file has would be left out in silence."""
+        for path in self.paths[1:]:
+            other = _find_columns(path, column_names(path), None)
+            if (other.kind, set(other.labels)) != (self.kind, set(self.labels)):
+                raise UserError(
+                    f"{path} has {other.kind} of the labels {', '.join(other.labels)}, but "
+                    f"{self.paths[0]} has {self.kind} of {', '.join(self.labels)}; give all files "
+                    "the same labels, or name those that count with --labels."
+                )
 
     def read(self) -> Iterator[ScoredExample]:
         """Yields all texts with their logits or scores; rows without text are passed over.
@@ -198,11 +216,8 @@ def _object(row: Row, kind: str) -> Mapping[str, object]:
 
 def _number(row: Row, column: str, name: str) -> float:
     text = row.text(column)
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not abs(number) <= _LARGEST:
+    number = parse_number(text)
+    if number is None:
         raise UserError(
             f'{row.place}: {name} is "{text:.40}", expected a finite number; correct the row, or '
             "leave it out."

@@ -22,7 +22,7 @@ def test_a_call_does_what_the_script_does(
         do_train=True,
         do_eval=True,
         do_predict=True,
-        num_train_epochs=5,
+        num_train_epochs=5.0,
         evaluate_steps=20,
     )
     result = fine_tuning.run(options)

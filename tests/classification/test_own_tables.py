@@ -238,6 +238,18 @@ def test_sets_in_files_of_their_own(tmp_path: Path, kind: str) -> None:
         read_rows(task, task.dev[0], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [(["food", "sports", "food "], '"food" and "food "'), (["0", "1", "1.0"], '"1" and "1.0"')],
+)
+def test_labels_that_mean_the_same(tmp_path: Path, labels: list[str], named: str) -> None:
+    write_rows(tmp_path / "train.csv", [{"text": "t", "y": label} for label in labels])
+    with pytest.raises(UserError, match=f"holds the labels {named}, which would be two classes"):
+        get_task("csv", str(tmp_path), **COLUMNS)
+    task = get_task("csv", str(tmp_path), **COLUMNS, regression=False)
+    assert task.labels == tuple(sorted(labels))
+
+
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
 def test_blank_lines_are_no_rows(tmp_path: Path, kind: str) -> None:
     write_rows(tmp_path / f"train.{kind}", [{"text": "good", "y": "a"}, {"text": "bad", "y": "b"}])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from classification.task import Task, is_number, some_of
+from classification.task import Task, some_of
 from common.errors import UserError
 from data.classifier_records import Example
 
@@ -111,14 +111,6 @@ def test_metric_that_decides() -> None:
 def test_metric_of_another_kind_of_task(task: Task, name: str, message: str) -> None:
     with pytest.raises(UserError, match=f"--best_metric={name} is no metric of .*{message}"):
         task.with_best_metric(name)
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [("1", True), ("-2.5e3", True), (" 4 ", True), ("inf", False), ("nan", False), ("", False)],
-)
-def test_numbers(text: str, is_one: bool) -> None:
-    assert is_number(text) == is_one
 
 
 def test_first_labels() -> None:

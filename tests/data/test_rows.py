@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from data.rows import column_names, csv_text, read_rows
+from data.rows import column_names, csv_text, parse_number, read_rows
 
 COMPRESS = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
 ROWS = [
@@ -110,7 +110,8 @@ def test_texts_of_values(tmp_path: Path) -> None:
             "a,text\n1,x\n1,x,y\n",
             r"line 3: found 3 columns, but the header names 2; a text",
         ),
-        ("a.csv", "a,text\n1\n", r"line 2: found 1 columns, but the header names 2"),
+        ("a.csv", "a,text\n1\n", r"line 2: found 1 columns, .* names 2; a row needs a field for"),
+        ("a.tsv", "a\ttext\n1\n", r"line 2: found 1 columns, .* names 2; a row needs a field for"),
         ("a.csv", 'a,text\n1,x\n2,"y\n3,z\n', r"line 3: not valid CSV in the row that begins here"),
         ("a.csv", 'a,text\n1,"x"y\n', r"line 2: not valid CSV .* each quotation mark in it is"),
         ("a.csv", "a,text\r1,x\r", r"line 1: not valid CSV"),
@@ -127,6 +128,12 @@ def test_texts_of_values(tmp_path: Path) -> None:
             'a,"text"\n',
             r"it is separated by commas, but a \.csv file .* \.tsv file by tabs",
         ),
+        (
+            "a.csv",
+            "a, text\n",
+            r'names a,  text; " text" is written with blanks or quotation marks',
+        ),
+        ("a.tsv", 'a\t"text"\n', r'; ""text"" is written with blanks or quotation marks, which'),
         ("a.csv", "text,text\n1,2\n", r'2 columns are called "text"'),
         ("a.tsv", "a\ttext\n1\tx\ty\n", r"line 2: found 3 columns, but the header names 2; a tab"),
         ("a.jsonl", '{"a": "x"', r"a\.jsonl, line 1, column 10: not valid JSON"),
@@ -134,6 +141,11 @@ def test_texts_of_values(tmp_path: Path) -> None:
         ("a.jsonl", '{"b": 1, "c": 1}', r'line 1: no column is called "text"; the row has b, c'),
         ("a.jsonl", '{"text": null}', r'line 1: the value of "text" is None, expected a text'),
         ("a.jsonl", '{"text": {"b": 1}}', r"\{.b.: 1\}, expected a text or a number"),
+        (
+            "a.jsonl",
+            '{"text": NaN}',
+            r'line 1: the value of "text" is nan, expected a text or a num',
+        ),
         ("a.jsonl", '{"text": "\\ud83d"}', r'the value of "text" holds half a surrogate pair'),
         ("a.parquet", "PAR1 no", r"a\.parquet is no Parquet file, or a damaged one"),
     ],
@@ -142,6 +154,21 @@ def test_bad_rows(tmp_path: Path, name: str, content: str | bytes, message: str)
     path = write(tmp_path / name, content)
     with pytest.raises(UserError, match=message):
         [row.text("text") for row in read_rows(path, ["text"])]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1", 1.0),
+        ("-2.5e3", -2500.0),
+        (" 4 ", 4.0),
+        ("3.4028234e38", 3.4028234e38),
+        # Not in float32, not in JSON, none at all.
+        *[(text, None) for text in ("1e39", "1_0", "inf", "nan", "", "one")],
+    ],
+)
+def test_numbers(text: str, number: float | None) -> None:
+    assert parse_number(text) == number
 
 
 def test_parquet_with_values_that_python_has_not(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_kinds_of_scores(
             "a.jsonl",
             '{"text": "x", "logits": {"a": NaN, "b": 2}}',
             {},
-            'line 1: "a" in "logits" is "NaN", expected a finite number',
+            'line 1: the value of "a" is nan, expected a text or a number',
         ),
     ],
 )
@@ -203,6 +203,31 @@ def test_bad_files(
     with pytest.raises(UserError, match=message) as error:
         list(ScoreFiles(str(tmp_path / name), **options).read())
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("b.csv", "text,logit_a,logit_b,logit_c\nx,1,2,9\n", "logits of the labels a, b, c"),
+        ("b.csv", "text,p_a,p_b\nx,0,1\n", "probabilities of the labels a, b"),
+        (
+            "b.jsonl",
+            lines_of({"text": "x", "logits": {"b": 1, "c": 2}}),
+            "logits of the labels b, c",
+        ),
+    ],
+)
+def test_files_of_other_labels(tmp_path: pathlib.Path, name: str, content: str, found: str) -> None:
+    (tmp_path / "a.csv").write_text("text,logit_b,logit_a\nx,1,2\n")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name} has {found}, but .*a\.csv has logits of b, a; "):
+        ScoreFiles(str(tmp_path))
+
+
+def test_files_of_the_same_labels_in_another_order(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.csv").write_text("text,logit_b,logit_a\nx,1,2\n")
+    (tmp_path / "b.csv").write_text("logit_a,text,logit_b\n4,y,3\n")
+    assert [list(e.outputs) for e in ScoreFiles(str(tmp_path)).read()] == [[1, 2], [3, 4]]
 
 
 def test_a_table_without_rows(tmp_path: pathlib.Path) -> None:
