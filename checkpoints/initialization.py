@@ -147,7 +147,7 @@ def select_head(
         )
     if choice != NEW and not difference:
         if recorded is None:
-            say_assumed_order(reader.source, labels)
+            warn_of_assumed_order(reader.source, labels)
         return reader
     if outputs is not None:
         logging.info(
@@ -160,7 +160,7 @@ def select_head(
     return WeightSelection(reader, {name: name for name in reader.shapes if name not in head})
 
 
-def say_assumed_order(source: str, labels: Sequence[str]) -> None:
+def warn_of_assumed_order(source: str, labels: Sequence[str]) -> None:
     """One line about outputs whose labels are not recorded."""
     if labels:
         logging.warning(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from checkpoints.formats import find_weights
-from checkpoints.initialization import say_assumed_order
+from checkpoints.initialization import warn_of_assumed_order
 from checkpoints.lineage import Lineage
 from checkpoints.model_folder import ModelFolder, read_model_folder, tokenizer_info
 from checkpoints.tokenizer_files import (
@@ -279,7 +279,7 @@ def check_labels(recorded: Sequence[str] | None, labels: Sequence[str], source: 
       source: The model or records that have these labels, for the message.
     """
     if recorded is None:
-        say_assumed_order(source, labels)
+        warn_of_assumed_order(source, labels)
         return
     if list(recorded) == list(labels):
         return

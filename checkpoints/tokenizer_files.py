@@ -193,7 +193,7 @@ def _read_librarys(folder: str) -> TokenizerFiles:
     of_whole = _read_whole(whole, json_path) if whole else {}
     # The library's class takes its arguments from tokenizer_config.json, whatever tokenizer.json
     # says; a contradiction is said.
-    heard = {}
+    found = {}
     for key in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
         value = config.get(key, of_whole.get(key))
         if not isinstance(value, bool | None):
@@ -207,14 +207,14 @@ def _read_librarys(folder: str) -> TokenizerFiles:
                 TOKENIZER_JSON,
                 of_whole[key],
             )
-        heard[key] = value
+        found[key] = value
     special = tuple(
         _content(config.get(key) or special_map.get(key) or default)
         for key, default in zip(_SPECIAL_KEYS, SPECIAL_TOKENS, strict=True)
     )
     settings = TokenizerSettings(
-        strip_accents=heard["strip_accents"],
-        tokenize_chinese_chars=heard["tokenize_chinese_chars"] is not False,
+        strip_accents=found["strip_accents"],
+        tokenize_chinese_chars=found["tokenize_chinese_chars"] is not False,
         max_chars_per_word=of_whole.get("max_chars_per_word", TokenizerSettings.max_chars_per_word),
         special_tokens=special,
     )
@@ -241,7 +241,7 @@ def _read_librarys(folder: str) -> TokenizerFiles:
     limit = None
     if isinstance(length, int | float) and 0 < length < _NO_LENGTH:
         limit = int(length)
-    return TokenizerFiles(heard["do_lower_case"], settings, limit)
+    return TokenizerFiles(found["do_lower_case"], settings, limit)
 
 
 def _check_class(config: Mapping[str, Any], path: str, has_whole: bool) -> None:

@@ -29,7 +29,7 @@ MOST_NUMBERED_CLASSES = 20
 # More different labels than this look like texts or names of rows.
 MOST_LABELS = 100
 # So do more than this, if there are fewer than two rows per label on average.
-MOST_RARE_LABELS = 20
+MOST_SPARSE_LABELS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +224,7 @@ def _labels_in(file: TableFile, data_dir: str, kind: str, doubts: bool) -> list[
                 "number, or --noregression if each number is a class of its own."
             )
         if len(labels) > MOST_LABELS or (
-            len(labels) > MOST_RARE_LABELS and 2 * len(labels) > num_rows
+            len(labels) > MOST_SPARSE_LABELS and 2 * len(labels) > num_rows
         ):
             raise UserError(
                 f"{holds}labels {such_as}; name another column with --label, or pass --noregression "

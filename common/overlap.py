@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 _END: Any = object()
 
 
-def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+def prefetched(items: Iterable[Item]) -> Iterator[Item]:
     """The items, of which the next is made in a thread while one is in use.
 
     Raises:
@@ -30,7 +30,7 @@ def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 @contextlib.contextmanager
-def one_behind() -> Iterator[Callable[..., None]]:
+def in_background() -> Iterator[Callable[..., None]]:
     """A function that has calls (a function and its arguments) made in a thread, in their order.
 
     A call waits for the one before it to end, and the end of the block for the last.

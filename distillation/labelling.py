@@ -11,7 +11,7 @@ from tqdm import tqdm
 from common.chunks import chunks
 from common.errors import UserError
 from common.outputs import lock_folder
-from common.overlap import one_behind
+from common.overlap import in_background
 from distillation.labelling_jobs import Job, LabellingOptions, job_of_file, job_of_teachers
 from distillation.soft_labels import (
     TransferExample,
@@ -130,7 +130,7 @@ def _label(
     total = job.transfer_set.num_examples
     with (
         tqdm(total=total, unit=" examples", desc="Soft labels") as progress,
-        one_behind() as later,
+        in_background() as later,
     ):
         for path, examples, digest, features in shards:
             if features is not None:

@@ -32,12 +32,12 @@ from distillation.teacher_quality import assess_teacher
 from distillation.teachers import (
     PROBABILITIES,
     Features,
-    Reading,
     StudentText,
     Teacher,
     Teachers,
+    TextEncoding,
+    encoding_of_records,
     load_teacher,
-    reading_of_records,
     teacher_paths,
 )
 from serving.cpu_engines import INT8
@@ -101,7 +101,7 @@ class Job(NamedTuple):
     """
 
     transfer_set: TransferSet
-    records: Reading
+    records: TextEncoding
     outputs: Callable[[Sequence[TransferExample], Features], np.ndarray]
     description: dict[str, Any]
     strategy: tf.distribute.Strategy
@@ -144,7 +144,7 @@ def job_of_teachers(options: LabellingOptions) -> Job:
     teachers = Teachers(
         loaded, labels, options.ensemble, options.teacher_weights, options.hidden_state_layers
     )
-    records = reading_of_records(text, loaded[0].reading)
+    records = encoding_of_records(text, loaded[0].encoding)
 
     def outputs(examples: Sequence[TransferExample], features: Features) -> np.ndarray:
         return teachers.outputs(examples, records, features)
@@ -237,7 +237,9 @@ def job_of_file(options: LabellingOptions) -> Job:
             "leave --noregression out."
         )
     length = options.max_seq_length or DEFAULT_LENGTH
-    records = Reading(open_tokenizer_of_file(options.vocab_file, options.do_lower_case), length)
+    records = TextEncoding(
+        open_tokenizer_of_file(options.vocab_file, options.do_lower_case), length
+    )
     check_folder_apart("output_dir", options.output_dir, {"from_file": scores.paths})
     transfer_set = _checked_set(scores.read, options.from_file or "", "from_file")
     if scores.num_empty:

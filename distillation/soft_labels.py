@@ -61,7 +61,7 @@ _MAY_LACK = ("transfer_set_sha256", "are_pairs", "hidden_state_layers", "teacher
 
 
 # Facts that sidecars of earlier versions do not name, because there was no other value.
-_BEFORE = {"engine": "tensorflow"}
+_DEFAULTS = {"engine": "tensorflow"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _earlier_sidecars(output_dir: str) -> Iterator[tuple[str, dict[str, Any]]]:
         except UserError:
             continue
         if info:
-            yield path, {**_BEFORE, **info}
+            yield path, {**_DEFAULTS, **info}
 
 
 def recorded_engines(output_dir: str, num_teachers: int) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from scipy.special import log_softmax, logsumexp
 
 from checkpoints.formats import find_weights
-from checkpoints.initialization import say_assumed_order
+from checkpoints.initialization import warn_of_assumed_order
 from checkpoints.model_folder import read_model_folder
 from checkpoints.tokenizer_files import open_tokenizer_of_file
 from checkpoints.weights import VariableValues, weights_digest
@@ -38,7 +38,7 @@ PROBABILITIES, LOGITS = "probabilities", "logits"
 Features = Mapping[str, np.ndarray]
 
 
-class Reading(NamedTuple):
+class TextEncoding(NamedTuple):
     """The way from texts to ids: a tokenizer, and the length to which texts are cut."""
 
     tokenizer: FullTokenizer
@@ -53,7 +53,7 @@ class Reading(NamedTuple):
         """Settings that decide the ids, for the record."""
         return {"max_seq_length": self.max_seq_length, **self.tokenizer.record_facts()}
 
-    def is_like(self, other: Reading) -> bool:
+    def is_like(self, other: TextEncoding) -> bool:
         """Whether all texts become the same ids."""
         same_words = self.tokenizer.settings == other.tokenizer.settings
         return same_words and self.facts() == other.facts()
@@ -78,7 +78,7 @@ class Teacher(NamedTuple):
 
     path: str
     predictor: Predictor
-    reading: Reading
+    encoding: TextEncoding
 
 
 def teacher_paths(init_checkpoint: str) -> list[str]:
@@ -134,17 +134,19 @@ def load_teacher(
             "--vocab_file, or for a student of another vocabulary write the teacher with its own "
             "(convert_checkpoint.py --vocab_file)."
         )
-    return Teacher(path, predictor, Reading(predictor.sources.tokenizer, predictor.max_seq_length))
+    return Teacher(
+        path, predictor, TextEncoding(predictor.sources.tokenizer, predictor.max_seq_length)
+    )
 
 
-def reading_of_records(text: StudentText, teacher: Reading) -> Reading:
+def encoding_of_records(text: StudentText, teacher: TextEncoding) -> TextEncoding:
     """The reading of the student: as flags say, else that of its teacher."""
     if text.vocab_file is None:
         return teacher
     tokenizer = teacher.tokenizer
     if tokenizer.sha256 != vocabulary_digest(read_vocabulary(text.vocab_file)):
         tokenizer = open_tokenizer_of_file(text.vocab_file, text.do_lower_case)
-    records = Reading(tokenizer, text.max_seq_length or teacher.max_seq_length)
+    records = TextEncoding(tokenizer, text.max_seq_length or teacher.max_seq_length)
     if not records.is_like(teacher):
         logging.info(
             "The records are made with the vocabulary %s and %d tokens per text; the teacher reads "
@@ -197,7 +199,7 @@ class Teachers:
         self._weights = _parse_weights(weights, len(teachers))
         for teacher in teachers[1:]:
             if teacher.predictor.labels is None:
-                say_assumed_order(teacher.path, labels)
+                warn_of_assumed_order(teacher.path, labels)
         self._orders = [_order(teacher, self.labels) for teacher in teachers]
         self._engines = [self._engine(teacher.predictor) for teacher in teachers]
 
@@ -218,14 +220,14 @@ class Teachers:
         """
         found = []
         for teacher, engine in zip(self._teachers, self._engines, strict=True):
-            engine.settle(teacher.reading.features(examples), num_rows)
+            engine.settle(teacher.encoding.features(examples), num_rows)
             assert engine.settled
             found.append(engine.settled)
         engines, precisions = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
         return {"engine": ", ".join(engines), "precision": ", ".join(precisions)}
 
     def outputs(
-        self, examples: Sequence[TransferExample], records: Reading, features: Features
+        self, examples: Sequence[TransferExample], records: TextEncoding, features: Features
     ) -> np.ndarray:
         """Logits or scores, and behind them the hidden states of `layers`.
 
@@ -241,14 +243,14 @@ class Teachers:
         for teacher, compute, order in zip(
             self._teachers, self._engines, self._orders, strict=True
         ):
-            is_read = teacher.reading.is_like(records)
-            outputs = compute(features if is_read else teacher.reading.features(examples))
+            is_read = teacher.encoding.is_like(records)
+            outputs = compute(features if is_read else teacher.encoding.features(examples))
             found.append(np.concatenate([outputs[:, order], outputs[:, len(order) :]], axis=1))
         if len(found) == 1:
             return found[0]
         return combine(np.stack(found), self._weights, self._ensemble, bool(self.labels))
 
-    def facts(self, records: Reading) -> dict[str, Any]:
+    def facts(self, records: TextEncoding) -> dict[str, Any]:
         """Facts that decide the outputs beside the texts; the teacher's reading where it differs."""
         each = []
         for teacher in self._teachers:
@@ -261,8 +263,8 @@ class Teachers:
                     ),
                 }
             )
-            if not teacher.reading.is_like(records):
-                each[-1]["teacher_text"] = teacher.reading.facts()
+            if not teacher.encoding.is_like(records):
+                each[-1]["teacher_text"] = teacher.encoding.facts()
         if len(each) == 1:
             return each[0]
         teachers = [

@@ -70,7 +70,11 @@ class CommandGraph:
         return os.path.join(self._output_dir, name)
 
     def add(
-        self, name: str, program: str, *arguments: str, anew: tuple[str, ...] = ("--start_over",)
+        self,
+        name: str,
+        program: str,
+        *arguments: str,
+        start_over: tuple[str, ...] = ("--start_over",),
     ) -> str:
         """Adds a call of a script (`run_distill.py`) or module (`experiments.label_subset`).
 
@@ -79,7 +83,7 @@ class CommandGraph:
         """
         command = (*script(program), *arguments)
         if name not in self._stages:
-            self._stages[name] = Stage(name, command, self._needs(arguments), anew)
+            self._stages[name] = Stage(name, command, self._needs(arguments), start_over)
         if self._stages[name].command != command:
             raise ValueError(f"two commands are called {name}")
         return self.folder(name)
@@ -112,7 +116,7 @@ class CommandGraph:
         """
         output = f"--output_file={os.path.join(self.folder(name), 'texts.tsv')}"
         # It is made anew in any case.
-        return self.add(name, "create_transfer_set.py", *arguments, output, anew=())
+        return self.add(name, "create_transfer_set.py", *arguments, output, start_over=())
 
     def pretraining_records(self, name: str, files: str, length: int, *arguments: str) -> str:
         """Records for pre-training, in `records.tfrecord`."""

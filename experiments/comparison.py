@@ -299,12 +299,16 @@ def _report(
     cells = []
     for name, row in rows.items():
         strategy, _, texts = name.partition(" ")
-        start, lesson = STRATEGIES[strategy].start, STRATEGIES[strategy].lesson
-        lesson = f"teacher, on {int(texts):,} texts" if texts and lesson == TEACHER else lesson
+        start, learns_from = STRATEGIES[strategy].start, STRATEGIES[strategy].learns_from
+        learns_from = (
+            f"teacher, on {int(texts):,} texts" if texts and learns_from == TEACHER else learns_from
+        )
         times = [seconds[os.path.basename(folder)] for folder in models[name]]
         scores = [str(row.dev), *[str(row.test)] * has_test]
         size = f"{row.parameters:,}"
-        cells.append([strategy, start, lesson, size, *scores, f"{statistics.fmean(times):.0f}"])
+        cells.append(
+            [strategy, start, learns_from, size, *scores, f"{statistics.fmean(times):.0f}"]
+        )
     trained = {os.path.basename(folder) for folders in models.values() for folder in folders}
     shared = [f"{name} {value:.0f} s" for name, value in seconds.items() if name not in trained]
     seeds = max(len(row.dev.values) for row in rows.values())

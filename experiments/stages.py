@@ -40,14 +40,14 @@ class Stage:
       name: Shown to the user; also the name of the log file and the marker.
       command: Program and arguments.
       needs: Names of the stages that must be finished before.
-      anew: Arguments that make the command replace what an earlier one has left.
+      start_over: Arguments that make the command replace what an earlier one has left.
       estimate: Seconds that it is thought to take, for the remaining time; 0 for unknown.
     """
 
     name: str
     command: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    anew: tuple[str, ...] = ("--start_over",)
+    start_over: tuple[str, ...] = ("--start_over",)
     estimate: float = 0.0
 
 
@@ -162,7 +162,9 @@ def run_stages(
                     break
                 own.remove(stage)
                 log_path = os.path.join(folder, f"{stage.name}.log")
-                running.append(_Job(stage, stage.anew if start_over else (), log_path, starter))
+                running.append(
+                    _Job(stage, stage.start_over if start_over else (), log_path, starter)
+                )
             ended = [job for job in running if job.process.poll() is not None]
             # A success that is seen together with a failure is noted before the failure is raised.
             for job in sorted(ended, key=lambda job: job.process.returncode != 0):

@@ -13,7 +13,7 @@ class Strategy:
     """Training strategy of a student: its initial weights and its training data."""
 
     start: str
-    lesson: str
+    learns_from: str
 
 
 TEACHER, LABELS = "teacher, on transfer text", "labels"
@@ -121,9 +121,9 @@ class TaskModels:
           variant: Part of the stage's name: the size of the student or of the transfer set.
           epochs: Passes over the soft labels, if other than in the settings.
         """
-        start, lesson = STRATEGIES[strategy].start, STRATEGIES[strategy].lesson
+        start, learns_from = STRATEGIES[strategy].start, STRATEGIES[strategy].learns_from
         name = f"{self._prefix}{strategy.lower().replace(' ', '-')}{variant}_seed{seed}"
-        if lesson == TEACHER:
+        if learns_from == TEACHER:
             schedule = self._settings.distillation
             if epochs is not None:
                 schedule = dataclasses.replace(schedule, epochs=epochs)

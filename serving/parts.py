@@ -22,7 +22,7 @@ from tqdm import tqdm
 from common.atomic import atomic_output
 from common.errors import UserError
 from common.files import BLOCK_BYTES, compressed_writer, exists, open_binary, remove_folder
-from common.overlap import one_behind
+from common.overlap import in_background
 from training.strategy import ahead_if_alone, chief_value, is_chief
 
 Window = TypeVar("Window", bound=Sized)
@@ -92,7 +92,7 @@ def write_in_parts(
         with atomic_output(part) as temporary, open_binary(temporary, "wb") as file:
             file.write(data)
 
-    with one_behind() as later:
+    with in_background() as later:
         for window, part, prepared in ahead_if_alone(planned(), strategy):
             if prepared is not None:
                 outputs = stages.compute(prepared)
@@ -137,7 +137,7 @@ def write_to_standard_output(
         output.flush()
 
     try:
-        with one_behind() as later:
+        with in_background() as later:
             planned = ((window, stages.prepare(window)) for window in windows)
             for i, (window, prepared) in enumerate(ahead_if_alone(planned, strategy)):
                 outputs = stages.compute(prepared)

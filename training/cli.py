@@ -47,7 +47,7 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
                     f'unexpected argument "{argv[1]}"; every flag is written --name=value.'
                 )
             check_flags(flags.FLAGS, pathlib.PurePath(argv[0]).stem)
-            settle_paths(flags.FLAGS)
+            resolve_paths(flags.FLAGS)
             main([argv[0], *map(_settled_argument, argv[1:])])
         except UserError as error:
             print(f"ERROR: {error}", file=sys.stderr)
@@ -74,7 +74,7 @@ _WORDS = ("labels", "label", "text_a", "text_b")
 _OUTPUTS = ("output_file", "output_dir", "submission_dir")
 
 
-def settle_paths(values: flags.FlagValues) -> None:
+def resolve_paths(values: flags.FlagValues) -> None:
     """Makes the paths in all flags ones that every script can use.
 
     A shell does not expand `~` behind `--name=`, so it is done here; and a pipe, which can be read
@@ -86,18 +86,18 @@ def settle_paths(values: flags.FlagValues) -> None:
     for name in values:
         flag = values[name]
         if isinstance(flag.value, str):
-            flag.value = _settled(name, flag.value)
+            flag.value = _resolved(name, flag.value)
         elif isinstance(flag.value, list):
-            flag.value = [_settled(name, v) if isinstance(v, str) else v for v in flag.value]
+            flag.value = [_resolved(name, v) if isinstance(v, str) else v for v in flag.value]
 
 
 def _settled_argument(argument: str) -> str:
     """The same for an argument `--name=value` that is handed on to another script."""
     name, equals, value = argument.partition("=")
-    return name + equals + _settled(name.lstrip("-"), value)
+    return name + equals + _resolved(name.lstrip("-"), value)
 
 
-def _settled(name: str, value: str) -> str:
+def _resolved(name: str, value: str) -> str:
     """`name` is that of the flag; several paths are separated by commas."""
     if name in _WORDS:
         return value

@@ -39,7 +39,7 @@ from training.updates import Objective
 
 Model = TypeVar("Model", bound=tf_keras.Model)
 
-_TRAIN_OR_LEAVE_OUT = (
+_NO_TRAINED_MODEL_ADVICE = (
     "train one (--do_train), or name a trained model with --init_checkpoint; without that flag, "
     "the model in --output_dir is used"
 )
@@ -284,7 +284,7 @@ class Session:
         options = self.options
         if not options.do_train or records is None:
             assert self.start
-            step = load_trained_weights(objective.model, self.start, _TRAIN_OR_LEAVE_OUT)
+            step = load_trained_weights(objective.model, self.start, _NO_TRAINED_MODEL_ADVICE)
             return Trained(step, None)
         if schedule is None:
             assert isinstance(options, EpochOptions)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from common.errors import UserError
-from common.overlap import one_ahead
+from common.overlap import prefetched
 from training.devices import describe_devices, warn_of_unused_gpu
 from training.options import DeviceOptions
 from training.workers import wait_for_workers
@@ -136,8 +136,8 @@ def is_single_worker(strategy: tf.distribute.Strategy) -> bool:
 
 
 def ahead_if_alone(items: Iterable[Item], strategy: tf.distribute.Strategy) -> Iterable[Item]:
-    """`one_ahead`, but for several workers, who ask the chief about the items in turn."""
-    return one_ahead(items) if is_single_worker(strategy) else items
+    """`prefetched`, but for several workers, who ask the chief about the items in turn."""
+    return prefetched(items) if is_single_worker(strategy) else items
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:

@@ -83,7 +83,7 @@ class PaperPlan:
         folders = []
         if name == "table1":
             output = f"--output_dir={self.graph.folder(name)}"
-            speed = self.graph.add(name, "benchmark_models.py", output, anew=())
+            speed = self.graph.add(name, "benchmark_models.py", output, start_over=())
             folders.append(self.graph.estimate(speed, 600))
         students = list(dict.fromkeys(students_of(artifact)))
         for seed in range(1, max((self.scale.num_seeds(s.size) for s in students), default=0) + 1):
@@ -137,7 +137,10 @@ class PaperPlan:
     def student(self, student: Student, seed: str) -> str:
         """The model of a student with one seed."""
         strategy = STRATEGIES[student.strategy]
-        distilled = TEACHER in (strategy.lesson, STRATEGIES.get(strategy.start, strategy).lesson)
+        distilled = TEACHER in (
+            strategy.learns_from,
+            STRATEGIES.get(strategy.start, strategy).learns_from,
+        )
         if not distilled:
             # Without soft labels it is the same student whatever the transfer set.
             teacher = student.teacher if student.start in ("truncated", "distilled") else ""
@@ -182,7 +185,7 @@ class PaperPlan:
         name = _name(f"{task}_teacher{size}")
         output = f"--output_dir={self.graph.folder(name)}"
         return self.graph.add(
-            name, "experiments.median_run", f"--runs={','.join(runs)}", output, anew=()
+            name, "experiments.median_run", f"--runs={','.join(runs)}", output, start_over=()
         )
 
     def _models(self, task: str, size: str) -> TaskModels:
@@ -206,7 +209,7 @@ class PaperPlan:
         strategy = STRATEGIES[student.strategy]
         if strategy.start in STRATEGIES:
             return task.num_train * self.scale.final.epochs
-        if strategy.lesson != TEACHER:
+        if strategy.learns_from != TEACHER:
             return task.num_train * task.label_epochs
         if student.transfer == LABELLED_SET:
             return task.num_train * task.distill_epochs
@@ -287,7 +290,7 @@ class PaperPlan:
             f"--data_dir={folder}",
             f"--num_labels={described.num_labels}",
             f"--output_dir={self.graph.folder(name)}",
-            anew=(),
+            start_over=(),
         )
         columns = ("--text_b=text_b",) if any("text_b" in f for f in described.flags) else ()
         return (*OWN_COLUMNS, *columns, f"--data_dir={prepared}")
@@ -327,7 +330,7 @@ class PaperPlan:
             f"--corpus_b={self._transfer_set(student.task, student.transfer, student.texts)}",
             f"--output_file={os.path.join(self.graph.folder(name), SIMILARITY_FILE)}",
             "--bootstrap_samples=0",
-            anew=(),
+            start_over=(),
         )
 
     def _soft_labels(self, student: Student) -> str:

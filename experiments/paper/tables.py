@@ -52,7 +52,7 @@ def _sizes(plan: PaperPlan) -> tuple[list[str], list[list[str]]]:
 
 def _strategies(_: PaperPlan) -> tuple[list[str], list[list[str]]]:
     rows = [
-        [name, strategy.start, strategy.lesson]
+        [name, strategy.start, strategy.learns_from]
         for name, strategy in STRATEGIES.items()
         if name != "Teacher"
     ]

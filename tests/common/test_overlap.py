@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.overlap import one_ahead, one_behind
+from common.overlap import in_background, prefetched
 
 
 def test_next_item_is_made_while_one_is_in_use() -> None:
@@ -19,13 +19,13 @@ def test_next_item_is_made_while_one_is_in_use() -> None:
             yield i
 
     found = []
-    for item in one_ahead(items()):
+    for item in prefetched(items()):
         if item + 1 < len(made):
             assert made[item + 1].wait(10)
         assert not any(event.is_set() for event in made[item + 2 :])  # One, and no more.
         found.append(item)
     assert found == [0, 1, 2, 3]
-    assert list(one_ahead([])) == []
+    assert list(prefetched([])) == []
 
 
 def test_error_comes_in_the_place_of_its_item() -> None:
@@ -35,14 +35,14 @@ def test_error_comes_in_the_place_of_its_item() -> None:
 
     found = []
     with pytest.raises(ValueError, match="bad row"):
-        found.extend(one_ahead(items()))
+        found.extend(prefetched(items()))
     assert found == [1]
 
 
 def test_calls_are_made_in_their_order_and_all_of_them() -> None:
     found: list[int] = []
     may_go = threading.Event()
-    with one_behind() as put:
+    with in_background() as put:
         put(may_go.wait, 10)  # The block goes on while it waits.
         may_go.set()
         for i in range(5):
@@ -52,9 +52,9 @@ def test_calls_are_made_in_their_order_and_all_of_them() -> None:
 
 def test_error_of_a_call_is_raised_and_no_other_hidden() -> None:
     found: list[int] = []
-    with pytest.raises(ZeroDivisionError), one_behind() as put:
+    with pytest.raises(ZeroDivisionError), in_background() as put:
         put(divmod, 1, 0)
-    with pytest.raises(KeyError), one_behind() as put:
+    with pytest.raises(KeyError), in_background() as put:
         put(found.append, 1)
         raise KeyError
     assert found == [1]

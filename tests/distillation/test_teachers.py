@@ -13,10 +13,10 @@ from distillation.soft_labels import TransferExample
 from distillation.teachers import (
     LOGITS,
     PROBABILITIES,
-    Reading,
     StudentText,
+    TextEncoding,
     combine,
-    reading_of_records,
+    encoding_of_records,
     teacher_paths,
 )
 from modeling.tokenization import FullTokenizer
@@ -52,42 +52,42 @@ def test_paths(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def reading(vocab_file: str) -> Reading:
-    return Reading(FullTokenizer(vocab_file), 8)
+def encoding(vocab_file: str) -> TextEncoding:
+    return TextEncoding(FullTokenizer(vocab_file), 8)
 
 
-def test_features_are_cut_to_the_length(reading: Reading) -> None:
+def test_features_are_cut_to_the_length(encoding: TextEncoding) -> None:
     examples = [TransferExample("a:1", "good film the plot the plot the plot", None)]
     examples += [TransferExample("a:2", "good", "bad film")]
-    features = reading.features(examples)
+    features = encoding.features(examples)
     ids = {word: i for i, word in enumerate(WORDS)}
     words = ["[CLS]", "good", "film", "the", "plot", "the", "plot", "[SEP]"]
     assert features["input_ids"][0].tolist() == [ids[word] for word in words]
     assert features["segment_ids"][1].tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
 
 
-def test_readings_are_alike_if_all_ids_are(reading: Reading, tmp_path: pathlib.Path) -> None:
+def test_encodings_are_alike_if_all_ids_are(encoding: TextEncoding, tmp_path: pathlib.Path) -> None:
     copied, other = tmp_path / "copied.txt", tmp_path / "other.txt"
     copied.write_text("\n".join(WORDS) + "\n")
     other.write_text("\n".join([*WORDS[:-1], "another"]) + "\n")
-    assert reading.is_like(Reading(FullTokenizer(str(copied)), 8))
-    assert not reading.is_like(reading._replace(max_seq_length=9))
-    assert not reading.is_like(Reading(FullTokenizer(str(other)), 8))
-    assert not reading.is_like(Reading(FullTokenizer(str(copied), do_lower_case=False), 8))
+    assert encoding.is_like(TextEncoding(FullTokenizer(str(copied)), 8))
+    assert not encoding.is_like(encoding._replace(max_seq_length=9))
+    assert not encoding.is_like(TextEncoding(FullTokenizer(str(other)), 8))
+    assert not encoding.is_like(TextEncoding(FullTokenizer(str(copied), do_lower_case=False), 8))
 
 
 def test_records_are_read_as_the_student_does(
-    reading: Reading, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+    encoding: TextEncoding, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    assert reading_of_records(StudentText(None, None, 5), reading) is reading
-    same = reading_of_records(StudentText(reading.tokenizer.vocab_file, None, None), reading)
-    assert same.is_like(reading) and not caplog.messages
-    longer = reading_of_records(StudentText(reading.tokenizer.vocab_file, None, 12), reading)
-    assert (longer.tokenizer, longer.max_seq_length) == (reading.tokenizer, 12)
+    assert encoding_of_records(StudentText(None, None, 5), encoding) is encoding
+    same = encoding_of_records(StudentText(encoding.tokenizer.vocab_file, None, None), encoding)
+    assert same.is_like(encoding) and not caplog.messages
+    longer = encoding_of_records(StudentText(encoding.tokenizer.vocab_file, None, 12), encoding)
+    assert (longer.tokenizer, longer.max_seq_length) == (encoding.tokenizer, 12)
     other = tmp_path / "other.txt"
     other.write_text("\n".join([*WORDS, "Quagga"]) + "\n")
-    records = reading_of_records(StudentText(str(other), False, None), reading)
+    records = encoding_of_records(StudentText(str(other), False, None), encoding)
     assert records.max_seq_length == 8 and not records.tokenizer.do_lower_case
     assert records.tokenizer.vocab_size == len(WORDS) + 1
     assert len(caplog.messages) == 2 and str(other) in caplog.messages[1]

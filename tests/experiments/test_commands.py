@@ -79,8 +79,8 @@ def test_from_text_to_a_pretrained_student(graph: CommandGraph) -> None:
     trained = flags(graph, "lm")
     assert (trained["num_warmup_steps"], trained["save_checkpoints_steps"]) == ("200", "400")
     # A transfer set is written anew in any case, and knows no --start_over.
-    assert {s.name: s.anew for s in graph.stages}["texts"] == ()
-    assert {s.name: s.anew for s in graph.stages}["lm"] == ("--start_over",)
+    assert {s.name: s.start_over for s in graph.stages}["texts"] == ()
+    assert {s.name: s.start_over for s in graph.stages}["lm"] == ("--start_over",)
 
 
 def test_short_pretraining_saves_every_hundred_updates(graph: CommandGraph) -> None:

@@ -200,7 +200,9 @@ def test_arguments_for_a_new_beginning(tmp_path: pathlib.Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
     command = python(f"import sys; open({str(notes)!r}, 'a').write(f'{{sys.argv[1:]}} ')")
     run_stages([Stage("a", command)], str(out), num_jobs=1)
-    run_stages([Stage("b", command), Stage("c", command, anew=())], str(out), 1, start_over=True)
+    run_stages(
+        [Stage("b", command), Stage("c", command, start_over=())], str(out), 1, start_over=True
+    )
     run_stages([Stage("b", command)], str(out), num_jobs=1)
     assert notes.read_text().split() == ["[]", "['--start_over']", "[]"]
 

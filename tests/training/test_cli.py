@@ -12,7 +12,7 @@ import pytest
 from absl import flags
 
 from experiments.fork_server import ForkServer
-from training.cli import configure_logging, settle_paths
+from training.cli import configure_logging, resolve_paths
 
 
 def values_of(**given: object) -> flags.FlagValues:
@@ -43,7 +43,7 @@ def test_home_folder(
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     values = values_of(**{name: value})
-    settle_paths(values)
+    resolve_paths(values)
     assert values[name].value == expected
 
 
@@ -54,7 +54,7 @@ def test_pipes(tmp_path: pathlib.Path) -> None:
     writer = threading.Thread(target=lambda: pathlib.Path(fifo).write_text("[PAD]\n"))
     writer.start()
     values = values_of(vocab_file=fifo, input_file=f"a.txt,{fifo}", output_file="/dev/null")
-    settle_paths(values)
+    resolve_paths(values)
     writer.join()
     assert pathlib.Path(values["vocab_file"].value).read_text() == "[PAD]\n"
     assert values["input_file"].value == f"a.txt,{values['vocab_file'].value}"
