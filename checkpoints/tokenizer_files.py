@@ -100,6 +100,12 @@ def open_tokenizer_of_file(vocab_file: str, do_lower_case: bool | None) -> FullT
     return open_tokenizer(vocab_file, do_lower_case, files.do_lower_case, files.settings)
 
 
+def tokenizer_paths(vocab_file: str) -> list[str]:
+    """The vocabulary and the files beside it that its tokenizer is read from, if they are there."""
+    names = (INFO_FILE, _CONFIG, TOKENIZER_JSON, _SPECIAL, _ADDED)
+    return [vocab_file, *(os.path.join(os.path.dirname(vocab_file), name) for name in names)]
+
+
 def read_tokenizer_files(folder: str) -> TokenizerFiles:
     """Reads what lies in a folder; nothing is recorded where nothing lies there.
 

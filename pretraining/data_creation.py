@@ -7,8 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
-from checkpoints.model_sources import model_files
-from checkpoints.tokenizer_files import open_tokenizer_of_file
+from checkpoints.tokenizer_files import open_tokenizer_of_file, tokenizer_paths
 from common.atomic import scratch_folder
 from common.beam import parse_options
 from common.errors import UserError
@@ -107,8 +106,8 @@ def _claim_output_files(options: DataCreationOptions, input_files: Sequence[str]
     output_files = [path.strip() for path in options.output_file.split(",") if path.strip()]
     if not output_files:
         raise UserError(f'--output_file: "{options.output_file}" names no file.')
-    read = model_files(None, options.vocab_file, None)
-    check_files_apart("output_file", output_files, [*input_files, *read])
+    read = [*input_files, *tokenizer_paths(options.vocab_file)]
+    check_files_apart("output_file", output_files, read)
     lock_files("output_file", output_files)
     return output_files
 

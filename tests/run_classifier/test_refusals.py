@@ -82,7 +82,10 @@ KEEP = {**TURNED, "labels": "0,1,2", "init_head": "keep"}
             {"vocab_file": "{other_vocab}", "init_checkpoint": "{foreign}"},
             "other_vocab.txt is not the vocabulary of {foreign}: id .* use the model's own",
         ),
-        (KEEP, "keep, but of .* is for the labels 0, 1, this run for the labels 0, 1, 2; --init_h"),
+        (
+            KEEP,
+            "keep cannot keep .* is for the labels 0, 1, this run for the labels 0, 1, 2; pass --init_h",
+        ),
         ({**KEEP, "labels": "1,0"}, "is for the labels 0, 1, this run for the labels 1, 0"),
         (
             {**KEEP, "init_checkpoint": "{foreign}"},

@@ -215,7 +215,7 @@ def test_trained_folder_is_used_without_training(
     run_script("run_classifier", **run, init_checkpoint=folder / "best")
     assert results(folder)["global_step"] == info(folder / "best")["global_step"] < 62
     assert evaluated_model(folder) == "best"
-    message = "output_weights, output_bias are missing.* without --init_checkpoint is that of --out"
+    message = "output_weights, output_bias are missing.* without that flag, the model in --out"
     with pytest.raises(UserError, match=message):
         run_script("run_classifier", **run, init_checkpoint=pretrained)
     assert evaluated_model(folder) == "best"

@@ -307,7 +307,7 @@ _CLASSES = {"input_file": "{soft_labels}/*.tfrecord", "max_seq_length": 16}
         (
             "run_distill",
             {**_SCORES, "init_checkpoint": "{teacher}", "init_head": "keep"},
-            r"keep, but of .*tuned.* is for the labels 0, 1, this run for a regression \(a score",
+            r"keep cannot keep .*tuned.* is for the labels 0, 1, this run for a regression \(a score",
         ),
         ("run_distill", {**_SCORES, "temperature": 2}, "temperature=2.0, but .* has scores of a"),
         (

@@ -93,5 +93,5 @@ def test_row_that_is_not_a_number_is_named() -> None:
         is_short = tf.reduce_sum(batch["input_mask"], axis=1) == 2
         return tf.where(is_short, float("nan"), 1.0)[:, tf.newaxis]
 
-    with pytest.raises(UserError, match="first for row 3 of 4;"):
+    with pytest.raises(UserError, match="first for row 3 of these 4;"):
         Engine(outputs, ALONE, 2)(features([5, 9, 2, 2]))
