@@ -8,19 +8,28 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from common.errors import UserError
-from common.files import exists, file_size, is_folder, is_remote, list_folder, sha256_file
+from common.files import (
+    COMPRESSIONS,
+    exists,
+    file_size,
+    file_system,
+    is_folder,
+    is_remote,
+    list_folder,
+    sha256_file,
+)
 from common.input_files import expand_globs
 
 # Flags of the scripts whose values are files (comma-separated globs).
 _GLOB_FLAGS = (
     *("input_file", "eval_file", "exclude_file", "from_file"),
-    *("train_file", "dev_file", "test_file"),
+    *("train_file", "dev_file", "test_file", "corpus_a", "corpus_b"),
 )
-# Those whose values are folders of data, or lists of TASK:FOLDER.
-_FOLDER_FLAGS = ("data_dir", "input_task", "exclude_task")
+# Those whose values are a folder of data, or lists of TASK:FOLDER.
+_FOLDER_FLAG, _TASK_FLAGS = "data_dir", ("input_task", "exclude_task")
 # Those whose values are single files, or names of sizes, after which folders may be called.
 _FILE_FLAGS = ("vocab_file", "bert_config_file")
 # Those whose values are models: folders, files in them, prefixes of checkpoints.
@@ -31,10 +40,13 @@ MODEL_FILES = re.compile(
     r"bert_model\.ckpt\..+|.+\.(safetensors|bin)|vocab\.txt|(.+_)?config\.json|tokenizer\.json"
     r"|.+\.index\.json|special_tokens_map\.json|added_tokens\.json|model_info\.json"
 )
+# The weights of a model in a folder without `bert_model.ckpt`: `checkpoint` names the newest of them.
+# `checkpoints.formats` finds those that are read, but takes TensorFlow, which takes seconds, for it.
+_CHECKPOINT_FILES = re.compile(r"checkpoint|.+\.(index|data-\d+-of-\d+)")
 
 
 def command_inputs(command: Sequence[str]) -> dict[str, str]:
-    """Input files of a command: `--flag=value`, or a file in a data folder, -> SHA-256.
+    """Input files of a command: `--flag=value`, some `--flag=value: path` of a file, -> SHA-256.
 
     Values that name no file are left out, such as the name of a size.
 
@@ -46,15 +58,35 @@ def command_inputs(command: Sequence[str]) -> dict[str, str]:
     """
     inputs: dict[str, str] = {}
     for flag, value in _flag_values(command):
-        paths = _paths(flag, value)
-        digests = [_digest(path, file_size(path), _changed_at(path)) for path in paths]
-        if flag in _FOLDER_FLAGS:
-            # Not as a whole: a test set that is added later was not read.
-            names = [f"--{flag}={value}: {path}" for path in paths]
-            inputs.update(zip(names, digests, strict=True))
-        elif paths:
-            inputs[f"--{flag}={value}"] = hashlib.sha256("".join(digests).encode()).hexdigest()
+        name, paths = f"--{flag}={value}", _paths(flag, value)
+        if paths:
+            inputs[name] = hashlib.sha256("".join(map(_digest, paths)).encode()).hexdigest()
+        # Each by itself: a test set that is added later was not read, and earlier versions took no
+        # note of weights of such names, so these stay out of the digest above.
+        each = [*_files_of_folders(flag, value), *_checkpoint_files(flag, value)]
+        inputs.update((f"{name}: {path}", _digest(path)) for path in each)
     return inputs
+
+
+def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """The change in the inputs of a command, in words; None if it reads the same.
+
+    Inputs that are only there now are others than it has read, unless one stands in place of a file
+    that it has read: of a set's names, plain and compressed, the first one is read
+    (`classification.task_files.find_file`).
+    """
+    for name, digest in before.items():
+        if name not in now:
+            return f"has read {name}, which is not there any more"
+        if now[name] != digest:
+            return f"is from other content of {name}"
+    for name in now:
+        ending = next((c for c in COMPRESSIONS[1:] if name.endswith(c)), "")
+        names = [name.removesuffix(ending) + c for c in COMPRESSIONS]
+        read = next((other for other in names if other in before), name)
+        if names.index(name) < names.index(read):
+            return f"is from {read}, in place of which {name} would be read"
+    return None
 
 
 def _flag_values(command: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -65,26 +97,64 @@ def _flag_values(command: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _paths(flag: str, value: str) -> list[str]:
-    """The existing files that a flag stands for."""
+    """The existing files that a flag stands for, apart from those of the functions below."""
     if flag in _MODEL_FLAGS and value:
-        folder = value if is_folder(value) else os.path.dirname(value) or "."
-        names = sorted(list_folder(folder)) if is_folder(folder) else []
-        return [os.path.join(folder, name) for name in names if MODEL_FILES.fullmatch(name)]
+        folder = _model_folder(value)
+        return [os.path.join(folder, n) for n in _names(folder) if MODEL_FILES.fullmatch(n)]
     if flag in _FILE_FLAGS:
         return [value] if exists(value) and not is_folder(value) else []
     paths = []
-    for part in value.split(",") if flag in (*_GLOB_FLAGS, *_FOLDER_FLAGS) else ():
-        name = part.partition(":")[2] if flag.endswith("_task") else part
+    for part in value.split(",") if flag in _GLOB_FLAGS else ():
         with contextlib.suppress(UserError):
-            paths += expand_globs(name, flag, level=logging.DEBUG)
+            paths += expand_globs(part, flag, level=logging.DEBUG)
     return paths
 
 
-def _changed_at(path: str) -> int:
-    return 0 if is_remote(path) else os.stat(path).st_mtime_ns
+def _model_folder(value: str) -> str:
+    return value if is_folder(value) else os.path.dirname(value) or "."
+
+
+def _names(folder: str) -> list[str]:
+    return sorted(list_folder(folder)) if is_folder(folder) else []
+
+
+def _checkpoint_files(flag: str, value: str) -> list[str]:
+    """The weights of a model under names that are none of `MODEL_FILES`: of the prefix, or all."""
+    if flag not in _MODEL_FLAGS or not value:
+        return []
+    folder, prefix = _model_folder(value), ""
+    if not is_folder(value):
+        prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", os.path.basename(value)) + "."
+    names = [name for name in _names(folder) if name.startswith(prefix)]
+    if not prefix and "bert_model.ckpt.index" in names:
+        return []  # It comes before the other ones, saved states of a run.
+    wanted = [n for n in names if _CHECKPOINT_FILES.fullmatch(n) and not MODEL_FILES.fullmatch(n)]
+    return [os.path.join(folder, name) for name in wanted]
+
+
+def _files_of_folders(flag: str, value: str) -> list[str]:
+    """The files below folders of data, without hidden ones and descriptions of other ones."""
+    folders = [value] if flag == _FOLDER_FLAG else []
+    if flag in _TASK_FLAGS:
+        folders = [part.strip().partition(":")[2] for part in value.split(",")]
+    paths, seen = [], set()
+    for folder in folders:
+        for parent, below, names in file_system(folder).walk(folder) if folder else ():
+            if (real := os.path.realpath(parent)) in seen:
+                below.clear()  # A link may lead back to a folder above it.
+                continue
+            seen.add(real)
+            below[:] = [name for name in below if not name.startswith(".")]
+            paths += [os.path.join(parent, name) for name in names if not name.startswith(".")]
+    described = {f"{path}.json" for path in paths}
+    return [path for path in sorted(paths) if path not in described]
+
+
+def _digest(path: str) -> str:
+    """SHA-256 of a file; within one process, a file that looks unchanged is not read again."""
+    return _digest_of(path, file_size(path), 0 if is_remote(path) else os.stat(path).st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=4096)
-def _digest(path: str, size: int, changed_at: int) -> str:
-    """SHA-256 of a file; within one process, a file that looks unchanged is not read again."""
+def _digest_of(path: str, size: int, changed_at: int) -> str:
     return sha256_file(path)

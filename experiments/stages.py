@@ -24,7 +24,7 @@ from common.files import exists, read_json, remove
 from common.outputs import lock_folder
 from common.progress import ProgressLine, clock
 from experiments.fork_server import ForkedProcess, ForkServer
-from experiments.stage_inputs import command_inputs
+from experiments.stage_inputs import command_inputs, difference
 
 # Folder of the scripts.
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -200,16 +200,16 @@ def _finished(stages: Sequence[Stage], folder: str, start_over: bool) -> dict[st
         if not exists(marker):
             continue
         done = read_json(marker)
-        difference = _difference(stage, done)
+        reason = _difference(stage, done)
         if changed.intersection(stage.needs):
-            difference = "is from before a stage that it needs was changed"
-        if difference and not start_over:
+            reason = "is from before a stage that it needs was changed"
+        if reason and not start_over:
             raise UserError(
-                f"{marker} {difference}; use another --output_dir, or --start_over to run "
+                f"{marker} {reason}; use another --output_dir, or --start_over to run "
                 f"{stage.name} and what needs it again."
             )
-        if difference:
-            print(f"{stage.name} is run again: its last run {difference}.", flush=True)
+        if reason:
+            print(f"{stage.name} is run again: its last run {reason}.", flush=True)
             changed.add(stage.name)
             remove(marker)
         else:
@@ -236,11 +236,7 @@ def _difference(stage: Stage, done: Mapping[str, Any]) -> str | None:
         return f"is from another command than this one has for {stage.name}"
     if "inputs" not in done:
         return "is from an earlier version, which took no note of the content of files"
-    inputs = command_inputs(stage.command)
-    for name, digest in done["inputs"].items():
-        if inputs.get(name, digest) != digest:
-            return f"is from other content of {name}"
-    return None
+    return difference(done["inputs"], command_inputs(stage.command))
 
 
 def _marker(folder: str, stage: Stage) -> str:

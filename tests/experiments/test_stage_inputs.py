@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from experiments.stage_inputs import command_inputs
+from experiments.stage_inputs import command_inputs, difference
 
 
 @pytest.fixture
@@ -83,3 +83,80 @@ def test_moved_content(here: pathlib.Path) -> None:
     (here / "data").rename(here / "moved")
     after = command_inputs(["python", "--data_dir=moved"])
     assert list(before.values()) == list(after.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("garden/model.ckpt-20", {"model.ckpt-20.index", "model.ckpt-20.data-00000-of-00001"}),
+        ("garden/model.ckpt-2.index", {"model.ckpt-2.index"}),
+        (
+            "garden",
+            {
+                "checkpoint",
+                "model.ckpt-2.index",
+                "model.ckpt-20.index",
+                "model.ckpt-20.data-00000-of-00001",
+            },
+        ),
+        # The finished model, not the states of the run before it.
+        ("model", set()),
+        ("model/bert_model.ckpt", set()),
+        ("model/model.ckpt-3", {"model.ckpt-3.index"}),
+    ],
+)
+def test_weights_of_other_names(here: pathlib.Path, value: str, read: set[str]) -> None:
+    """Each has an entry of its own: that of the rest of the model stays as it was."""
+    (here / "garden").mkdir()
+    for name in (
+        "bert_config.json",
+        "checkpoint",
+        "model.ckpt-2.index",
+        "model.ckpt-20.index",
+        "model.ckpt-20.data-00000-of-00001",
+        "model.ckpt-20.meta",
+    ):
+        (here / "garden" / name).write_text(name)
+    name, folder = f"--init_checkpoint={value}", value.split("/")[0]
+    assert set(command_inputs(["p", name])) == {name, *(f"{name}: {folder}/{n}" for n in read)}
+
+
+def test_folder_with_a_comma(here: pathlib.Path) -> None:
+    (here / "data").rename(here / "glue,v2")
+    (here / "glue,v2" / "deeper").mkdir()
+    for name in ("deeper/a.tsv", ".hidden", "dev.tsv.json"):
+        (here / "glue,v2" / name).write_text(name)
+    flag = "--data_dir=glue,v2"
+    names = {f"{flag}: glue,v2/{name}" for name in ("train.tsv", "dev.tsv", "deeper/a.tsv")}
+    assert set(command_inputs(["p", flag])) == names
+
+
+def test_folder_with_a_link_to_itself(here: pathlib.Path) -> None:
+    (here / "data" / "again").symlink_to(here / "data")
+    assert set(command_inputs(["p", "--data_dir=data"])) == {TRAIN, DEV}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reason"),
+    [
+        ("a.tsv:1", "a.tsv:1", None),
+        ("a.tsv:1", "a.tsv:2", "is from other content of a.tsv"),
+        ("a.tsv:1", "b.tsv:1", "has read a.tsv, which is not there any more"),
+        # A test set that is added later was not read; nor is what stands behind a plain name.
+        ("a.tsv:1", "a.tsv:1 b.tsv:2", None),
+        ("a.tsv:1", "a.tsv:1 a.tsv.gz:2", None),
+        (
+            "a.tsv.gz:1",
+            "a.tsv.gz:1 a.tsv:2",
+            "from a.tsv.gz, in place of which a.tsv would be read",
+        ),
+        ("a.tsv.xz:1", "a.tsv.gz:2 a.tsv.xz:1", "in place of which a.tsv.gz would be read"),
+        ("a.tsv:1 a.tsv.xz:1", "a.tsv:1 a.tsv.gz:2 a.tsv.xz:1", None),
+    ],
+)
+def test_difference(before: str, now: str, reason: str | None) -> None:
+    def inputs(text: str) -> dict[str, str]:
+        return dict(entry.split(":") for entry in text.split())
+
+    found = difference(inputs(before), inputs(now))
+    assert found == reason or (found and reason and reason in found)

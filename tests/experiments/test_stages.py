@@ -195,6 +195,20 @@ def test_changed_content(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[s
     assert notes.read_text().split() == ["1", "2", "after", "3", "after"]
 
 
+def test_file_that_has_become_another_one(tmp_path: pathlib.Path) -> None:
+    """A set that is there under another name now is not the one that was read."""
+    out, data = tmp_path / "out", tmp_path / "data"
+    data.mkdir()
+    (data / "train.tsv").write_text("1")
+    stage = Stage("train", (*python("pass"), f"--data_dir={data}"))
+    run_stages([stage], str(out), num_jobs=1)
+    (data / "train.tsv").rename(data / "train.tsv.gz")
+    with pytest.raises(
+        UserError, match=r"train\.done\.json has read .*train\.tsv, which is not the"
+    ):
+        run_stages([stage], str(out), num_jobs=1)
+
+
 def test_arguments_for_a_new_beginning(tmp_path: pathlib.Path) -> None:
     """They are passed on only if asked for, and are no part of the command."""
     out, notes = tmp_path / "out", tmp_path / "notes"
