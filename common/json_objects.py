@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from common.atomic import write_json
+from common.atomic import finite, write_json
 from common.errors import UserError
 from common.files import read_json
 
@@ -86,7 +86,7 @@ def read_object(
 
 def write_object(path: str, values: Mapping[str, Any]) -> None:
     """Writes a JSON object and a digest of it, as a whole or not at all."""
-    write_json(path, {**values, _DIGEST: _digest_of(values)})
+    write_json(path, {**values, _DIGEST: _digest_of(finite(values))})
 
 
 def _digest_of(values: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import pathlib
 import re
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from scripts import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RESULTS = sorted(ROOT.glob("*/results/*.json"))
 # [text](target) and ![text](target).
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
@@ -64,6 +66,16 @@ def test_tests_that_a_page_names_are_there(page: pathlib.Path) -> None:
     named = re.findall(r"`((?:tests/[\w/]*)?test_\w+\.py|tests/[\w/]+/)`", page.read_text())
     folders = (ROOT, ROOT / "tests" / "robustness")
     assert [name for name in named if not any((f / name).exists() for f in folders)] == []
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=page_name)
+def test_committed_results_are_json(file: pathlib.Path) -> None:
+    """To other readers than Python's, too, which know no NaN."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    json.loads(file.read_text(), parse_constant=refuse)
 
 
 def test_site_has_every_page() -> None:

@@ -1,8 +1,8 @@
 """Reader of the metrics in the folders of runs, without TensorFlow.
 
 `eval_results.txt` has lines `key = value`, `metrics.jsonl` one JSON object a line: "step", "kind"
-("train" or "eval") and values by name; that of an evaluation has a "score", by which models are
-compared (higher is better).
+("train" or "eval") and values by name (null for NaN and infinity); that of an evaluation has a
+"score", by which models are compared (higher is better).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ KINDS = ("train", "eval")
 def read_metrics(output_dir: str, file: str = METRICS_FILE) -> list[dict[str, Any]]:
     """The lines of a run's log, without one that a killed run was writing.
 
+    A value that is no finite number, which stands there as null, is NaN.
+
     Args:
       output_dir: Folder of the run.
       file: Name of the log.
@@ -39,7 +41,7 @@ def read_metrics(output_dir: str, file: str = METRICS_FILE) -> list[dict[str, An
             continue
         is_complete = isinstance(record, dict) and {"step", "kind"} <= record.keys()
         if is_complete and type(record["step"]) is int and record["kind"] in KINDS:
-            records.append(record)
+            records.append({k: math.nan if v is None else v for k, v in record.items()})
     return records
 
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_keras
 from tensorboard.plugins.hparams import api as hparams
 
-from common.atomic import write_text
+from common.atomic import finite, write_text
 from common.files import exists, is_folder, is_remote, list_folder, open_binary
 from common.progress import ProgressLine, clock
 from data.tfrecords import RecordWriter
@@ -148,7 +148,7 @@ class Reporter:
             return
         record = {"step": step, "kind": kind, **{k: float(v) for k, v in values.items()}}
         with open_binary(os.path.join(self._output_dir, file), "ab") as f:
-            f.write((json.dumps(record) + "\n").encode())
+            f.write(_line(record).encode())
         with self._writers[kind].as_default():
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
@@ -160,8 +160,12 @@ def _drop_lines_after(output_dir: str, file: str, last_step: int) -> list[dict[s
     path = os.path.join(output_dir, file)
     before = read_metrics(output_dir, file) if exists(path) else []
     kept = [record for record in before if record["step"] <= last_step]
-    write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    write_text(path, "".join(map(_line, kept)))
     return kept
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(finite(record), allow_nan=False) + "\n"
 
 
 def _drop_events_after(folder: str, last_step: int) -> None:

@@ -311,7 +311,8 @@ def _similarity(panel: Panel, point: str | int, file: Callable[[Student], str]) 
     path = file(panel.student(panel.lines[0], point))
     if not exists(path):
         return ""
-    return f" (S={read_json(path)['similarities']['joint']['spearman']:.2f})"
+    coefficient = read_json(path)["similarities"]["joint"]["spearman"]
+    return "" if coefficient is None else f" (S={coefficient:.2f})"
 
 
 def panel_title(panel: Panel, scale: Scale) -> str:

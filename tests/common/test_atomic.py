@@ -1,6 +1,7 @@
 """Files and folders that appear as a whole or not at all."""
 
 import contextlib
+import math
 import os
 import pathlib
 import subprocess
@@ -173,3 +174,12 @@ def test_copy_file(tmp_path: pathlib.Path) -> None:
     atomic.copy_file(str(target), str(target))
     assert target.read_bytes() == source.read_bytes()
     assert [path.name for path in target.parent.iterdir()] == ["b"]
+
+
+def test_json_has_null_for_what_is_no_finite_number(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.json"
+    values = {"score": math.nan, 3: [(math.inf, -math.inf, 1.5)], "rows": 2, "é": None}
+    atomic.write_json(str(path), values)
+    assert "".join(path.read_text().split()) == (
+        '{"score":null,"3":[[null,null,1.5]],"rows":2,"é":null}'
+    )

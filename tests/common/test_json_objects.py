@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -79,3 +80,9 @@ def test_every_damaged_digit_or_letter_of_a_written_object_is_noticed(
     # Layout is not content.
     path.write_text(json.dumps(json.loads(text)))
     read_object(str(path), KINDS)
+
+
+def test_digest_is_of_what_is_written(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "a.json")
+    write_object(path, {"rate": math.nan})
+    assert read_object(path, {}) == {"rate": None}

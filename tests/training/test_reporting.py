@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import pathlib
 from typing import Any
 
@@ -64,6 +65,16 @@ def test_speed_is_of_the_updates_since_the_last_line(tmp_path: pathlib.Path) -> 
         (line["step"], round(line["examples_per_second"], 3))
         for line in read_metrics(str(tmp_path), SPEED_FILE)
     ] == [(1, 40), (2, 20)]
+
+
+def test_log_has_null_for_what_is_no_finite_number(tmp_path: pathlib.Path) -> None:
+    """Also where lines of an earlier version are written again; readers take it for NaN."""
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "kind": "train", "loss": NaN}\n')
+    Reporter(str(tmp_path), 10, 4, 1).scalars(2, {"loss": math.inf})
+    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == [
+        f'{{"step": {step}, "kind": "train", "loss": null}}' for step in (1, 2)
+    ]
+    assert all(math.isnan(line["loss"]) for line in read_metrics(str(tmp_path)))
 
 
 @pytest.mark.parametrize("kept", [0, 3])

@@ -120,6 +120,17 @@ def test_claims_name_their_panel_and_the_points_that_are_there(
     assert found[2] == ("wide beats slim", None, "not measured")
 
 
+def test_one_seed_has_no_interval(
+    tmp_path: pathlib.Path, models: Callable[[Student], list[str]]
+) -> None:
+    """In JSON null, which is what other readers than Python's know."""
+    claim = Claim("PD beats KD", PD.label, KD.label)
+    text, content = report(tmp_path, lambda student: models(student)[:1], claim)
+    assert "| PD beats KD | +15.0 | 1 | cannot be told |" in text
+    [found] = content["claims"]
+    assert (found["low"], found["high"], found["seeds"]) == (None, None, 1)
+
+
 def test_interval_is_that_of_a_paired_t_test() -> None:
     higher = {1: 71.0, 2: 74.5, 3: 70.2, 5: 73.0}
     lower = {1: 70.1, 2: 71.0, 3: 70.9, 4: 60.0, 5: 71.5}
