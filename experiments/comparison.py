@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from classification.task_files import find_file
 from classification.tasks import OWN_TABLES, get_task
 from common.errors import MissingFileError, UserError
+from common.input_files import expand_globs
 from common.machine import describe_machine
 from common.markdown import table
+from data.rows import format_of
 from experiments.commands import CommandGraph, Schedule, Start, random_start, trained_start
 from experiments.figures import plot_by_size, plot_strategies
+from experiments.grid_search import parse_values
 from experiments.results import collect_rows, read_test_labels, write_results
 from experiments.scores import Row
 from experiments.stages import run_stages
@@ -170,13 +174,14 @@ def parse_sizes(values: Sequence[str]) -> list[int]:
     """Numbers of transfer texts in ascending order.
 
     Raises:
-      UserError: One is no number, or no multiple of the smallest.
+      UserError: One is no number, there twice, or no multiple of the smallest.
     """
-    if not all(value.isdigit() and int(value) for value in values):
+    sizes = sorted(parse_values("transfer_sizes", values, int)) if values else []
+    if 0 in sizes:
         raise UserError(
-            f"--transfer_sizes={','.join(values)}: expected numbers such as 1000,4000,16000."
+            f"--transfer_sizes={','.join(values)}: expected numbers from 1 on, such as "
+            "1000,4000,16000."
         )
-    sizes = sorted(map(int, values))
     for size in sizes:
         if size % sizes[0]:
             raise UserError(
@@ -192,7 +197,8 @@ def make_plan(
     graph = CommandGraph(options.output_dir, options.vocab_file, options.precision)
     models = TaskModels(graph, _settings(options))
     starts, teacher_start = _starts(graph, options)
-    teacher = models.teacher(teacher_start, options.seeds[0])
+    seeds = [str(seed) for seed in parse_values("seeds", options.seeds, int)]
+    teacher = models.teacher(teacher_start, seeds[0])
     rows = {"Teacher": [teacher]}
     if not sizes:
         labelled = options.arguments() if options.transfer_labelled_set else ()
@@ -200,8 +206,7 @@ def make_plan(
         # KD last, because nothing waits for it: so no job runs alone at the end.
         for row in STUDENTS:
             rows[row] = [
-                models.student(row, starts, record_files(soft_labels), seed)
-                for seed in options.seeds
+                models.student(row, starts, record_files(soft_labels), seed) for seed in seeds
             ]
         return graph, {row: rows[row] for row in STRATEGIES if row in rows}
 
@@ -216,14 +221,13 @@ def make_plan(
     largest = os.path.join(texts, f"texts-{sizes[-1]}.tsv")
     soft_labels = models.soft_labels(teacher, largest, f"--examples_per_shard={sizes[0]}")
     for row in ("Basic", "PF"):
-        rows[row] = [models.student(row, starts, "", seed) for seed in options.seeds]
+        rows[row] = [models.student(row, starts, "", seed) for seed in seeds]
     for size in sizes:
         records = first_shards(soft_labels, size // sizes[0])
         epochs = options.distill_examples / size
         for row in ("KD", "PD"):
             rows[f"{row} {size}"] = [
-                models.student(row, starts, records, seed, f"_{size}", epochs)
-                for seed in options.seeds
+                models.student(row, starts, records, seed, f"_{size}", epochs) for seed in seeds
             ]
     return graph, rows
 
@@ -273,18 +277,34 @@ def task_exclusion(options: ComparisonOptions) -> list[str]:
     kind, folder = (options.task_name or "").lower(), options.data_dir or ""
     if kind not in OWN_TABLES:
         return [f"--exclude_task={options.task_name}:{folder}"]
-    # The rows that --dev_share holds out stand in the training set.
-    dev = "train" if options.dev_share else "dev"
     given = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
-    paths = [given[dev] or find_file(folder, (f"{dev}.{kind}",), kind)]
+
+    def files(name: str) -> str:
+        _check_endings(f"{name}_file", given[name] or "", kind)
+        return given[name] or find_file(folder, (f"{name}.{kind}",), kind)
+
+    # The rows that --dev_share holds out stand in the training set.
+    paths = [files("train" if options.dev_share else "dev")]
     # The test set is of no use to this comparison, but models that have seen it are of none later.
     with contextlib.suppress(MissingFileError):
-        paths.append(given["test"] or find_file(folder, (f"test.{kind}",), kind))
+        paths.append(files("test"))
     columns = {"text_a": options.text_a, "text_b": options.text_b}
     return [
         f"--exclude_file={','.join(paths)}",
         *(f"--{name}={column}" for name, column in columns.items() if column),
     ]
+
+
+def _check_endings(flag: str, patterns: str, kind: str) -> None:
+    """Refuses files that the task reads by its kind, but a transfer set in another way by name."""
+    for path in expand_globs(patterns, flag, level=logging.DEBUG) if patterns else ():
+        by_name = format_of(path)
+        if by_name != kind:
+            raise UserError(
+                f"--{flag}: with --transfer_sizes, the transfer set is cleared of the texts of "
+                f"{path}, which there is {by_name or 'lines of text'} by its name, but here "
+                f"--task_name={kind}; give it a name that ends in .{kind}."
+            )
 
 
 def _report(

@@ -169,7 +169,7 @@ def test_nested_transfer_sets(
         ),
         (
             {"transfer_sizes": "1k", "student_checkpoint": "small"},
-            "--transfer_sizes=1k: expected numbers",
+            "--transfer_sizes=1k: expected whole numbers",
         ),
     ],
 )

@@ -11,7 +11,13 @@ import pytest
 from checkpoints.model_folder import write_model_folder
 from checkpoints.weights import variable_values
 from common.errors import UserError
-from experiments.comparison import ComparisonOptions, check_models, parse_sizes, task_exclusion
+from experiments.comparison import (
+    ComparisonOptions,
+    check_models,
+    make_plan,
+    parse_sizes,
+    task_exclusion,
+)
 from modeling.config import load_config
 from modeling.heads import ClassifierModel
 
@@ -37,7 +43,7 @@ def test_sizes_in_order(values: list[str], sizes: list[int]) -> None:
     assert parse_sizes(values) == sizes
 
 
-@pytest.mark.parametrize("values", [["0"], ["10", "-20"], ["1e3"], ["10", "15"]])
+@pytest.mark.parametrize("values", [["0"], ["10", "-20"], ["1e3"], ["10", "15"], ["10", "10"]])
 def test_what_is_no_size(values: list[str]) -> None:
     with pytest.raises(UserError, match="^--transfer_sizes"):
         parse_sizes(values)
@@ -53,13 +59,50 @@ def test_what_is_no_size(values: list[str]) -> None:
     ],
 )
 def test_excluded_files_are_those_of_the_task(
-    tmp_path: pathlib.Path, flags: dict[str, Any], excluded: str
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: dict[str, Any],
+    excluded: str,
 ) -> None:
-    for name in ("train", "test"):
+    monkeypatch.chdir(tmp_path)
+    for name in ("train", "test", "my_dev", "all"):
         (tmp_path / f"{name}.tsv").write_text("text\ttopic\na\tyes\nb\tno\n")
     options = ComparisonOptions(task_name="tsv", data_dir=str(tmp_path), text_a="text", **flags)
     expected = f"--exclude_file={excluded.format(folder=tmp_path)}"
     assert task_exclusion(options) == [expected, "--text_a=text"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            {"dev_file": "dev.txt"},
+            "--dev_file: .* of dev.txt, which there is lines of text .*=tsv;",
+        ),
+        ({"dev_file": "dev.csv.gz"}, "--dev_file: .* is csv by its name"),
+        ({"dev_file": "d*.tsv", "test_file": "a.tsv,d*"}, "--test_file: .* of dev.csv.gz,"),
+        ({"dev_share": 0.1, "train_file": "dev.txt"}, "--train_file: "),
+        ({"dev_file": "none.tsv"}, '--dev_file: no file matches "none.tsv"'),
+    ],
+)
+def test_task_and_transfer_set_read_a_file_alike(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, flags: dict[str, Any], message: str
+) -> None:
+    """Read in another way, no row of it would be found in the transfer set."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("dev.txt", "dev.csv.gz", "dev.tsv", "a.tsv"):
+        (tmp_path / name).write_text("text\ttopic\na\tyes\n")
+    options = ComparisonOptions(task_name="tsv", data_dir=".", text_a="text", **flags)
+    with pytest.raises(UserError, match=message):
+        task_exclusion(options)
+
+
+@pytest.mark.parametrize("seeds", [(), ("1", "2", "1"), ("1", "01"), ("x",)])
+def test_what_is_no_seed(seeds: tuple[str, ...]) -> None:
+    """Of a seed that counts twice, the deviation would be too small."""
+    options = ComparisonOptions(student_checkpoint="s", teacher_checkpoint="t", seeds=seeds)
+    with pytest.raises(UserError, match="^--seeds="):
+        make_plan(options, [])
 
 
 @pytest.mark.parametrize(
