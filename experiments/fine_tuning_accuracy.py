@@ -3,7 +3,7 @@
 For every seed the same model is fine-tuned four times: by run_classifier.py, without and with
 --adam_bias_correction; by transformers, whose optimizer corrects, with the batches that
 run_classifier.py takes; by transformers with an order of its own. Run the same command again to
-continue, or with more seeds.
+continue, or with more seeds; other settings take another folder.
 
   python -m experiments.fine_tuning_accuracy --init_checkpoint=tiny --data_dir=glue/SST-2 \\
     --output_dir=accuracy --seeds=10 --torch_python=torch_venv/bin/python
@@ -16,23 +16,31 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.atomic import write_json, write_text
+from common.atomic import atomic_output, write_json, write_text
+from common.errors import UserError
 from common.files import exists, read_json
 from common.markdown import table
 from experiments import hugging_face_accuracy
 from experiments.commands import script
 from experiments.paper.report import paired_difference
 from experiments.scores import Score
+from experiments.stage_inputs import command_inputs, difference
 from training.cli import prepare_libraries
 
 if TYPE_CHECKING:
     from data.record_sets import RecordSet
 
 BATCH_SIZE = 32
+# Flags that all runs have in common.
+SETTINGS = (
+    *("init_checkpoint", "task_name", "data_dir"),
+    *("max_seq_length", "learning_rate", "epochs"),
+)
+RECORD = "accuracies.json"
 OURS = "run_classifier.py"
 CORRECTED = "run_classifier.py --adam_bias_correction"
 SAME_BATCHES = "transformers, the same batches"
@@ -68,21 +76,51 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def accuracies(args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Name of the contestant -> seed -> percent right; those in accuracies.json are not run again."""
-    hugging_face = os.path.join(args.output_dir, "hugging_face")
+    """Name of the contestant -> seed -> percent right; those in accuracies.json are not run again.
+
+    Raises:
+      UserError: The output folder is of other settings, or of files of other content.
+    """
+    path, hugging_face = (os.path.join(args.output_dir, n) for n in (RECORD, "hugging_face"))
+    record = _record(args, path, hugging_face)
     if not exists(hugging_face):
+        # First, so that later commands know what it was made from.
+        write_json(path, record)
         _run(*conversion(args.init_checkpoint, hugging_face))
-    path = os.path.join(args.output_dir, "accuracies.json")
-    found: dict[str, dict[str, float]] = read_json(path) if exists(path) else {}
+    found: dict[str, dict[str, float]] = record["accuracies"]
     names = (OURS, CORRECTED, SAME_BATCHES) + (() if args.skip_own_order else (OWN_ORDER,))
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name in names:
             scores = found.setdefault(name, {})
             if str(seed) not in scores:
                 scores[str(seed)] = 100 * _accuracy(args, name, seed, hugging_face)
-                write_json(path, found)
+                write_json(path, record)
                 print(f"seed {seed}: {name} {scores[str(seed)]:.2f}", flush=True)
     return found
+
+
+def _record(args: argparse.Namespace, path: str, hugging_face: str) -> dict[str, Any]:
+    """Content of accuracies.json: settings and digests of all runs, and the accuracies so far."""
+    settings = {name: getattr(args, name) for name in SETTINGS}
+    inputs = command_inputs(fine_tuning(args, OURS, args.first_seed, args.output_dir))
+    if not exists(path) and not exists(hugging_face):
+        return {"settings": settings, "inputs": inputs, "accuracies": {}}
+    record = read_json(path) if exists(path) else {}
+    advice = "use another --output_dir"
+    if "settings" not in record:
+        raise UserError(
+            f"{args.output_dir} has results of an earlier version, which took no note of settings "
+            f"and files; {advice}."
+        )
+    for name, value in settings.items():
+        if (before := record["settings"].get(name)) != value:
+            raise UserError(
+                f"{path} is of runs with --{name}={before}, this command has --{name}={value}; "
+                f"{advice}."
+            )
+    if change := difference(record["inputs"], inputs):
+        raise UserError(f"{path} {change}; {advice}.")
+    return record
 
 
 def report(found: dict[str, dict[str, float]]) -> str:
@@ -110,9 +148,11 @@ def _accuracy(args: argparse.Namespace, name: str, seed: int, hugging_face: str)
         return read_json(os.path.join(folder, "eval_results.json"))["eval_accuracy"]
     rows, order = (os.path.join(args.output_dir, n) for n in ("rows.npz", f"order_{seed}.npy"))
     if not exists(rows):
-        np.savez(rows, **_all_rows(ours))  # type: ignore[arg-type]
+        with atomic_output(rows) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **_all_rows(ours))  # type: ignore[arg-type]
     if not exists(order):
-        np.save(order, _batches(ours, rows, seed, args.epochs))
+        with atomic_output(order) as temporary, open(temporary, "wb") as file:
+            np.save(file, _batches(ours, rows, seed, args.epochs))
     command = [args.torch_python, hugging_face_accuracy.__file__]
     command += [f"--model={hugging_face}", f"--rows={rows}", f"--order={order}", f"--seed={seed}"]
     command += [f"--learning_rate={args.learning_rate}"]

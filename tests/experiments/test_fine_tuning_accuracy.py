@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
 from scripts import load_script
 
+from common.errors import UserError
 from data.classifier_records import Example, write_classifier_records
 from experiments import fine_tuning_accuracy
 from experiments.fine_tuning_accuracy import (
@@ -16,6 +19,7 @@ from experiments.fine_tuning_accuracy import (
     OURS,
     OWN_ORDER,
     SAME_BATCHES,
+    accuracies,
     conversion,
     fine_tuning,
     report,
@@ -61,6 +65,82 @@ def test_table_pairs_by_seed() -> None:
         "| transformers, the same batches | 80.00 ± 1.00 | 3 | +2.00 ± 2.48 |",
         "| transformers, an order of its own | 83.00 | 1 | -1.00 |",
     ]
+
+
+@pytest.fixture
+def ran(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Contestants and seeds that were run, each right in half of the rows; in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for folder, name in (("model", "bert_model.ckpt.index"), ("data", "train.tsv")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(name)
+    seen: list[tuple[str, int]] = []
+
+    def accuracy(args: argparse.Namespace, name: str, seed: int, hugging_face: str) -> float:
+        seen.append((name, seed))
+        return 0.5
+
+    monkeypatch.setattr(fine_tuning_accuracy, "_accuracy", accuracy)
+    monkeypatch.setattr(
+        fine_tuning_accuracy, "_run", lambda *_: pathlib.Path("hugging_face").mkdir()
+    )
+    return seen
+
+
+def asked(seeds: int = 1, **changes: Any) -> argparse.Namespace:
+    known = vars(_SETTINGS) | {"output_dir": ".", "first_seed": 1, "skip_own_order": True}
+    return argparse.Namespace(**{**known, "seeds": seeds, **changes})
+
+
+def test_more_seeds_go_on(ran: list[tuple[str, int]]) -> None:
+    accuracies(asked())
+    found = accuracies(asked(seeds=2))
+    assert ran == [(name, seed) for seed in (1, 2) for name in (OURS, CORRECTED, SAME_BATCHES)]
+    assert found[OURS] == {"1": 50, "2": 50}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"learning_rate": 1e-3},
+            "--learning_rate=0.0001, this command has --learning_rate=0.001; use",
+        ),
+        (
+            {"init_checkpoint": "another"},
+            "--init_checkpoint=model, this .*=another; use another --out",
+        ),
+    ],
+)
+def test_other_settings_are_no_further_seeds(
+    ran: list[tuple[str, int]], changes: dict[str, Any], message: str
+) -> None:
+    """Their accuracies would stand in one mean."""
+    accuracies(asked())
+    with pytest.raises(UserError, match=rf"accuracies\.json is of runs with {message}"):
+        accuracies(asked(seeds=2, **changes))
+    assert len(ran) == 3
+
+
+@pytest.mark.parametrize("changed", ["model/bert_model.ckpt.index", "data/train.tsv"])
+def test_other_content_is_no_further_seed(ran: list[tuple[str, int]], changed: str) -> None:
+    accuracies(asked())
+    pathlib.Path(changed).write_text("other")
+    with pytest.raises(
+        UserError, match=r"accuracies\.json is from other content of --.*; use another"
+    ):
+        accuracies(asked(seeds=2))
+
+
+def test_results_of_unknown_settings(ran: list[tuple[str, int]]) -> None:
+    """Those of earlier versions, or a model that was converted without a note of it."""
+    pathlib.Path("hugging_face").mkdir()
+    with pytest.raises(UserError, match="earlier version, which took no note of settings"):
+        accuracies(asked())
+    pathlib.Path("accuracies.json").write_text(json.dumps({OURS: {"1": 80.0}}))
+    with pytest.raises(UserError, match="earlier version, which took no note of settings"):
+        accuracies(asked())
+    assert not ran
 
 
 def test_both_take_the_batches_of_a_run(tmp_path: pathlib.Path) -> None:
