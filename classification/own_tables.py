@@ -15,6 +15,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 
+from classification.predictions import LABELS_FILE
 from classification.task import Task, some_of
 from classification.task_files import TableFile, TaskFile
 from common.errors import UserError
@@ -178,7 +179,7 @@ def check_label_flags(labels: Sequence[str] | None, regression: bool | None) -> 
     """Whether the flags --labels and --regression ask for a regression.
 
     Raises:
-      UserError: They contradict each other, or a label is there twice.
+      UserError: They contradict each other, or a label is there twice or no single line.
     """
     if labels and regression:
         raise UserError(
@@ -192,6 +193,8 @@ def check_label_flags(labels: Sequence[str] | None, regression: bool | None) -> 
         )
     if labels and (len(labels) < 2 or len(set(labels)) < len(labels)):
         raise UserError(f"--labels={','.join(labels)}: expected different labels, at least 2.")
+    for label in labels or ():
+        _check_line(label, "--labels")
     return bool(regression) or (labels is not None and not labels)
 
 
@@ -203,7 +206,9 @@ def _labels_in(file: TableFile, data_dir: str, kind: str, doubts: bool) -> list[
     for example in examples:
         if not example.label:
             raise UserError(f'{example.source}: column "{file.label}" is empty; expected a label.')
-        found.add(example.label)
+        if example.label not in found:
+            _check_line(example.label, example.source)
+            found.add(example.label)
         num_rows += 1
     if len(found) < 2:
         raise UserError(
@@ -238,6 +243,15 @@ def _labels_in(file: TableFile, data_dir: str, kind: str, doubts: bool) -> list[
         "; to predict it as a number, pass --regression" if doubts and are_numbers else "",
     )
     return labels
+
+
+def _check_line(label: str, place: str) -> None:
+    """Refuses a label that would be several lines of `labels.txt`, or several cells of a table."""
+    if any(character in label for character in "\t\n\r"):
+        raise UserError(
+            f"{place}: the label {label!r} holds a tab or a line end, which {LABELS_FILE} and tables "
+            "of predictions cannot hold; write a blank in its place."
+        )
 
 
 def _check_spelling(path: str, column: int | str | None, labels: Sequence[str]) -> None:

@@ -78,7 +78,8 @@ def _texts(example: Example) -> list[str]:
 
 
 def _row(example: Example) -> list[str]:
-    return [*_texts(example), example.label or ""]
+    # A score may have line ends around it; labels hold none (`classification.own_tables`).
+    return [*_texts(example), (example.label or "").strip("\t\n\r")]
 
 
 def _cells(texts: Iterable[str | None]) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,19 @@ def test_labels_that_mean_the_same(tmp_path: Path, labels: list[str], named: str
         get_task("csv", str(tmp_path), **COLUMNS)
     task = get_task("csv", str(tmp_path), **COLUMNS, regression=False)
     assert task.labels == tuple(sorted(labels))
+
+
+@pytest.mark.parametrize("label", ["bad\nvery", "bad\r", "\tbad"])
+def test_labels_are_no_lines(tmp_path: Path, label: str) -> None:
+    """One would be two lines of labels.txt; also where it is said that labels are classes."""
+    write_rows(tmp_path / "train.jsonl", [{"text": "t", "y": y} for y in ("good", label, label)])
+    message = f"train.jsonl, line 2: the label {label!r} holds a tab or a"
+    columns = {"text_a": "text", "label": "y"}
+    for regression in (None, False):
+        with pytest.raises(UserError, match=re.escape(message)):
+            get_task("jsonl", str(tmp_path), **columns, regression=regression)
+    with pytest.raises(UserError, match="^--labels: the label '.*' holds a tab or a line end"):
+        get_task("jsonl", str(tmp_path), **columns, labels=("good", label))
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
