@@ -81,9 +81,10 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_bool(
     "pairs",
-    False,
+    None,
     "Let the classifier take pairs of texts instead of single ones. Only with "
-    "--output_format=saved_model.",
+    "--output_format=saved_model. Default: as in the model's training, single texts where that is "
+    "not recorded.",
 )
 flags.DEFINE_integer(
     "max_seq_length",

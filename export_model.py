@@ -48,9 +48,9 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_bool(
     "pairs",
-    False,
-    "The model takes pairs of texts. Without the flag, the task or --eval_file says it, and else "
-    "it takes single texts.",
+    None,
+    "The model takes pairs of texts. Default: as in its training; where that is not recorded, as the "
+    "task or --eval_file says, and else single texts.",
 )
 
 group("What the files do not say")

@@ -56,6 +56,7 @@ _INFO_KINDS = {
     "vocab_unused": _PLACES,
     "global_step": COUNT,
     "max_seq_length": COUNT,
+    "pairs": BOOLEAN,
     "flags": OBJECT,
     "made_from": OBJECT,
     "lineage": STAGES,
@@ -79,6 +80,7 @@ class ModelFolder:
       other_head: Purpose of a classifier for a kind of task that is not ours.
       global_step: Number of updates the model has had, 0 where it is not recorded.
       max_seq_length: Length of the inputs it was trained with, None where it is not recorded.
+      pairs: Whether its classifier was trained on pairs of texts, None where it is not recorded.
       lineage: Its trainings, as far as they are recorded.
     """
 
@@ -93,6 +95,7 @@ class ModelFolder:
     other_head: str | None
     global_step: int
     max_seq_length: int | None
+    pairs: bool | None
     lineage: Lineage
 
 
@@ -129,6 +132,7 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
         other_head=other_head,
         global_step=lineage[-1].get("updates", 0) if lineage else info.get("global_step") or 0,
         max_seq_length=_recorded_length(info_path, info),
+        pairs=_recorded_pairs(info),
         lineage=lineage,
     )
 
@@ -139,6 +143,14 @@ def _recorded_length(path: str, info: Mapping[str, Any]) -> int | None:
     if length is not None and not COUNT.fits(length):
         raise UserError(f'{path}: "max_seq_length" is {length!r:.40}, expected {COUNT.name}.')
     return length
+
+
+def _recorded_pairs(info: Mapping[str, Any]) -> bool | None:
+    """Earlier versions recorded the columns of tables of one's own alone."""
+    flags = info.get("flags") or {}
+    if info.get("pairs") is None and flags.get("text_a"):
+        return flags.get("text_b") is not None
+    return info.get("pairs")
 
 
 def _known_vocabulary(

@@ -28,6 +28,8 @@ from modeling.vocabulary import (
 
 # Of the original's scripts.
 DEFAULT_LENGTH = 128
+# What a model was trained on, by whether it was pairs.
+_TEXTS = ("single texts", "pairs of texts")
 # Names of what is read of the folder of a model, in any form, or of that of a vocabulary.
 _READ = re.compile(
     r"(bert_config|config|model_info|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json"
@@ -51,6 +53,7 @@ class ModelSources:
       model_max_length: As in `checkpoints.tokenizer_files.TokenizerFiles`.
       recorded_length: A `model_max_length` below the number of positions, else the
         `max_seq_length` of `ModelFolder`.
+      pairs: As in `ModelFolder`.
       lineage: As in `ModelFolder`.
     """
 
@@ -62,6 +65,7 @@ class ModelSources:
     other_head: str | None
     model_max_length: int | None
     recorded_length: int | None
+    pairs: bool | None
     lineage: Lineage
 
     @property
@@ -80,6 +84,23 @@ class ModelSources:
         """`check_labels` for the model; also raises one when its classifier is of no kind of ours."""
         self.check_head(source)
         check_labels(self.labels, labels, source)
+
+    def check_pairs(self, are_pairs: bool, source: str, texts: str, way_out: str = "") -> None:
+        """`check_pairs` for the model."""
+        check_pairs(self.pairs, are_pairs, source, texts, way_out)
+
+    def takes_pairs(self, given: bool | None, source: str) -> bool:
+        """Whether a program of the classifier takes pairs of texts: as given, recorded, or else no.
+
+        Raises:
+          UserError: What is given is not what is recorded.
+        """
+        if given is not None and self.pairs not in (None, given):
+            raise UserError(
+                f"--pairs={str(given).lower()}, but {source} was trained on "
+                f"{_TEXTS[not given]}; leave the flag out."
+            )
+        return bool(self.pairs if given is None else given)
 
     def input_length(self, given: int | None, of_records: int | None = None) -> int:
         """The `max_seq_length` of a run; says which and why, where none is given.
@@ -203,6 +224,7 @@ def resolve_model(
         other_head=folder.other_head if folder else None,
         model_max_length=model_max_length,
         recorded_length=recorded_length,
+        pairs=folder.pairs if folder else None,
         lineage=folder.lineage if folder else (),
     )
 
@@ -296,6 +318,30 @@ def check_labels(recorded: Sequence[str] | None, labels: Sequence[str], source: 
     raise UserError(
         f"{source} was made for the labels {', '.join(recorded)}, this run has "
         f"{', '.join(labels)}; both must be the same, in the same order."
+    )
+
+
+def check_pairs(
+    recorded: bool | None, are_pairs: bool, source: str, texts: str, way_out: str = ""
+) -> None:
+    """Raises a UserError where a model for pairs is to read single texts, or the other way round.
+
+    Args:
+      recorded: Whether the model was trained on pairs of texts; None when it is not known.
+      are_pairs: Whether the texts are pairs.
+      source: The model, for the message.
+      texts: The file of the texts and the columns that are read, for the message.
+      way_out: What to do about the texts; by default to name other columns of them.
+    """
+    if recorded in (None, are_pairs):
+        return
+    if not way_out:
+        way_out = "name the one column of a table to read with --text_a, without --text_b"
+        if recorded:
+            way_out = "name the two columns of a table with --text_a and --text_b"
+    raise UserError(
+        f"{source} was trained on {_TEXTS[not are_pairs]}, but {texts} has {_TEXTS[are_pairs]}; "
+        f"{way_out}, or use a model that was trained on {_TEXTS[are_pairs]}."
     )
 
 

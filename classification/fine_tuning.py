@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from checkpoints.model_sources import ModelSources
 from classification.class_weights import check_class_weights, class_weights
 from classification.evaluation import (
     TaskSet,
@@ -25,6 +26,7 @@ from classification.task import Task
 from classification.tasks import get_task
 from common.outputs import check_folder_apart
 from data.record_sets import value_limits
+from data.texts import columns_in_words
 from modeling.heads import ClassifierModel
 from training.evaluation import RecordPredictor
 from training.options import TASK_FLAGS, EpochOptions, TaskOptions
@@ -80,6 +82,8 @@ def run(options: FineTuningOptions) -> FineTuned:
         data_dir = options.data_dir or ""
         session.claim_output_dir(options.task_inputs())
         task.check_has(options.do_train, options.do_eval, options.do_predict)
+        if not options.do_train:
+            _check_pairs(options, task, sources, f"the model {session.start}")
         if options.do_train:
             session.check_run(
                 sources,
@@ -112,13 +116,16 @@ def run(options: FineTuningOptions) -> FineTuned:
             return evaluate_task(predictor, task, dev_set, options.eval_batch_size)
 
         train_set = sets.train[0] if sets.train else None
+        info: dict[str, Any] = {"task_name": task.name, "labels": list(task.labels)}
+        if train_set:
+            info["pairs"] = task.has_pairs(train_set.file, data_dir)
         records = train_set.records if train_set else None
         step, final = session.train_or_load(
             _objective(options, task, model, train_set),
             sources,
             records,
             weights,
-            {"task_name": task.name, "labels": list(task.labels)},
+            info,
             options.RECORDED,
             functools.partial(evaluate, sets.dev[0]) if options.do_eval else None,
         )
@@ -135,6 +142,16 @@ def run(options: FineTuningOptions) -> FineTuned:
         if submission and session.is_chief:
             submission.write(predictions)
         return FineTuned(step, evaluations, predictions)
+
+
+def _check_pairs(options: FineTuningOptions, task: Task, sources: ModelSources, model: str) -> None:
+    """Raises a UserError for sets of pairs and a model of single texts, or the other way round."""
+    data_dir = options.data_dir or ""
+    for file in (*task.dev * options.do_eval, *task.test * options.do_predict):
+        title, _ = file.open(data_dir, task.name)
+        if options.text_a:
+            title += columns_in_words(title, [options.text_a, options.text_b])
+        sources.check_pairs(task.has_pairs(file, data_dir), model, title)
 
 
 def _objective(

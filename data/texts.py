@@ -121,6 +121,16 @@ def text_columns(
     )
 
 
+def columns_in_words(path: str, columns: Sequence[str | None]) -> str:
+    """What is read of a file, to stand behind its name in a message; "" of a text file."""
+    names = [name for name in columns if name]
+    if has_ending(path, TEXT):
+        return ""
+    if not names:
+        return " (read as a table without names of columns)"
+    return f" (column{'s' * (len(names) > 1)} {' and '.join(names)})"
+
+
 def first_text(source: TextSource) -> Text:
     """First text of a source; reading it shows a wrong format or column before long work.
 

@@ -19,7 +19,12 @@ from classification.tasks import get_task
 from common.errors import UserError
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file
-from data.texts import columns_beside_task, is_source_name, read_transfer_texts
+from data.texts import (
+    columns_beside_task,
+    columns_in_words,
+    is_source_name,
+    read_transfer_texts,
+)
 from distillation.score_files import ScoreFiles
 from distillation.soft_labels import (
     ScoredExample,
@@ -158,7 +163,7 @@ def job_of_teachers(options: LabellingOptions) -> Job:
             options.data_dir or "",
         )
 
-    transfer_set = _open_transfer_set(options, task, inputs)
+    transfer_set = _open_transfer_set(options, task, inputs, loaded)
     first = list(itertools.islice(transfer_set.examples(), SAMPLE_ROWS))
     computed = teachers.settle(first, transfer_set.num_examples)
     return Job(
@@ -296,9 +301,12 @@ def _teacher_labels(teacher: Teacher, task: Task | None) -> Sequence[str]:
 
 
 def _open_transfer_set(
-    options: LabellingOptions, task: Task | None, inputs: Mapping[str, Sequence[str]]
+    options: LabellingOptions,
+    task: Task | None,
+    inputs: Mapping[str, Sequence[str]],
+    teachers: Sequence[Teacher],
 ) -> TransferSet:
-    """The texts of a task and of files, to be labelled by the models of `inputs`."""
+    """The texts of a task and of files, to be labelled by teachers, the models of `inputs`."""
     paths = []
     if options.input_file:
         paths = expand_globs(options.input_file, "input_file", is_source_name)
@@ -315,7 +323,13 @@ def _open_transfer_set(
         for example_id, text_a, text_b in read_transfer_texts(paths, *columns):
             yield TransferExample(example_id, text_a, text_b)
 
-    return _checked_set(examples, options.input_file or "", "input_file")
+    transfer_set = _checked_set(examples, options.input_file or "", "input_file")
+    texts = f"--task_name={options.task_name}"
+    if paths:
+        texts = paths[0] + columns_in_words(paths[0], columns)
+    for teacher in teachers:
+        teacher.predictor.sources.check_pairs(transfer_set.are_pairs, teacher.path, texts)
+    return transfer_set
 
 
 def _checked_set(

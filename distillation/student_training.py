@@ -78,6 +78,10 @@ def run(options: DistillationOptions) -> None:
         sources = session.text_model_sources(manifest["max_seq_length"])
         if not options.do_train:
             sources.check_labels(labels, f"the model {session.start}")
+            if (pairs := manifest.get("are_pairs")) is not None:
+                soft_labels = f"--input_file={options.input_file}"
+                model = f"the model {session.start}"
+                sources.check_pairs(pairs, model, soft_labels, "pass other soft labels")
         patience, states_shape = None, None
         if options.patience_weight:
             patience, states_shape = make_patience(
@@ -157,6 +161,7 @@ def run(options: DistillationOptions) -> None:
                 "labels": labels,
                 "teacher_weights_sha256": manifest["teacher_weights_sha256"],
                 "transfer_set_sha256": manifest["transfer_set_sha256"],
+                "pairs": manifest.get("are_pairs"),
             },
             options.RECORDED,
             functools.partial(evaluate, first_dev_set) if options.do_eval else None,

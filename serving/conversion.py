@@ -47,7 +47,7 @@ class ConversionOptions(Options):
     output_format: str = "tf1"
     include_optimizer: bool = False
     include_tokenizer: bool = True
-    pairs: bool = False
+    pairs: bool | None = None
     max_seq_length: int | None = None
     verify: bool = True
 
@@ -146,6 +146,8 @@ def _write_weights(
     history: dict[str, Any] = {"converted_from": converted_from}
     if sources.recorded_length:
         history["max_seq_length"] = sources.recorded_length
+    if sources.pairs is not None:
+        history["pairs"] = sources.pairs
     if sources.lineage:
         history["lineage"] = sources.lineage
     if options.output_format == "hf":
@@ -184,7 +186,7 @@ def _write_program(
             tokenizer,
             labels,
             sources.input_length(options.max_seq_length),
-            options.pairs,
+            sources.takes_pairs(options.pairs, options.input_path),
         )
         return
     if sources.tokenizer and (other := sources.tokenizer.settings.to_dict()):

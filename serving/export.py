@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from checkpoints.model_sources import check_labels
+from checkpoints.model_sources import check_labels, check_pairs
 from checkpoints.verification import random_batch
 from classification.task import Task
 from classification.tasks import get_task
@@ -25,7 +25,13 @@ from common.files import make_folder
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file
 from common.quiet import without_warnings
-from data.texts import Text, columns_beside_task, is_transfer_name, read_transfer_texts
+from data.texts import (
+    Text,
+    columns_beside_task,
+    columns_in_words,
+    is_transfer_name,
+    read_transfer_texts,
+)
 from modeling.bert import INPUTS
 from modeling.vocabulary import VOCAB_FILE
 from serving import export_report, litert
@@ -77,7 +83,7 @@ class ExportOptions(TaskOptions):
     keep_vocabulary_of: str | None = None
     model_name: str | None = None
     max_seq_length: int | None = None
-    pairs: bool = False
+    pairs: bool | None = None
     measure: bool = True
 
 
@@ -189,10 +195,10 @@ def _read(options: ExportOptions) -> tuple[TrainedModel, EvaluationSet]:
         labels = np.array([task.label_value(str(example.label)) for example in examples])
         texts = [(example.text_a, example.text_b) for example in examples]
         rows = EvaluationSet(f"{task.name} {task.dev[0].name}", texts, labels, task)
-        model = dataclasses.replace(model, pairs=texts[0][1] is not None)
+        model = _for_texts(model, texts, f"task {task.name}")
     elif options.eval_file:
         rows = EvaluationSet(options.eval_file, _texts(options.eval_file, options))
-        model = dataclasses.replace(model, pairs=options.pairs or rows.rows[0][1] is not None)
+        model = _for_texts(model, rows.rows, _in_words(options.eval_file, options))
     else:
         logging.warning(
             "Neither --task_name nor --eval_file: programs are compared on random ids, so nothing is "
@@ -204,6 +210,20 @@ def _read(options: ExportOptions) -> tuple[TrainedModel, EvaluationSet]:
             "them in their order (--label_names)."
         )
     return model.renamed(options.label_names), rows
+
+
+def _for_texts(
+    model: TrainedModel, rows: Sequence[tuple[str, str | None]], texts: str
+) -> TrainedModel:
+    """The model as one for such rows, which `texts` names; UserError if it is known for others."""
+    are_pairs = rows[0][1] is not None
+    check_pairs(model.known_pairs, are_pairs, model.source, texts)
+    return dataclasses.replace(model, pairs=are_pairs)
+
+
+def _in_words(path: str, options: ExportOptions) -> str:
+    columns = columns_beside_task([path], options.text_a, options.text_b, options.task_name)
+    return path + columns_in_words(path, columns)
 
 
 def _texts(path: str, options: ExportOptions) -> list[tuple[str, str | None]]:
@@ -226,6 +246,7 @@ def _calibration(
         return []
     if options.calibration_file:
         texts = _texts(options.calibration_file, options)
+        _for_texts(model, texts, _in_words(options.calibration_file, options))
     elif task:
         examples = task.read_examples(task.train[0], options.data_dir or "")
         texts = [(x.text_a, x.text_b) for x, _ in zip(examples, range(4096), strict=False)]

@@ -110,7 +110,7 @@ def _write_model_folder(path: str, model: TrainedModel) -> None:
     if model.lineage:
         info["lineage"] = model.lineage
     if model.has_classifier:
-        info["labels"] = list(model.labels)
+        info |= {"labels": list(model.labels), "pairs": model.known_pairs}
     write_model_folder(path, model.weights, model.config, model.tokenizer.vocab_file, info)
 
 

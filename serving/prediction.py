@@ -35,7 +35,13 @@ from data.rows import (
     is_blank,
     read_rows,
 )
-from data.texts import TEXT, TEXT_COLUMN, is_source_name, text_columns
+from data.texts import (
+    TEXT,
+    TEXT_COLUMN,
+    columns_in_words,
+    is_source_name,
+    text_columns,
+)
 from serving.engine_choice import AUTO, SAMPLE_ROWS
 from serving.parts import Stages, write_in_parts, write_to_standard_output
 from serving.predictor import Predictor, probabilities, set_threads
@@ -97,6 +103,7 @@ def run(options: PredictionOptions) -> int:
         do_lower_case=options.do_lower_case,
         strategy=create_strategy(options),
     )
+    predictor.sources.check_pairs(table.are_pairs, path, table.in_words)
     writer = _Writer(predictor, table, file_format)
     if output and is_chief(predictor.strategy):
         lock_files("output_file", [output])
@@ -141,6 +148,16 @@ class _InputTable:
         for path in self.paths:
             self._check(path)
         self.num_empty, self.first_empty = 0, ""
+
+    @property
+    def are_pairs(self) -> bool:
+        """Whether two columns of it are read."""
+        return len(self._columns) > 1
+
+    @property
+    def in_words(self) -> str:
+        """The first file and the columns that are read, for messages."""
+        return self.paths[0] + columns_in_words(self.paths[0], self._columns)
 
     def rows(self) -> Iterator[TextRow]:
         """All rows in their order; UserError if there is none, or for one that lacks a column."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -193,7 +193,18 @@ class Predictor:
 
     def logits(self, inputs: Inputs) -> np.ndarray:
         """The classifier's unscaled outputs, float32 [N, num_outputs]; arguments as of `predict`."""
-        return self._outputs(self.logits_engine(), inputs, self.num_outputs or 0)
+        width = self.num_outputs or 0
+        return self._outputs(self.logits_engine(), inputs, width, self._texts_of_its_kind)
+
+    def _texts_of_its_kind(
+        self, inputs: Sequence[str | tuple[str, str]]
+    ) -> Iterator[tuple[str, str | None]]:
+        """`checked_texts` for the classifier; vectors are made of single texts and pairs alike."""
+        for i, (first, second) in enumerate(checked_texts(inputs)):
+            self.sources.check_pairs(
+                second is not None, self._source, f"input {i}", "pass what it was trained on"
+            )
+            yield first, second
 
     def logits_engine(self) -> ChosenEngine:
         """The engine of `logits`, of ids from `features`; UserError where there is no classifier."""
@@ -308,12 +319,16 @@ class Predictor:
         return self._engines[name]
 
     def _outputs(
-        self, compute: Callable[[Mapping[str, np.ndarray]], np.ndarray], inputs: Inputs, width: int
+        self,
+        compute: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+        inputs: Inputs,
+        width: int,
+        texts: Callable[..., Iterator[tuple[str, str | None]]] = checked_texts,
     ) -> np.ndarray:
         if isinstance(inputs, Mapping):
             windows = windows_of_ids(inputs, self.encoder.config)
         else:
-            windows = map(self.features, chunks(checked_texts(inputs), WINDOW_ROWS))
+            windows = map(self.features, chunks(texts(inputs), WINDOW_ROWS))
         found = [compute(features) for features in windows]
         return np.concatenate(found) if found else np.zeros([0, width], np.float32)
 

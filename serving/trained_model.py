@@ -42,6 +42,7 @@ class TrainedModel:
       lineage: As in `checkpoints.model_folder.ModelFolder`.
       max_seq_length: Longest input in WordPieces.
       pairs: Whether an input is a pair of texts.
+      pairs_are_known: Whether that is recorded or was given.
     """
 
     source: str
@@ -51,6 +52,7 @@ class TrainedModel:
     labels: tuple[str, ...]
     max_seq_length: int
     pairs: bool = False
+    pairs_are_known: bool = False
     labels_are_known: bool = True
     lineage: Lineage = ()
 
@@ -58,6 +60,11 @@ class TrainedModel:
     def known_labels(self) -> list[str] | None:
         """`labels` where they are recorded, as in `ModelFolder`."""
         return list(self.labels) if self.labels_are_known else None
+
+    @property
+    def known_pairs(self) -> bool | None:
+        """`pairs` where that is known, as in `ModelFolder`."""
+        return self.pairs if self.pairs_are_known else None
 
     @property
     def has_classifier(self) -> bool:
@@ -135,7 +142,7 @@ def network_outputs(model: TrainedModel, network: ClassifierModel, *inputs: tf.T
 def read_trained_model(
     path: str,
     max_seq_length: int | None = None,
-    pairs: bool = False,
+    pairs: bool | None = None,
     bert_config_file: str | None = None,
     vocab_file: str | None = None,
     do_lower_case: bool | None = None,
@@ -146,7 +153,7 @@ def read_trained_model(
     Args:
       path: The model.
       max_seq_length: As in `TrainedModel`; None for that of the training.
-      pairs: As in `TrainedModel`.
+      pairs: As in `TrainedModel`; None for what the training recorded, else single texts.
       bert_config_file: Architecture, where it does not lie beside the weights.
       vocab_file: Vocabulary, where it does not lie there.
       do_lower_case: Casing, where it is not recorded.
@@ -186,7 +193,8 @@ def read_trained_model(
         tokenizer=sources.tokenizer,
         labels=tuple(labels or ()),
         max_seq_length=sources.input_length(max_seq_length),
-        pairs=pairs,
+        pairs=sources.takes_pairs(pairs, path),
+        pairs_are_known=pairs is not None or sources.pairs is not None,
         labels_are_known=sources.labels is not None or not num_outputs,
         lineage=sources.lineage,
     )

@@ -118,3 +118,22 @@ def test_digest_of_a_file_with_other_line_ends_as_earlier_versions_recorded_it(
     sources = resolve_model(None, None, folder, do_lower_case=None)
     assert sources.tokenizer
     assert sources.vocab_sha256 == sources.tokenizer.sha256
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({"pairs": True}, True),
+        ({"pairs": False, "flags": {"text_a": "a", "text_b": "b"}}, False),
+        ({"flags": {"text_a": "a", "text_b": "b"}}, True),
+        ({"flags": {"text_a": "a", "text_b": None}}, False),
+        ({"flags": {"text_a": None, "text_b": None}}, None),
+        ({}, None),
+    ],
+)
+def test_whether_a_model_was_trained_on_pairs(
+    tmp_path: pathlib.Path, info: dict[str, Any], expected: bool | None
+) -> None:
+    """Of earlier versions the columns say it, where the table was one of one's own."""
+    folder = read_model_folder(find_weights(write_model(tmp_path / "model", **info)))
+    assert folder and folder.pairs is expected

@@ -184,3 +184,34 @@ def test_order_of_labels_that_is_assumed(caplog: pytest.LogCaptureFixture) -> No
     caplog.set_level("INFO")
     check_labels(None, ("a", "b"), "it")
     assert "a, b" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("recorded", "message"),
+    [
+        (
+            True,
+            "m was trained on pairs of texts, but new.csv has single texts; name the two",
+        ),
+        (
+            False,
+            "m was trained on single texts, but new.csv has pairs of texts; name the one column",
+        ),
+    ],
+)
+def test_texts_of_another_kind(write: Callable[..., str], recorded: bool, message: str) -> None:
+    sources = resolve_model(None, None, write(pairs=recorded), None)
+    assert sources.takes_pairs(None, "m") == sources.takes_pairs(recorded, "m") == recorded
+    with pytest.raises(UserError, match=f"--pairs={str(not recorded).lower()}, but m was trained"):
+        sources.takes_pairs(not recorded, "m")
+    sources.check_pairs(recorded, "m", "new.csv")
+    with pytest.raises(UserError, match=message):
+        sources.check_pairs(not recorded, "m", "new.csv")
+
+
+def test_texts_for_a_model_that_records_nothing(write: Callable[..., str]) -> None:
+    sources = resolve_model(None, None, write(), None)
+    for are_pairs in (True, False):
+        sources.check_pairs(are_pairs, "m", "new.csv")
+        assert sources.takes_pairs(are_pairs, "m") == are_pairs
+    assert sources.takes_pairs(None, "m") is False

@@ -84,7 +84,7 @@ def test_labelled_task_with_more_text(
 
 
 def test_pairs(
-    options: dict[str, Any], teacher: pathlib.Path, texts: list[str], tmp_path: pathlib.Path
+    options: dict[str, Any], other_teacher: pathlib.Path, texts: list[str], tmp_path: pathlib.Path
 ) -> None:
     """From a table with a header, from one without, and as run_classifier.py predicts them."""
     pairs = list(zip(texts[:30], texts[30:60], strict=True))
@@ -97,6 +97,7 @@ def test_pairs(
     columns = {"text_a": "first", "text_b": "second"}
     named, unnamed = tmp_path / "named", tmp_path / "unnamed"
     options = {k: v for k, v in options.items() if k != "input_file"}
+    options["init_checkpoint"] = other_teacher  # Which does not say what it was trained on.
     run_script(
         "create_soft_labels", **options, **columns, input_file=data / "test.tsv", output_dir=named
     )
@@ -108,7 +109,7 @@ def test_pairs(
         **columns,
         label="none",
         labels="0,1",
-        init_checkpoint=teacher,
+        init_checkpoint=other_teacher,
         max_seq_length=16,
         output_dir=tmp_path / "predictions",
         do_predict=True,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from models import write_classifier
 
 from common.errors import UserError
-from distillation.labelling_jobs import LabellingOptions, job_of_file
+from distillation.labelling_jobs import LabellingOptions, job_of_file, job_of_teachers
 from distillation.soft_labels import TransferExample
+from modeling.config import load_config
 
 
 def options(folder: pathlib.Path, content: str, **more: Any) -> LabellingOptions:
@@ -66,3 +69,33 @@ def test_texts_are_scored_by_the_file_alone(tmp_path: pathlib.Path, vocab_file: 
     (example,) = job.transfer_set.examples()
     found = job.outputs([TransferExample("a:1", "y", None), example], {})
     np.testing.assert_array_equal(found, [[1.5]])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "name", "message"),
+    [
+        (True, "new.txt", "was trained on pairs of texts, but .*new.txt has single texts"),
+        (False, "new.tsv", r"single texts, but .*new.tsv \(read as a table without names"),
+    ],
+)
+def test_texts_of_another_kind_than_the_teacher_knows(
+    tmp_path: pathlib.Path,
+    write_config: Callable[..., str],
+    vocab_file: str,
+    pairs: bool,
+    name: str,
+    message: str,
+) -> None:
+    teacher = str(tmp_path / "teacher")
+    config = load_config(write_config(num_hidden_layers=1))
+    write_classifier(teacher, config, vocab_file, 2, labels=["a", "b"], pairs=pairs)
+    (tmp_path / "new.txt").write_text("good\n")
+    (tmp_path / "new.tsv").write_text("text\tlabel\ngood\ta\n")
+    given = LabellingOptions(
+        init_checkpoint=teacher,
+        input_file=str(tmp_path / name),
+        output_dir=str(tmp_path / "out"),
+        engine="tensorflow",
+    )
+    with pytest.raises(UserError, match=message):
+        job_of_teachers(given)

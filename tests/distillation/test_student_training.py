@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -71,3 +72,16 @@ def test_losses_that_the_labels_have_nothing_for(
     with pytest.raises(UserError, match=message):
         run(dataclasses.replace(options, **changes))
     assert not (tmp_path / "student").exists()
+
+
+def test_whether_texts_are_pairs_is_recorded_and_checked(
+    options: DistillationOptions, tmp_path: pathlib.Path
+) -> None:
+    run(dataclasses.replace(options, num_train_epochs=1))
+    release_locks()
+    path = tmp_path / "student" / "model_info.json"
+    info = json.loads(path.read_text())
+    assert info["pairs"] is False
+    path.write_text(json.dumps({**info, "pairs": True}))
+    with pytest.raises(UserError, match="pairs of texts, but --input_file=.* has single texts"):
+        run(dataclasses.replace(options, do_train=False))

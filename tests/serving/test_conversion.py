@@ -11,6 +11,7 @@ from converted_models import classifier_weights, pretrained_weights, write_model
 from models import ODD_CONFIG
 
 from checkpoints.formats import find_weights, open_weights
+from checkpoints.model_folder import read_model_folder
 from common.errors import UserError
 from common.outputs import release_locks
 from serving.conversion import ConversionOptions, convert
@@ -47,3 +48,21 @@ def test_what_a_model_has_not(tmp_path: pathlib.Path, odd_vocab_file: str) -> No
         convert(options)
     release_locks()
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("output_format", ["tf1", "hf"])
+def test_whether_texts_are_pairs_stays_known(
+    tmp_path: pathlib.Path, odd_vocab_file: str, output_format: str
+) -> None:
+    weights = classifier_weights(ODD_CONFIG)
+    source = write_model(
+        tmp_path / "a", weights, odd_vocab_file, labels=["a", "b", "c"], pairs=True
+    )
+    target = tmp_path / "b"
+    options = ConversionOptions(
+        input_path=source, output_dir=str(target), output_format=output_format, verify=False
+    )
+    convert(options)
+    release_locks()
+    folder = read_model_folder(find_weights(str(target)))
+    assert folder and folder.pairs is True

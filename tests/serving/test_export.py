@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from models import random_model, write_student, write_vocabulary
+from models import ODD_CONFIG, random_model, write_classifier, write_student, write_vocabulary
 from scripts import run_script
 
 from common.errors import UserError
@@ -268,3 +269,26 @@ console.log(JSON.stringify(answers));
             probabilities = {entry["label"]: entry["score"] for entry in found}
             for label, number in (("negative", "0"), ("positive", "1")):
                 assert probabilities[label] == pytest.approx(wanted.probabilities[number], abs=0.05)
+
+
+@pytest.mark.parametrize("recorded", [True, False, None])
+def test_pairs_as_in_the_training(
+    tmp_path: pathlib.Path, vocab: str, recorded: bool | None
+) -> None:
+    student = str(tmp_path / "student")
+    write_classifier(student, ODD_CONFIG, vocab, 2, labels=["0", "1"], pairs=recorded)
+    (tmp_path / "one.txt").write_text("good\n")
+    (tmp_path / "two.tsv").write_text("good\tbad\n")
+    options = ExportOptions(input_path=student, output_dir=str(tmp_path / "out"))
+    model, _ = _read(options)
+    assert model.pairs == bool(recorded)
+    for name, are_pairs in (("one.txt", False), ("two.tsv", True)):
+        of_file = dataclasses.replace(options, eval_file=str(tmp_path / name))
+        if recorded in (None, are_pairs):
+            assert _read(of_file)[0].pairs == are_pairs
+            continue
+        with pytest.raises(UserError, match=f"{student} was trained on .*, but .*{name}"):
+            _read(of_file)
+        calibrated = dataclasses.replace(options, calibration_file=of_file.eval_file)
+        with pytest.raises(UserError, match=f"{student} was trained on .*, but .*{name}"):
+            _calibration(calibrated, model, None)

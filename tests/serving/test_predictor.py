@@ -266,3 +266,14 @@ def test_bfloat16_where_it_is_multiplied_and_close(
         np.testing.assert_array_equal(found.logits(rows), like.logits(rows))
         np.testing.assert_array_equal(found.embed(rows), like.embed(rows))
         assert found.logits_engine().settled == like.logits_engine().settled
+
+
+def test_texts_that_the_classifier_was_not_trained_on(write_student: Callable[..., Any]) -> None:
+    """Its vectors are of whatever is given."""
+    folder, _ = write_student(pairs=True)
+    student = Predictor.load(folder)
+    assert len(student.predict([("good", "bad")])) == 1
+    message = f"{folder} was trained on pairs of texts, but input 1 has single texts"
+    with pytest.raises(UserError, match=message):
+        student.predict([("good", ""), "good"])
+    assert student.embed(["good"]).shape[0] == 1
