@@ -6,11 +6,12 @@ The columns of the input stay, and behind them stand, for a classifier, `label`,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -219,6 +220,9 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
         if self._labels:
             self._ours = ["label", "probability", *(f"p_{label}" for label in self._labels)]
         self._renamed = self._renamed_columns()
+        if file_format == TSV:
+            for name in (*table.names, *self._ours):
+                _check_fits_tsv(name, f"{name!r}, the name of a column,")
 
     def key(self, rows: list[TextRow]) -> str:
         if not self._engine.settled:
@@ -251,7 +255,7 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
                 {**self._kept(row), **dict(zip(self._ours, answer, strict=True))}
                 for (row, _), answer in zip(rows, answers, strict=True)
             )
-            return _encoded("".join(f"{json.dumps(o, ensure_ascii=False)}\n" for o in objects))
+            return _encoded("".join(f"{_json(o)}\n" for o in objects))
         cells = (
             [*self._cells(row), *answer] for (row, _), answer in zip(rows, answers, strict=True)
         )
@@ -272,19 +276,18 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
         """Columns of the input that are called like one of ours -> their names in the output."""
         renamed = {name: f"input_{name}" for name in self._table.names if name in self._ours}
         for name, new in renamed.items():
-            if new in self._table.names:
-                raise UserError(
-                    f'{self._table.paths[0]} has columns called "{name}" and "{new}", and the '
-                    f'predictions need "{name}"; rename one of them.'
-                )
+            _check_free(new, name, self._table.names, self._table.paths[0])
             logging.info('The column "%s" of the input is called "%s" in the output.', name, new)
         return renamed
 
     def _kept(self, row: Row) -> dict[str, Any]:
-        return {
-            f"input_{name}" if name in self._ours else name: value
-            for name, value in row.cells.items()
-        }
+        kept = {}
+        for name, value in row.cells.items():
+            new = f"input_{name}" if name in self._ours else name
+            if new != name:  # Each object has its own keys.
+                _check_free(new, name, row.cells, row.place)
+            kept[new] = value
+        return kept
 
     def _cells(self, row: Row) -> list[str]:
         """The columns of the input as texts."""
@@ -296,11 +299,7 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
         cells = [_as_text(row.cells.get(name)) for name in self._table.names]
         if self._format == TSV:
             for name, cell in zip(self._table.names, cells, strict=True):
-                if "\t" in cell or "\n" in cell:
-                    raise UserError(
-                        f'{row.place}: the column "{name}" holds a tab or a line end, which a .tsv '
-                        "file cannot hold; write a .csv or .jsonl file."
-                    )
+                _check_fits_tsv(cell, f'{row.place}: the column "{name}"')
         return cells
 
     def _table_lines(self, rows: Any) -> bytes:
@@ -316,7 +315,39 @@ def _rounded(value: float) -> float:
 def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, (bool, int, float, list, dict)):
+        return _json(value)
+    return "" if value is None else _plain(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    """What Parquet holds and JSON has no form for: dates and times in ISO 8601, decimals, bytes."""
+    if isinstance(value, bytes):
+        with contextlib.suppress(UnicodeDecodeError):
+            return value.decode()
+        return value.hex()
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _check_free(new: str, name: str, names: Container[str], place: str) -> None:
+    """Raises a UserError where a column of the input cannot get its new name, because it is taken."""
+    if new in names:
+        raise UserError(
+            f'{place} has columns called "{name}" and "{new}", and the predictions need "{name}"; '
+            "rename one of them."
+        )
+
+
+def _check_fits_tsv(text: str, what: str) -> None:
+    if "\t" in text or "\n" in text or "\r" in text:
+        raise UserError(
+            f"{what} holds a tab or a line end, which a .tsv file cannot hold; write a .csv or "
+            ".jsonl file."
+        )
 
 
 def _encoded(text: str) -> bytes:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import datetime
+import decimal
+import io
 import json
 import pathlib
 from collections.abc import Callable
@@ -87,3 +91,81 @@ def test_texts_of_another_kind_than_in_the_training(
     )
     with pytest.raises(UserError, match=message):
         run(options)
+
+
+def test_a_key_that_an_object_has_for_itself_is_not_lost(
+    review_student: str, tmp_path: pathlib.Path
+) -> None:
+    table = tmp_path / "new.jsonl"
+    rows = [{"text": "good"}, {"text": "bad", "label": "mine", "input_label": "other"}]
+    table.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    options = PredictionOptions(
+        init_checkpoint=review_student,
+        input_file=str(table),
+        output_file=str(tmp_path / "answers.jsonl"),
+    )
+    message = 'new.jsonl, line 2 has columns called "label" and "input_label"'
+    with pytest.raises(UserError, match=message):
+        run(options)
+    release_locks()
+
+
+@pytest.mark.parametrize(
+    ("label", "column"), [("a\tb", "x"), ("a\nb", "x"), ("a", "x\ty"), ("a", "x\ny"), ("a", "x\r")]
+)
+def test_names_that_a_tsv_cannot_hold(
+    write_config: Callable[..., str],
+    vocab_file: str,
+    tmp_path: pathlib.Path,
+    label: str,
+    column: str,
+) -> None:
+    model = str(tmp_path / "model")
+    config = load_config(write_config(num_hidden_layers=1))
+    write_classifier(model, config, vocab_file, 2, labels=[label, "b"])
+    (tmp_path / "new.csv").write_bytes(f'text,"{column}"\ngood,1\n'.encode())
+    options = PredictionOptions(
+        init_checkpoint=model,
+        input_file=str(tmp_path / "new.csv"),
+        output_file=str(tmp_path / "answers.tsv"),
+    )
+    with pytest.raises(UserError, match="the name of a column, holds a tab or a line end"):
+        run(options)
+    release_locks()
+    assert not (tmp_path / "answers.tsv").exists()
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "answers.jsonl"])
+def test_values_that_json_has_no_form_for(
+    review_student: str, tmp_path: pathlib.Path, name: str
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    noon = datetime.datetime(2020, 1, 2, 12)
+    values = {
+        "time": (noon, "2020-01-02T12:00:00"),
+        "day": (noon.date(), "2020-01-02"),
+        "hour": (noon.time(), "12:00:00"),
+        "price": (decimal.Decimal("1.50"), "1.50"),
+        "word": ("é".encode(), "é"),
+        "bytes": (b"\xff\x00", "ff00"),
+    }
+    columns = {column: [value] for column, (value, _) in values.items()}
+    nested = {"inner": [{"at": noon.date()}]}
+    path = str(tmp_path / "new.parquet")
+    parquet.write_table(pyarrow.table({"text": ["good"], **columns, **nested}), path)
+    options = PredictionOptions(
+        init_checkpoint=review_student, input_file=path, output_file=str(tmp_path / name)
+    )
+    run(options)
+    release_locks()
+    content = (tmp_path / name).read_text()
+    if name.endswith(".csv"):
+        (row,) = csv.DictReader(io.StringIO(content))
+        assert json.loads(row["inner"]) == {"at": "2020-01-02"}
+    else:
+        row = json.loads(content)
+        assert row["inner"] == {"at": "2020-01-02"}
+    assert {column: row[column] for column in values} == {
+        column: text for column, (_, text) in values.items()
+    }
