@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -23,9 +24,10 @@ def write_predictions(path: str, outputs: Iterable[np.ndarray], labels: Sequence
         `labels.txt`, in a regression task.
     """
     if labels:
-        write_text(os.path.join(os.path.dirname(path), LABELS_FILE), _lines(labels))
-    write_text(path, _lines("\t".join(map(str, row)) for row in outputs))
+        write_text(os.path.join(os.path.dirname(path), LABELS_FILE), label_lines(labels))
+    write_text(path, "".join("\t".join(map(str, row)) + "\n" for row in outputs))
 
 
-def _lines(lines: Iterable[str]) -> str:
-    return "".join(line + "\n" for line in lines)
+def label_lines(labels: Iterable[str]) -> str:
+    """Content of `labels.txt`: a line for each label, whose own line ends become spaces."""
+    return "".join(re.sub(r"[\r\n]+", " ", label) + "\n" for label in labels)

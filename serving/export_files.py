@@ -15,7 +15,7 @@ import modeling.wordpiece
 import serving.runtime
 from checkpoints.hugging_face import write_configuration
 from checkpoints.model_folder import tokenizer_info, write_model_folder
-from classification.predictions import LABELS_FILE
+from classification.predictions import LABELS_FILE, label_lines
 from common.atomic import copy_file, write_json, write_text
 from common.errors import UserError
 from common.files import open_binary
@@ -164,7 +164,7 @@ def write_companions(folder: str, model: TrainedModel, written: Sequence[str], n
     tokenizer = model.tokenizer
     write_text(os.path.join(folder, VOCAB_FILE), "".join(f"{x}\n" for x in tokenizer.tokens))
     if model.labels:
-        write_text(os.path.join(folder, LABELS_FILE), "".join(f"{x}\n" for x in model.labels))
+        write_text(os.path.join(folder, LABELS_FILE), label_lines(model.labels))
     if any(path.endswith(".onnx") for path in written):
         write_configuration(
             folder,

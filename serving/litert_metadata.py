@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-from classification.predictions import LABELS_FILE
+from classification.predictions import LABELS_FILE, label_lines
 from modeling.bert import INPUTS
 from modeling.vocabulary import VOCAB_FILE
 from modeling.wordpiece import SPECIAL_TOKENS
@@ -78,12 +78,12 @@ def with_metadata(content: bytes, model: TrainedModel) -> bytes:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as files:
         for name, lines in (
-            (VOCAB_FILE, model.tokenizer.tokens),
-            (LABELS_FILE, model.labels),
+            (VOCAB_FILE, "".join(f"{token}\n" for token in model.tokenizer.tokens)),
+            (LABELS_FILE, label_lines(model.labels)),
         ):
             # The same bytes whenever it is written.
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            files.writestr(info, "".join(f"{line}\n" for line in lines))
+            files.writestr(info, lines)
     return bytes(builder.Output()) + archive.getvalue()
 
 

@@ -27,7 +27,7 @@ from checkpoints.model_folder import tokenizer_info
 from checkpoints.model_sources import check_max_seq_length
 from checkpoints.tokenizer_files import INFO_FILE
 from checkpoints.weights import variable_name, writing_errors_named
-from classification.predictions import LABELS_FILE
+from classification.predictions import LABELS_FILE, label_lines
 from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
 from modeling.bert import INPUTS, BertEncoder
@@ -197,7 +197,7 @@ def write_classifier_saved_model(
         extra = _write_config(folder, config)
         write_json(os.path.join(extra, INFO_FILE), info)
         if labels:
-            write_text(os.path.join(extra, LABELS_FILE), "".join(f"{x}\n" for x in labels))
+            write_text(os.path.join(extra, LABELS_FILE), label_lines(labels))
         if tokenizer:
             copy_vocabulary(tokenizer.vocab_file, os.path.join(extra, VOCAB_FILE))
 

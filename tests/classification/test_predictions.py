@@ -38,3 +38,8 @@ def test_scores_have_no_labels(tmp_path: Path) -> None:
     write_predictions(str(path), np.array([[2.5], [-0.25]], np.float32), ())
     assert path.read_text() == "2.5\n-0.25\n"
     assert [p.name for p in tmp_path.iterdir()] == ["test_results.tsv"]
+
+
+def test_a_label_with_a_line_end_is_one_line(tmp_path: Path) -> None:
+    write_predictions(str(tmp_path / "p.tsv"), np.ones((1, 2), np.float32), ("a\r\nb", "c"))
+    assert (tmp_path / "labels.txt").read_text() == "a b\nc\n"
