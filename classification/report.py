@@ -199,4 +199,5 @@ class ClassReport:
 
 
 def _short(label: str) -> str:
+    label = " ".join(label.split())  # A tab or a line end would break the table.
     return label if len(label) <= 24 else label[:23] + "…"

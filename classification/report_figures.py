@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from classification.report import NUM_BINS, ClassReport
-from common.figures import new_figure
+from common.figures import drawable_names, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,11 +25,13 @@ def plot_confusion(report: ClassReport) -> Figure:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if size <= _MOST_NAMES:
-        names = [label if len(label) <= 16 else label[:15] + "…" for label in report.labels]
-        axes.set_xticks(range(size), names)
+        names, families = drawable_names(report.labels)
+        names = [name if len(name) <= 16 else name[:15] + "…" for name in names]
+        # A "$" is no formula.
+        axes.set_xticks(range(size), names, fontfamily=families, parse_math=False)
         if max(map(len, names)) > 4:
             axes.tick_params("x", rotation=90)
-        axes.set_yticks(range(size), names)
+        axes.set_yticks(range(size), names, fontfamily=families, parse_math=False)
     if size <= _MOST_NUMBERS:
         for (i, j), count in np.ndenumerate(counts):
             colour = "white" if shares[i, j] > 0.5 else "black"

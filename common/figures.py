@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -38,6 +40,52 @@ def new_figure(
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
+def drawable_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names as a figure can show them; the log tells which it cannot.
+
+    Returns:
+      The names, without tabs and line ends, and "#0" for the first if no installed font has its
+      characters, "#1" for the second and so on; and the families of fonts to draw them with.
+    """
+    from matplotlib import rcParams
+    from matplotlib.font_manager import fontManager
+
+    families = list(rcParams["font.family"])
+    known = set(_characters(families[0]))
+    installed = dict.fromkeys(font.name for font in fontManager.ttflist)
+    shown, numbered = [], []
+    for i, name in enumerate(" ".join(name.split()) for name in names):
+        missing = set(name) - known
+        fitting = (family for family in installed if missing <= _characters(family))
+        if missing and (family := next(fitting, None)):
+            families.append(family)
+            known |= _characters(family)
+        if missing <= known:
+            shown.append(name)
+        else:
+            shown.append(f"#{i}")
+            numbered.append(f'#{i} stands for "{name}"')
+    if numbered:
+        logging.info(
+            "No font that is installed has all characters of these names; in the figure %s.",
+            ", ".join(numbered),
+        )
+    return shown, families
+
+
+@functools.cache
+def _characters(family: str) -> frozenset[str]:
+    """What the upright font of a family can draw; nothing if it has pictures, as some emoji do."""
+    from matplotlib.font_manager import FontProperties, findfont
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        font = FT2Font(findfont(FontProperties([family])))
+    except (OSError, RuntimeError):
+        return frozenset()
+    return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()
+
+
 def label_points(
     axes: Axes,
     names: Sequence[str],
@@ -61,12 +109,15 @@ def label_points(
     places = axes.transData.transform(points)
     taken = [artist.get_window_extent() for artist in others]
     taken += [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in places]
+    names, families = drawable_names(names)
     for name, point, (x, y) in zip(names, points, places, strict=True):
         label = axes.annotate(
             name,
             point,
             (0, 0),
             textcoords="offset points",
+            fontfamily=families,
+            parse_math=False,
             arrowprops={"arrowstyle": "-", "color": "gray", "linewidth": 0.5, "shrinkA": 0},
         )
         label.set_in_layout(False)  # The places stay.

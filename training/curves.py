@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from common.errors import UserError
-from common.figures import new_figure, save_figure
+from common.figures import drawable_names, new_figure, save_figure
 from common.files import exists
 from common.outputs import check_files_apart
 from training.metrics_log import METRICS_FILE, SPEED, SPEED_FILE, read_metrics
@@ -94,7 +94,12 @@ def plot(curves: Mapping[str, Curves], values: Sequence[str]) -> Figure:
         axes.set_xlim(0, 1.03 * last)
         axes.grid(alpha=0.3)
     lines = dict(zip(curves, all_axes[0].get_lines(), strict=True))
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
+    names, families = drawable_names(list(lines))
+    legend = figure.legend(
+        lines.values(), names, loc="outside lower center", ncols=4, prop={"family": families}
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # A "$" in the name of a folder is no formula.
     return figure
 
 

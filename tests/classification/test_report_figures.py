@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,14 @@ def test_reliability() -> None:
     assert point.get_ydata() == pytest.approx([5 / 7])
     assert [bar.get_height() for bar in axes.patches] == [1]
     assert axes.get_title() == f"expected calibration error {5 / 7 - 0.7:.3f}"
+
+
+def test_labels_that_the_font_does_not_have() -> None:
+    """No warning, and no traceback for what would be a formula."""
+    labels = ("\U000f1234", "a\tb", "$\\c$")
+    figure = plot_confusion(ClassReport(labels, LABEL_IDS, REPORT.logits))
+    names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert names == ["#0", "a b", "$\\c$"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.draw_without_rendering()
