@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,9 @@ class Classifier:
           folder: The folder.
           model: A `.tflite` or `.onnx` file in it; None for the one that `model.json` names.
           threads: Number of threads to compute with; None for all cores.
+
+        Raises:
+          ValueError: There is no such file.
         """
         with open(os.path.join(folder, "model.json"), encoding="utf-8") as file:
             self.info: dict[str, Any] = json.load(file)
@@ -101,6 +104,36 @@ class Classifier:
         return {self.info["output"]: values.tolist()}
 
 
+def open_classifier(model: str | None, threads: int) -> Classifier:
+    """`Classifier` for a command line: what is wrong with its flags ends the process with a line."""
+    try:
+        return Classifier(model=model, threads=threads)
+    except ValueError as error:
+        found = [os.path.join(at, name) for at, _, names in os.walk(HERE) for name in names]
+        files = sorted(os.path.relpath(x, HERE) for x in found if x.endswith((".tflite", ".onnx")))
+        flag = f"--model={model}: " if model else ""
+        sys.exit(f"ERROR: {flag}{error}; this folder has {', '.join(files) or 'no model'}.")
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0].replace("_", "-")
+        sys.exit(f"ERROR: {model or 'the model'} needs a package ({error}); pip install {package}.")
+
+
+def read_lines(file: Iterable[bytes]) -> Iterator[str]:
+    """The lines of UTF-8 text without their ends; another byte ends the process with a message."""
+    offset = 0
+    for number, line in enumerate(file, 1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            sys.exit(
+                f"ERROR: line {number}: byte {offset + error.start} of the input "
+                f"(0x{line[error.start]:02x}) is not valid UTF-8; convert it, for example with "
+                "`iconv -f latin1 -t utf-8`."
+            )
+        yield (text if offset else text.removeprefix("\ufeff")).rstrip("\n").removesuffix("\r")
+        offset += len(line)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -109,9 +142,9 @@ def main() -> None:
     parser.add_argument("--model", help="file of this folder to run, by default that of model.json")
     parser.add_argument("--threads", type=int, default=1, help="threads to compute with")
     arguments = parser.parse_args()
-    classifier = Classifier(model=arguments.model, threads=arguments.threads)
-    for number, line in enumerate(arguments.texts or sys.stdin, 1):
-        text = line.rstrip("\n")
+    classifier = open_classifier(arguments.model, arguments.threads)
+    lines = map(os.fsencode, arguments.texts) if arguments.texts else sys.stdin.buffer
+    for number, text in enumerate(read_lines(lines), 1):
         try:
             (answer,) = classifier.predict([text.split("\t", 1) if classifier.pairs else text])
         except ValueError as error:

@@ -55,12 +55,19 @@ def open_program(path: str, threads: int | None = None) -> Program:
       A function of `input_ids`, `input_mask` and `segment_ids`, int32 [batch_size, seq_length], that
       returns probabilities [batch_size, num_labels], the scores of a regression [batch_size, 1], or
       the vectors of an encoder [batch_size, hidden_size].
+
+    Raises:
+      ValueError: There is no such file, or it is none of these.
     """
     threads = threads or os.cpu_count() or 1
+    if not os.path.exists(path):
+        raise ValueError(f"there is no {path}")
     if path.endswith(".tflite"):
         return _open_litert(path, threads)
     if path.endswith(".onnx"):
         return _open_onnx(path, threads)
+    if not os.path.isdir(path):
+        raise ValueError(f"{path} is no .tflite or .onnx file and no folder of a SavedModel")
     return _open_saved_model(path, threads)
 
 

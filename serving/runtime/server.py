@@ -30,7 +30,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 # The file beside this one, not the script of the project.
-from predict import HERE, Classifier  # type: ignore[attr-defined]
+from predict import HERE, Classifier, open_classifier  # type: ignore[attr-defined]
 
 # Limits: bytes of a request, texts in it, seconds that a client may take for a request, and
 # connections at a time.
@@ -232,14 +232,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for other machines")
-    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--port", type=int, default=8501, help="from 1 to 65535; 0 for a free one")
     parser.add_argument("--model", help="file of this folder to run, by default that of model.json")
     parser.add_argument("--threads", type=int, default=1, help="threads to compute with")
     parser.add_argument("--max_connections", type=int, default=MAX_CONNECTIONS)
     given = parser.parse_args()
-    classifier = Classifier(model=given.model, threads=given.threads)
+    if not 0 <= given.port <= 65535:
+        parser.error(f"--port={given.port}: expected a number from 0 to 65535")
+    if given.max_connections < 1:
+        parser.error(f"--max_connections={given.max_connections}: expected 1 or more")
+    classifier = open_classifier(given.model, given.threads)
     classifier.outputs("warm-up", "warm-up" if classifier.pairs else None)
-    server = Server((given.host, given.port), classifier, given.max_connections)
+    try:
+        server = Server((given.host, given.port), classifier, given.max_connections)
+    except OSError as error:  # The port is taken or reserved, or there is no such host.
+        sys.exit(
+            f"ERROR: --host={given.host} --port={given.port}: {error.strerror or error}; pass "
+            "another --port, such as 0 for a free one, or another --host."
+        )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     port = server.server_address[1]
     print(f"Serving {classifier.info['name']} at http://{given.host}:{port}/", flush=True)

@@ -100,3 +100,45 @@ def test_rows_are_no_longer_than_the_program_takes_them(shipped: pathlib.Path) -
 def test_requirements_are_two_lines(shipped: pathlib.Path) -> None:
     lines = (shipped / "requirements.txt").read_text().splitlines()
     assert [re.match(r"[\w-]+", line)[0] for line in lines] == ["ai-edge-litert", "numpy"]
+
+
+def run_in(folder: pathlib.Path, *arguments: str, given: bytes = b"") -> tuple[str, str]:
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, input=given, capture_output=True, check=False
+    )
+    return result.stdout.decode(), result.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("nothere.onnx", "there is no .*nothere.onnx; this folder has .*model_float32.tflite"),
+        ("nothere.tflite", "there is no .*nothere.tflite; this folder has"),
+        ("model_float32.tflit", "there is no "),
+        ("model.json", "model.json is no .tflite or .onnx file and no folder of a SavedModel"),
+    ],
+)
+def test_models_that_are_not_there(shipped: pathlib.Path, model: str, message: str) -> None:
+    answers, errors = run_in(shipped, "predict.py", f"--model={model}", "good")
+    assert not answers and re.match(f"ERROR: --model={model}: .*{message}", errors)
+    assert errors.count("\n") == 1
+
+
+def test_a_runtime_that_is_not_installed(shipped: pathlib.Path) -> None:
+    code = (
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        "from predict import open_classifier; open_classifier('onnx/model.onnx', 1)"
+    )
+    _, errors = run_in(shipped, "-c", code)
+    assert re.match("ERROR: onnx/model.onnx needs a package .*; pip install onnxruntime.", errors)
+
+
+def test_lines_that_are_no_utf_8(shipped: pathlib.Path) -> None:
+    answers, errors = run_in(shipped, "predict.py", given=b"match goal\ncaf\xe9\nbread\n")
+    assert answers.count("\n") == 1
+    assert errors.startswith("ERROR: line 2: byte 14 of the input (0xe9) is not valid UTF-8; ")
+    assert errors.count("\n") == 1
+    _, errors = run_in(shipped, "predict.py", "good", os.fsdecode(b"caf\xe9"))
+    assert errors.startswith("ERROR: line 2: byte 7 of the input (0xe9) is not valid UTF-8; ")
+    found, errors = run_in(shipped, "predict.py", given=b"\xef\xbb\xbfgood\r\nbad")
+    assert not errors and found == run_in(shipped, "predict.py", "good", "bad")[0]

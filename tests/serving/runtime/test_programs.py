@@ -30,7 +30,19 @@ def test_softmax() -> None:
     np.testing.assert_allclose(softmax(logits), special.softmax(logits, axis=-1), rtol=1e-12)
 
 
-def test_rows_that_are_too_long_for_static_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_no_programs(tmp_path: pathlib.Path) -> None:
+    """No runtime is imported for them."""
+    (tmp_path / "model.tflit").touch()
+    with pytest.raises(ValueError, match="model.tflit is no .tflite or .onnx file and no folder"):
+        open_program(str(tmp_path / "model.tflit"))
+    for name in ("no.tflite", "no.onnx", "no"):
+        with pytest.raises(ValueError, match=f"there is no .*{name}"):
+            open_program(str(tmp_path / name))
+
+
+def test_rows_that_are_too_long_for_static_shapes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     class Interpreter:
         def get_signature_list(self) -> dict[str, dict[str, list[str]]]:
             return {f"len_{length}": {"outputs": ["score"]} for length in (2, 4)}
@@ -39,7 +51,8 @@ def test_rows_that_are_too_long_for_static_shapes(monkeypatch: pytest.MonkeyPatc
             return lambda **inputs: {"score": inputs["input_ids"]}
 
     monkeypatch.setattr("serving.runtime.programs.open_interpreter", lambda *_, **__: Interpreter())
-    program = open_program("x.tflite")
+    (tmp_path / "x.tflite").touch()
+    program = open_program(str(tmp_path / "x.tflite"))
     assert program.longest == 4
     np.testing.assert_array_equal(program(IDS, MASK, SEGMENTS), IDS)
     np.testing.assert_array_equal(program(IDS[:, :3], MASK[:, :3], SEGMENTS[:, :3])[:, 3], [0, 0])

@@ -194,3 +194,18 @@ def test_many_connections(server: int) -> None:
     assert (status, answer["error"]) == (503, "too many connections; try again")
     for connection in held:
         connection.close()
+
+
+def test_ports_that_cannot_be_had(shipped: pathlib.Path, server: int) -> None:
+    command = [sys.executable, "server.py"]
+    for flag, message in (
+        ("--port=99999", "--port=99999: expected a number from 0 to 65535"),
+        ("--max_connections=0", "--max_connections=0: expected 1 or more"),
+        (f"--port={server}", f"ERROR: --host=127.0.0.1 --port={server}: .*; pass another --port"),
+        ("--model=no.tflite", "ERROR: --model=no.tflite: there is no "),
+    ):
+        result = subprocess.run(
+            [*command, flag], cwd=shipped, capture_output=True, text=True, check=False
+        )
+        assert result.returncode and "Traceback" not in result.stderr
+        assert re.search(message, result.stderr)
