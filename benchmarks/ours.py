@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.serving import arguments, serve
-from training.cli import prepare_libraries
+from common.quiet import prepare_libraries
 
 
 def training(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:

@@ -1,0 +1,3 @@
+from common.quiet import quiet_libraries
+
+quiet_libraries()  # Before a module of this package imports TensorFlow.

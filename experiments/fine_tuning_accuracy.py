@@ -24,12 +24,12 @@ from common.atomic import atomic_output, write_json, write_text
 from common.errors import UserError
 from common.files import exists, read_json
 from common.markdown import table
+from common.quiet import prepare_libraries
 from experiments import hugging_face_accuracy
 from experiments.commands import script
 from experiments.paper.report import paired_difference
 from experiments.scores import Score
 from experiments.stage_inputs import command_inputs, difference
-from training.cli import prepare_libraries
 
 if TYPE_CHECKING:
     from data.record_sets import RecordSet

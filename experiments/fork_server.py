@@ -38,7 +38,8 @@ from absl.testing import flagsaver
 
 from common.errors import UserError
 from common.machine import resident_bytes
-from training.cli import prepare_libraries, relax_garbage_collection
+from common.quiet import prepare_libraries
+from training.cli import relax_garbage_collection
 from training.help import define_help_flags
 
 # What the training scripts import behind their flags.

@@ -16,7 +16,7 @@ from tiny_data import WORDS, review
 from experiments.fork_server import ForkServer
 from training.cli import relax_garbage_collection
 
-# As scripts have it (`training.cli.prepare_libraries`).
+# As scripts have it (`common.quiet.prepare_libraries`).
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Models of tests are small: a second thread waits more than it computes, and pytest -n has the cores.

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import ctypes
 import gc
-import glob
-import importlib.util
 import logging
 import os
 import pathlib
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
 from common.errors import UserError
 from common.input_files import readable_again
-from common.machine import nvidia_driver
 from common.outputs import release_locks
+from common.quiet import prepare_libraries
 from training.flag_checks import check_flags
 from training.help import define_help_flags
 from training.termination import EXIT_TERMINATED
@@ -67,8 +62,6 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
     app.run(guarded)
 
 
-# absl::SetMinLogLevel, as the library of TensorFlow 2.20 exports it.
-_SET_MIN_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE"
 # Flags whose values are words, and those that name what is written.
 _WORDS = ("labels", "label", "text_a", "text_b")
 _OUTPUTS = ("output_file", "output_dir", "submission_dir")
@@ -126,16 +119,6 @@ def configure_logging() -> None:
     root.setLevel(logging.INFO)
 
 
-def prepare_libraries() -> None:
-    """Settings that TensorFlow reads when it is imported: no notices, and no Keras 3.
-
-    For `tf.keras`, which nothing here uses, it would import Keras 3: a second and 90 MB of every
-    process.
-    """
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    quiet_libraries()
-
-
 # New objects after which Python looks for cycles among them; by default 700.
 _COLLECTION_THRESHOLD = 50_000
 
@@ -148,21 +131,3 @@ def relax_garbage_collection() -> None:
     """
     gc.set_threshold(_COLLECTION_THRESHOLD)
     atexit.register(gc.freeze)
-
-
-def quiet_libraries() -> None:
-    """Leaves out the notices of other libraries, which would bury our output; errors stay.
-
-    Must come before TensorFlow is imported. Whoever wants to see TensorFlow's notices sets
-    TF_CPP_MIN_LOG_LEVEL to 0 (all), 1 (warnings) or 2 (errors).
-    """
-    # About versions of Python that they will not support some day.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
-    # Where there is no GPU driver, TensorFlow's errors include one about its absence.
-    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if nvidia_driver() else "3")
-    # Its parts in C++ log in two ways, and that variable is heard by one of them only.
-    with contextlib.suppress(ImportError, OSError, AttributeError, ValueError):
-        package = importlib.util.find_spec("tensorflow")
-        for folder in package.submodule_search_locations or () if package else ():
-            for path in glob.glob(os.path.join(folder, "libtensorflow_framework.*")):
-                ctypes.CDLL(path)[_SET_MIN_LOG_LEVEL](int(level))
