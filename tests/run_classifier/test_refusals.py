@@ -84,7 +84,7 @@ KEEP = {**TURNED, "labels": "0,1,2", "init_head": "keep"}
         ),
         (
             KEEP,
-            "keep cannot keep .* is for the labels 0, 1, this run for the labels 0, 1, 2; pass --init",
+            "keep cannot keep .* is for the labels 0, 1, this run for the labels 0, 1, 2; pass",
         ),
         ({**KEEP, "labels": "1,0"}, "is for the labels 0, 1, this run for the labels 1, 0"),
         (
