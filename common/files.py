@@ -26,6 +26,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple, cast
 
+from common.compressed_streams import open_streams
 from common.errors import UserError
 
 # In the standard library from Python 3.14 on; for earlier ones a package has it.
@@ -318,12 +319,12 @@ def _decompressed(path: str, raw: IO[bytes]) -> IO[bytes]:
     if kind == "gzip":
         return cast(IO[bytes], gzip.open(raw))
     if kind == "xz":
-        return lzma.open(raw)
+        return open_streams(raw, functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ), b"\0")
     if kind == "bzip2":
-        return bz2.open(raw)
+        return open_streams(raw, bz2.BZ2Decompressor)
     if kind == "zstd":
         check_compression(path, ".zst")
-        return cast(IO[bytes], zstd.open(raw))
+        return open_streams(raw, zstd.ZstdDecompressor)
     if kind:
         raise UserError(f"{path} is a {kind} archive, which is not read; unpack it first.")
     if path.endswith(COMPRESSIONS[1:]):
@@ -358,7 +359,10 @@ def compressed_writer(path: str, file: IO[bytes]) -> contextlib.AbstractContextM
         return bz2.open(file, "wb", compresslevel=1)
     if path.endswith(".zst"):
         check_compression(path, ".zst")
-        stream = zstd.open(file, "wb", level=1)
+        # Alone of the four, it has no checksum unless it is asked for.
+        flags = zstd.CompressionParameter
+        options = {flags.compression_level: 1, flags.checksum_flag: 1}
+        stream = zstd.open(file, "wb", options=options)
         return cast(contextlib.AbstractContextManager[IO[bytes]], stream)
     return contextlib.nullcontext(file)
 

@@ -10,7 +10,9 @@ import lzma
 import os
 import pathlib
 import threading
+import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -80,26 +82,40 @@ def write_vocab(folder: pathlib.Path) -> str:
     return str(path)
 
 
-# What packs a file, and unpacks it, by the ending of its name.
-PACKERS = {
-    ".gz": (gzip.compress, gzip.decompress),
-    ".xz": (lzma.compress, lzma.decompress),
-    ".bz2": (bz2.compress, bz2.decompress),
+# What packs a file, and a maker of what unpacks one stream of it, by the ending of its name.
+PACKERS: dict[str, tuple[Callable[[bytes], bytes], Callable[[], Any]]] = {
+    ".gz": (gzip.compress, lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)),
+    ".xz": (lzma.compress, lzma.LZMADecompressor),
+    ".bz2": (bz2.compress, bz2.BZ2Decompressor),
 }
 if files.zstd:
-    PACKERS[".zst"] = (files.zstd.compress, files.zstd.decompress)
+    PACKERS[".zst"] = (files.zstd.compress, files.zstd.ZstdDecompressor)
 
 
 def write_packed(folder: pathlib.Path, text: str) -> None:
-    """One file packed in each way."""
+    """One file packed in each way, in two streams."""
+    data, half = text.encode(), len(text.encode()) // 2
     for letter, (suffix, (pack, _)) in zip("bcde", PACKERS.items(), strict=False):
-        (folder / f"{letter}.txt{suffix}").write_bytes(pack(text.encode()))
+        (folder / f"{letter}.txt{suffix}").write_bytes(pack(data[:half]) + pack(data[half:]))
+
+
+def unpacked(path: pathlib.Path) -> bytes:
+    """What all streams of a file hold; an error for what follows one and is none."""
+    rest = path.read_bytes()
+    if path.suffix not in PACKERS:
+        return rest
+    data = b""
+    while rest:
+        unpacker = PACKERS[path.suffix][1]()
+        data += unpacker.decompress(rest)
+        assert unpacker.eof
+        rest = unpacker.unused_data.lstrip(b"\0")
+    return data
 
 
 def lines_of(path: pathlib.Path) -> list[str]:
     """Lines as an independent reader sees them."""
-    _, unpack = PACKERS.get(path.suffix, (None, bytes))
-    data = unpack(path.read_bytes())
+    data = unpacked(path)
     lines = data.decode().split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
