@@ -58,6 +58,8 @@ _MANIFEST_KINDS = {
 }
 # Of these, what not every set has.
 _MAY_LACK = ("transfer_set_sha256", "are_pairs", "hidden_state_layers", "teacher_config")
+# What sets have in common that are used together.
+_ALIKE = ("labels", "teacher_weights_sha256", "teacher_text", "hidden_state_layers", "are_pairs")
 
 
 # Facts that sidecars of earlier versions do not name, because there was no other value.
@@ -346,7 +348,7 @@ def read_manifest(files: Sequence[str]) -> dict[str, Any]:
                 f"{path} holds {count} examples by its sidecar, {found['shards'][name]} by "
                 f"{manifest_path}; create the soft labels again."
             )
-        for key in ("labels", "teacher_weights_sha256", "hidden_state_layers", "are_pairs"):
+        for key in _ALIKE:
             if manifest and found.get(key) != manifest.get(key):
                 raise UserError(
                     f"{path} has {key} {found.get(key)}, {files[0]} has {manifest.get(key)}; distill "

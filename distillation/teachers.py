@@ -266,7 +266,8 @@ class Teachers:
             if not teacher.encoding.is_like(records):
                 each[-1]["teacher_text"] = teacher.encoding.facts()
         if len(each) == 1:
-            return each[0]
+            # Named in any case, since it is compared with what earlier shards name.
+            return {**each[0], "teacher_text": each[0].get("teacher_text")}
         teachers = [
             {**facts, "weight": weight} for facts, weight in zip(each, self._weights, strict=True)
         ]

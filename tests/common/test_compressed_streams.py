@@ -18,7 +18,7 @@ def num_lines(path: pathlib.Path, *parts: bytes) -> int:
 
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_streams_behind_each_other(tmp_path, suffix):
-    first, second, third = map(PACKERS[suffix], TEXTS)
+    first, second, third = [PACKERS[suffix](text) for text in TEXTS]
     path = tmp_path / "text"
     assert num_lines(path, first, second, third) == 300
     assert num_lines(path, PACKERS[suffix](b""), first, PACKERS[suffix](b""), second) == 200
@@ -28,7 +28,7 @@ def test_streams_behind_each_other(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_what_follows_a_stream_is_one_or_an_error(tmp_path, suffix):
-    first, second, third = map(PACKERS[suffix], TEXTS)
+    first, second, third = [PACKERS[suffix](text) for text in TEXTS]
     damaged = [bytearray(second + third) for _ in range(3)]
     for position, data in enumerate(damaged):
         data[position] ^= 0xFF
@@ -39,7 +39,7 @@ def test_what_follows_a_stream_is_one_or_an_error(tmp_path, suffix):
 
 
 def test_zeros_behind_a_stream_of_xz(tmp_path):
-    first, second, _ = map(PACKERS[".xz"], TEXTS)
+    first, second, _ = [PACKERS[".xz"](text) for text in TEXTS]
     for zeros in (bytes(4), bytes(1 << 18)):
         assert num_lines(tmp_path / "text", first, zeros) == 100
         assert num_lines(tmp_path / "text", first, zeros, second, zeros) == 200

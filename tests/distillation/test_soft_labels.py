@@ -227,6 +227,11 @@ def test_count_that_differs_from_the_manifest(tmp_path: Path) -> None:
     [
         ("labels", ["yes", "no"], r"has labels \['yes', 'no'\], .*has \['no', 'yes'\]"),
         ("teacher_weights_sha256", "def", "has teacher_weights_sha256 def, .*has abc"),
+        (
+            "teacher_text",
+            {"max_seq_length": 9},
+            "has teacher_text {'max_seq_length': 9}, .*has None",
+        ),
         ("hidden_state_layers", [2], r"has hidden_state_layers \[2\], .*has \[\]"),
     ],
 )
@@ -277,6 +282,18 @@ def test_digest_stays_what_it_was() -> None:
     for example in given:
         expected.update(repr(dataclasses.astuple(example)).encode("utf-8", "surrogatepass"))
     assert examples_digest(given) == expected.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("before", "now"), [(None, {"max_seq_length": 9}), ({"max_seq_length": 9}, None)]
+)
+def test_shards_of_a_teacher_that_read_otherwise(tmp_path: Path, before: Any, now: Any) -> None:
+    """Sets of earlier versions do not name its reading where it is that of the records."""
+    earlier = {**DESCRIPTION, "teacher_text": before} if before else DESCRIPTION
+    write_set(tmp_path, description=earlier)
+    check_earlier_shards(str(tmp_path), {**DESCRIPTION, "teacher_text": before})
+    with pytest.raises(UserError, match="was made with teacher_text = .*, this run has "):
+        check_earlier_shards(str(tmp_path), {**DESCRIPTION, "teacher_text": now})
 
 
 @pytest.mark.parametrize("damage", ["no sidecar", "cut short", "no records"])
