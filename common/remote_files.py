@@ -43,6 +43,11 @@ class _Remote:
         with os_errors():
             yield from self._wrapped
 
+    def glob(self, pattern: str) -> list[str]:
+        """As on the local disk: what is hidden is found by a pattern that begins with a dot only."""
+        found = _call(self._wrapped.glob, pattern)
+        return [path for path in found if not _is_hidden(path, pattern)]
+
     def walk(self, folder: str) -> Iterator[Any]:
         with os_errors():  # A generator: it raises its errors on the way.
             yield from self._wrapped.walk(folder)
@@ -52,6 +57,15 @@ def _call(function: Any, *arguments: Any, **named: Any) -> Any:
     with os_errors():
         result = function(*arguments, **named)
     return _Remote(result) if isinstance(result, tf.io.gfile.GFile) else result
+
+
+def _is_hidden(path: str, pattern: str) -> bool:
+    """Whether a name in a path begins with a dot where its part of the pattern does not."""
+    names, parts = (reversed(text.split("/")) for text in (path, pattern))
+    return any(
+        name.startswith(".") and not part.startswith(".")
+        for name, part in zip(names, parts, strict=False)
+    )
 
 
 @contextlib.contextmanager

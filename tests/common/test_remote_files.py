@@ -54,6 +54,28 @@ def test_other_errors_are_those_of_the_system(action: Callable[[str], object]) -
         action(f"{ROOT}/none")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*", ["a.txt"]),
+        (".*", [".a.tfrecord.tmp", ".hidden.txt"]),
+        ("*/*", ["deep/b"]),
+        ("*/.*", ["deep/.b"]),
+        (".git/*", [".git/c"]),
+    ],
+)
+def test_globs_find_hidden_files_as_on_the_local_disk(
+    tmp_path: pathlib.Path, pattern: str, names: list[str]
+) -> None:
+    for name in ("a.txt", ".hidden.txt", ".a.tfrecord.tmp", "deep/b", "deep/.b", ".git/c"):
+        for path in (f"{ROOT}/globs/{name}", f"{tmp_path}/{name}"):
+            files.make_folder(os.path.dirname(path))
+            write(path)
+    for folder in (f"{ROOT}/globs", f"file://{tmp_path}", str(tmp_path)):
+        found = expand_globs(f"{folder}/{pattern}", "input_file")
+        assert found == [f"{folder}/{name}" for name in names]
+
+
 def test_errors_on_the_way_through_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     def walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
         yield folder, ["a"], []
