@@ -45,8 +45,8 @@ def expand_globs(
 
     `-` is standard input, `**` any depth of folders, and a folder stands for all files below it.
     What is found, rather than named, leaves out hidden files and each `<name>.json` beside a
-    `<name>`, which describes that file. Pipes are copied (`readable_again`). The log says how many
-    files there are.
+    `<name>`, which describes that file. A local file counts once, also under several names or behind
+    links. Pipes are copied (`readable_again`). The log says how many files there are.
 
     Args:
       patterns: The list, as given by a user.
@@ -81,11 +81,22 @@ def expand_globs(
         paths.update(files)
     if not paths:
         raise UserError(f'--{flag}: "{patterns}" names no file.')
-    files = sorted(paths)
+    files = _one_name_each(sorted(paths), flag, level)
     if files != wanted:
         count = f"{len(files)} files, from {files[0]} to" if len(files) > 1 else "1 file,"
         logging.log(level, "--%s: %s %s.", flag, count, files[-1])
     return list(map(readable_again, files))
+
+
+def _one_name_each(paths: list[str], flag: str, level: int) -> list[str]:
+    """The paths without those of a file that another one of them stands for."""
+    names: dict[str, str] = {}
+    for path in paths:
+        real = path if is_remote(path) else os.path.realpath(path)
+        name = names.setdefault(real, path)
+        if name != path:
+            logging.log(level, "--%s: left out %s, the same file as %s.", flag, path, name)
+    return list(names.values())
 
 
 def readable_again(path: str) -> str:

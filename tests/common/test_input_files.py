@@ -24,6 +24,20 @@ def test_expand_globs_sorts_and_removes_duplicates(tmp_path):
     assert [os.path.basename(path) for path in found] == ["a.txt", "b.txt", "c.csv", "d[1].txt"]
 
 
+def test_a_file_of_several_names_counts_once(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").touch()
+    (tmp_path / "in" / "b.txt").touch()
+    (tmp_path / "in" / "c.txt").symlink_to("b.txt")
+    found = input_files.expand_globs("in/a.txt,in//a.txt,in/../in/a.txt,in", "input_file")
+    assert found == ["in/../in/a.txt", "in/b.txt"]
+    assert "--input_file: left out in/a.txt, the same file as in/../in/a.txt." in caplog.text
+    assert "left out in/c.txt, the same file as in/b.txt." in caplog.text
+    assert "2 files, from" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
