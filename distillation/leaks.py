@@ -3,7 +3,8 @@
 A teacher must not be asked about, nor a student trained on, the text its results are measured on.
 A transfer text leaks an example if all texts of the example, one or two, are found in it: a text is
 found if it equals the transfer text, or one of a pair, or if it has six words or more and stands in
-it as a whole, like a sentence in a review. Texts are compared in `normal_form`.
+it as a whole, like a sentence in a review. Texts are compared in `normal_form`, and each ideograph
+and kana is a word.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.texts import TextSource, first_text
-from distillation.normalization import normal_form, word_edges
+from distillation.normalization import normal_form, spaced, word_edges
 
 # Shorter sentences are phrases that anybody may write.
 MIN_WORDS = 6
@@ -145,4 +146,4 @@ class LeakIndex:
 
 
 def _num_words(text: str) -> int:
-    return sum(any(map(str.isalnum, word)) for word in text.split())
+    return sum(any(map(str.isalnum, word)) for word in spaced(text).split())

@@ -1,12 +1,15 @@
 """Texts reduced to letters and digits, for telling them apart and for counting their words.
 
-Case and accents are dropped, as by the uncased models. ASCII goes through tables of bytes, and only
-the few other characters are looked at one by one.
+Case and accents are dropped, as by the uncased models; the vowel signs of Devanagari, Thai and other
+scripts belong to the letters. Where no spaces stand between words, in Chinese and Japanese, each
+ideograph and kana is a word. ASCII goes through tables of bytes, and only the few other characters
+are looked at one by one.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 
 import numpy as np
@@ -19,13 +22,26 @@ _DELETED = bytes(set(np.flatnonzero(~_IS_LETTER).tolist()) - set(b"\t\n"))
 _APOSTROPHE = b"\x01"
 _SPACES = bytes(set(np.flatnonzero(~_IS_LETTER).tolist()) - set(_APOSTROPHE))
 _WORD_CHARACTERS = bytes.maketrans(_SPACES + _APOSTROPHE, b" " * len(_SPACES) + b"'")
+# Ideographs with their iteration marks, kana of any width, and ideographs beyond the first plane.
+_WORDS_BY_THEMSELVES = re.compile(
+    "([\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    "\U00020000-\U0003ffff])"
+)
+_SIGNS = ("Mc", "Mn")
+# Marks that no reader sees: selectors of variants and the grapheme joiner.
+_INVISIBLE = re.compile("[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+
+
+def spaced(text: str) -> str:
+    """A text with spaces around each character that is a word, so that `split` finds all words."""
+    return text if text.isascii() else " ".join(_WORDS_BY_THEMSELVES.split(text))
 
 
 def normal_form(text: str) -> bytes:
     """The letters and digits of a text, by which two texts count as the same.
 
-    Case, accents, compatibility forms (NFKD), punctuation and white space are dropped, so that
-    "It's fine." equals the "it 's fine ." of tokenized data sets.
+    Case, accents, compatibility forms (NFKD), punctuation and white space are dropped, vowel signs
+    are not, so that "It's fine." equals the "it 's fine ." of tokenized data sets.
 
     Returns:
       UTF-8. Tabs and line feeds stay, so that many texts can be reduced in one call.
@@ -38,9 +54,9 @@ def word_edges(text: str) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
       Two bool arrays with one value for each byte of the normal form: whether it is the first, and
-      whether it is the last, of a run of letters and digits in the text.
+      whether it is the last, of a word, a run of letters and digits in the text.
     """
-    characters = np.frombuffer(_fold(text), np.uint8)
+    characters = np.frombuffer(_fold(text, are_words_apart=True), np.uint8)
     is_letter = np.pad(_IS_LETTER[characters], 1)
     is_first = is_letter[1:-1] & ~is_letter[:-2]
     is_last = is_letter[1:-1] & ~is_letter[2:]
@@ -49,7 +65,7 @@ def word_edges(text: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def words(text: str) -> list[bytes]:
-    """The words of a text: runs of letters and digits, without case and accents.
+    """The words of a text: runs of letters and digits, or ideographs, without case and accents.
 
     A contraction is two words, as in tokenized data sets, whether the text writes it apart or not:
     "don't" and "do n't" are `do`, `n't`; "it's" and "it 's" are `it`, `s`.
@@ -57,13 +73,13 @@ def words(text: str) -> list[bytes]:
     Returns:
       UTF-8 words in their order.
     """
-    lower = _fold(text.replace("\u2019", "'")).translate(_LOWER)
+    lower = _fold(text.replace("\u2019", "'"), are_words_apart=True).translate(_LOWER)
     lower = lower.replace(b"n't", b" n" + _APOSTROPHE + b"t ")
     return lower.translate(_WORD_CHARACTERS).split()
 
 
-def _fold(text: str) -> bytes:
-    """UTF-8 in which ASCII is as it was, and beyond it are letters and digits only."""
+def _fold(text: str, are_words_apart: bool = False) -> bytes:
+    """UTF-8 in which ASCII is as it was; beyond it are letters and digits only, maybe `spaced`."""
     data = text.encode()
     if len(data) == len(text):
         return data
@@ -74,16 +90,18 @@ def _fold(text: str) -> bytes:
     parts: list[bytes] = []
     end_before = 0
     for start, end in zip(starts, ends, strict=True):
-        parts += data[end_before:start], _fold_characters(data[start:end])
+        parts += data[end_before:start], _fold_characters(data[start:end], are_words_apart)
         end_before = end
     return b"".join([*parts, data[end_before:]])
 
 
 @functools.lru_cache(maxsize=4096)
-def _fold_characters(data: bytes) -> bytes:
-    folded = unicodedata.normalize("NFKD", data.decode()).casefold()
-    return "".join(
-        character if character.isalnum() else " "
+def _fold_characters(data: bytes, are_words_apart: bool) -> bytes:
+    folded = unicodedata.normalize("NFKD", _INVISIBLE.sub("", data.decode())).casefold()
+    letters = "".join(
+        # Marks that do not combine are vowel signs and the like.
+        character if character.isalnum() or unicodedata.category(character) in _SIGNS else " "
         for character in folded
         if not unicodedata.combining(character)
-    ).encode()
+    )
+    return (spaced(letters) if are_words_apart else letters).encode()

@@ -67,6 +67,30 @@ def test_six_words_are_enough_and_five_are_not() -> None:
     assert find(index, text) == [(0, 0)]
 
 
+def test_ideographs_and_kana_are_words() -> None:
+    index = index_of(
+        "\u8fd9\u90e8\u7535\u5f71\u5f88\u597d",
+        "\u6620\u753b\u3092\u898b\u305f",
+        "\u5f88 good film, \u5f88\u597d\u770b",
+    )
+    assert find(
+        index,
+        "\u6628\u5929\u3002\u8fd9\u90e8\u7535\u5f71\u5f88\u597d\u3002",
+        "\u6211\u8bf4\u8fd9\u90e8\u7535\u5f71\u5f88\u597d\u770b",
+        "\u6620\u753b\u3092\u898b\u305f\u3002\u306f\u3044",
+        "\u5f88good film\u5f88\u597d\u770b!",
+    ) == [(0, 0), (1, 0), (3, 2)]
+
+
+def test_vowel_signs_tell_texts_apart() -> None:
+    index = index_of("\u092e\u0947\u0930\u093e \u092a\u093f\u0924\u093e")
+    assert find(
+        index,
+        "\u092e\u094b\u0930\u0940 \u092a\u0924\u093e",
+        "\u092e\u0947\u0930\u093e \u092a\u093f\u0924\u093e!",
+    ) == [(1, 0)]
+
+
 def test_pairs_leak_as_a_whole_in_any_order() -> None:
     index = index_of(("A man sleeps.", "Nobody is awake."), ("A man sleeps.", "He snores."))
     rows = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
-from distillation.normalization import normal_form, word_edges, words
+from distillation.normalization import normal_form, spaced, word_edges, words
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,14 @@ from distillation.normalization import normal_form, word_edges, words
         ("\u0391\u03a3 \u03b1\u03c2", "\u03b1\u03c3\u03b1\u03c3"),
         ("\u4e2d\u6587\u3002", "\u4e2d\u6587"),
         ("snake_case", "snakecase"),
+        # Vowel signs, spacing (Mc) or not (Mn); virama and tone marks go, as accents do.
+        (
+            "\u0926\u093f\u0928 \u0939\u093f\u0928\u094d\u0926\u0940",
+            "\u0926\u093f\u0928\u0939\u093f\u0928\u0926\u0940",
+        ),
+        ("\u0e01\u0e34\u0e48\u0e19", "\u0e01\u0e34\u0e19"),
+        # Selectors of variants and the grapheme joiner.
+        ("\u2764\ufe0f a\u034fb \u845b\U000e0100", "ab\u845b"),
         ("a\tb c\nd", "a\tbc\nd"),
         ("\U0001f600 ... !", ""),
         ("", ""),
@@ -54,8 +64,24 @@ def test_word_edges(text: str) -> None:
         ("do n't ! it 's John 's .", "do n't it s john s"),
         ("CAN\u2019T 'quoted' 90's rock'n'roll", "ca n't quoted 90 s rock n roll"),
         ("na\u00efve caf\u00e9-bar\u2014x_y 3.5", "naive cafe bar x y 3 5"),
+        (
+            "\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902",
+            "\u0939\u093f\u0928\u0926\u0940 \u092e\u0947\u0902",
+        ),
+        (
+            "\u4e2d\u6587\u3002\u304b\u306a\u30ab A\ud55c\uad6d",
+            "\u4e2d \u6587 \u304b \u306a \u30ab a\ud55c\uad6d",
+        ),
         (" \t\n", ""),
     ],
 )
 def test_words(text: str, expected: str) -> None:
-    assert words(text) == expected.encode().split()
+    assert words(text) == unicodedata.normalize("NFKD", expected).encode().split()
+
+
+def test_ideographs_and_kana_are_words() -> None:
+    text = "ab\u4e2d\u6587 \u3002\u304b9\uff76"
+    assert spaced(text).split() == ["ab", "\u4e2d", "\u6587", "\u3002", "\u304b", "9", "\uff76"]
+    is_first, is_last = word_edges(text)
+    assert is_first.tolist() == [1, 0, *[1, 0, 0] * 3, 1, *[1, 0, 0]]
+    assert is_last.tolist() == [0, 1, *[0, 0, 1] * 3, 1, *[0, 0, 1]]
