@@ -98,6 +98,8 @@ class ScoreFiles:
         self._texts = text_columns(self.paths[0], names, text_a, text_b)
         found = _find_columns(self.paths[0], names, labels)
         self.kind, self.labels, self._columns = found
+        # Of rows that may be read without another look; None where labels are given.
+        self._known_names = {*names} if labels is None else None
         if labels is None:
             self._check_same_labels()
         self.num_empty, self.first_empty = 0, ""
@@ -128,9 +130,23 @@ class ScoreFiles:
                     self.num_empty += 1
                     self.first_empty = self.first_empty or row.place
                     continue
+                if self._known_names and row.cells.keys() != self._known_names:
+                    self._check_no_further_scores(row)
                 names = self._columns or self.labels
                 outputs = _LOGITS_OF[self.kind](row, names, self._numbers(row))
                 yield ScoredExample(place_of(path, row.line), text_a, text_b, None, outputs)
+
+    def _check_no_further_scores(self, row: Row) -> None:
+        """A label that only a later row of JSON Lines has would be left out in silence, too."""
+        for name in row.cells:
+            is_score = name.startswith(tuple(_PREFIXES)) or name in _OBJECTS
+            if not is_score or name in self._columns or name == self.kind:
+                continue
+            raise UserError(
+                f'{row.place}: there is a column "{name}", which the first row of {self.paths[0]} '
+                "has not; give every row scores of the same labels, or name those that count with "
+                "--labels."
+            )
 
     def _rows(self, path: str) -> Iterator[Row]:
         return read_rows(path, [*self._texts, *(self._columns or [self.kind])])

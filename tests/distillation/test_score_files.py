@@ -67,6 +67,16 @@ def lines_of(*objects: dict[str, Any]) -> str:
             [[0, LOW]],
         ),
         (
+            "a.jsonl",
+            lines_of(
+                {"text": "x", "logit_a": 1, "logit_b": 0},
+                {"logit_c": 9, "text": "y", "note": 1, "logit_b": 2, "logit_a": 3},
+            ),
+            {"labels": ["a", "b"]},
+            ["a", "b"],
+            [[1, 0], [3, 2]],
+        ),
+        (
             "a.jsonl.gz",
             lines_of({"text": " ", "logits": {"a": 0}}, {"text": "x", "probabilities": {}}),
             {"labels": ["a", "b"]},
@@ -167,6 +177,20 @@ def test_kinds_of_scores(
             lines_of({"text": "x", "votes": {"a": 1, "b": 0}}, {"text": "y", "votes": {"a": 1}}),
             {},
             'line 2: "votes" has the labels a, expected a, b',
+        ),
+        *(
+            (
+                "a.jsonl",
+                lines_of({"text": "x", **scores}, {"text": "y", **scores, further: 9}),
+                {},
+                f'a.jsonl, line 2: there is a column "{further}", which the first row of .*--labels',
+            )
+            for scores, further in (
+                ({"logit_a": 1, "logit_b": 2}, "logit_c"),
+                ({"p_a": 1, "p_b": 0}, "logit_a"),
+                ({"score": 1}, "logit_a"),
+                ({"logits": {"a": 1, "b": 2}}, "votes"),
+            )
         ),
         ("a.jsonl", lines_of({"text": "x", "votes": {"a": 0, "b": 0}}), {}, "all votes are 0"),
         (
