@@ -29,6 +29,10 @@ from common.errors import UserError
 from common.files import exists, is_folder, list_folder
 from common.remote_files import os_errors
 
+# Names of files that are a model, or its weights, to some tool.
+_MODEL_FILE = re.compile(
+    r".+\.(index|safetensors|h5|msgpack|onnx|tflite)|pytorch_model.*\.bin|saved_model\.pb"
+)
 # Files in a folder that are a model to other tools, and what to do about them.
 _UNREADABLE = {
     "saved_model.pb": "a finished program; give the checkpoint it was exported from",
@@ -88,6 +92,12 @@ def find_weights(path: str, flag: str = "init_checkpoint") -> StoredWeights:
 def weights_exist(path: str) -> bool:
     """Whether there are weights at `path` in one of the formats that `find_weights` knows."""
     return _find(path) is not None
+
+
+def model_file_names(folder: str) -> list[str]:
+    """Names of the files in a folder that are a model to some tool, read here or not, in order."""
+    names = list_folder(folder) if is_folder(folder) else []
+    return sorted(name for name in names if _MODEL_FILE.fullmatch(name))
 
 
 def open_weights(stored: StoredWeights) -> WeightReader:

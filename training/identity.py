@@ -18,6 +18,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from checkpoints.formats import model_file_names
 from checkpoints.model_sources import ModelSources
 from checkpoints.weights import (
     MODEL_CHECKPOINT,
@@ -46,6 +47,8 @@ _FILES_OF_A_RUN = re.compile(
     r"|\.?(train|eval|predict)(_\w+)?\.tf_record(\.json)?"
 )
 _FOLDERS_OF_A_RUN = (BEST_FOLDER, "eval")
+# Those of them that hold weights.
+_WEIGHTS_OF_A_RUN = re.compile(r"(model\.ckpt-\d+|bert_model\.ckpt)\.index")
 # Those of them that are there before the training begins.
 _FILES_BEFORE_TRAINING = re.compile(
     r"(run_config|bert_config|input_facts)\.json|vocab\.txt|\.?(train|eval|predict)(_\w+)?\.tf_record(\.json)?"
@@ -113,7 +116,14 @@ def check_identity(
 
 def _check_as_chief(output_dir: str, identity: Identity, start_over: bool) -> None:
     path = os.path.join(output_dir, RUN_CONFIG_FILE)
-    if not saved_steps(output_dir) and not _has_model(output_dir):
+    own, others = _models(output_dir)
+    # Their configuration and vocabulary have the names of ours, and would be overwritten or removed.
+    if others and (start_over or not own):
+        raise UserError(
+            f"--output_dir={output_dir} holds a model that was not trained there ({others[0]}); use "
+            "another folder."
+        )
+    if not own:
         _write(path, identity)  # Nothing has been trained there yet.
         return
     if not exists(path):
@@ -222,10 +232,13 @@ def _described(content: Mapping[str, str] | None) -> str:
     return f"{content['source']} with the digest {content['sha256'][:12]}..."
 
 
-def _has_model(output_dir: str) -> bool:
-    """Whether the folder holds a model: its last one, or only its best one."""
-    folders = (output_dir, os.path.join(output_dir, BEST_FOLDER))
-    return any(exists(os.path.join(folder, f"{MODEL_CHECKPOINT}.index")) for folder in folders)
+def _models(output_dir: str) -> tuple[list[str], list[str]]:
+    """Files of models in the folder and in `best/`: those a run may have written, and others."""
+    names = model_file_names(output_dir)
+    best = model_file_names(os.path.join(output_dir, BEST_FOLDER))
+    names += [os.path.join(BEST_FOLDER, name) for name in best]
+    own = [name for name in names if _WEIGHTS_OF_A_RUN.fullmatch(os.path.basename(name))]
+    return own, [name for name in names if name not in own]
 
 
 def discard_run(output_dir: str, keep_inputs: bool = False) -> None:

@@ -135,6 +135,42 @@ def test_a_model_that_was_not_trained_there(tmp_path: pathlib.Path, start_over: 
     assert (tmp_path / "bert_model.ckpt.index").read_bytes() == b"downloaded"
 
 
+@pytest.mark.parametrize("start_over", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors",
+        "pytorch_model.bin",
+        "tf_model.h5",
+        "ckpt-1000.index",
+        "biobert_model.ckpt.index",
+        "saved_model.pb",
+        "model.onnx",
+        "best/model.safetensors",
+    ],
+)
+def test_a_model_of_another_form_keeps_its_files(
+    tmp_path: pathlib.Path, name: str, start_over: bool
+) -> None:
+    """Its vocabulary and configuration have the names of a run's; an earlier refusal changes nothing."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    for file in (name, "vocab.txt", "run_config.json"):
+        (tmp_path / file).write_bytes(b"downloaded")
+    with pytest.raises(UserError, match=rf"was not trained there \({name}\); use another folder"):
+        check(tmp_path, RUN, start_over)
+    for file in (name, "vocab.txt", "run_config.json"):
+        assert (tmp_path / file).read_bytes() == b"downloaded"
+
+
+def test_a_run_beside_another_model_goes_on_but_is_not_discarded(folder: pathlib.Path) -> None:
+    for name in ("model.safetensors", "vocab.txt"):
+        (folder / name).write_bytes(b"copied")
+    check(folder, RUN)
+    with pytest.raises(UserError, match=r"not trained there \(model.safetensors\)"):
+        check(folder, OTHER_RUNS[0][0], start_over=True)
+    assert (folder / "model.ckpt-3.index").exists() and (folder / "vocab.txt").exists()
+
+
 @pytest.mark.parametrize("content", ["[]", "{", "{}", '{"learning_rate": 0.1}'])
 def test_damaged_description(folder: pathlib.Path, content: str) -> None:
     (folder / "run_config.json").write_text(content)
