@@ -214,7 +214,10 @@ def run_training(
     if chief:
         write_model(options.output_dir, state.step)
     if state.step not in evaluations:  # Nothing was left to train.
+        best_step = int(state.best_step.numpy())
         evaluate_and_keep_best()
+        if int(state.best_step.numpy()) != best_step:
+            state.save()  # Else the run, made longer, would let a worse model take its place.
     return Trained(state.step, evaluations.get(state.step))
 
 

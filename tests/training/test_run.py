@@ -11,12 +11,18 @@ import pytest
 import tensorflow as tf
 from models import ODD_CONFIG
 
+from tests.training.line import STRATEGY, Squares
+
 from common.errors import UserError
 from modeling.heads import ClassifierModel
 from training import run as run_module
 from training.devices import describe_devices
+from training.identity import Identity, Part
+from training.kept_models import Programs
 from training.options import TrainingOptions
-from training.run import Schedule, run_training
+from training.run import Evaluation, Schedule, run_training
+from training.run_state import RunState
+from training.updates import Updates
 
 ALONE = tf.distribute.OneDeviceStrategy("/device:CPU:0")
 ROWS: Any = types.SimpleNamespace(num_examples=30, info={}, num_shards=1)
@@ -42,6 +48,36 @@ def test_a_longer_run_is_discarded(
     kept = {"train.tf_record", "run_config.json"}
     expected = kept if is_discarded else kept | {"model.ckpt-10.index"}
     assert {path.name for path in tmp_path.iterdir()} == expected
+
+
+def test_a_best_model_of_an_added_evaluation_is_remembered(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run has ended, and its evaluation came later; the next one may be of a longer run."""
+    objective = Squares()
+    updates = Updates(objective, STRATEGY, 1)
+    updates.begin(0.1, 2, 0, seed=0)
+    variables = objective.model.trainable_variables
+    state = RunState(str(tmp_path), variables, updates.optimizer, 2, ("loss", "squares"))
+    state.step_variable.assign(2)
+    state.plan(2)
+    state.save()
+    monkeypatch.setattr(run_module, "_facts", lambda *unused: {})
+    written: list[str] = []
+    for score in (0.5, 0.25, 0.75):
+        run_training(
+            Squares(),
+            STRATEGY,
+            ROWS,
+            TrainingOptions(output_dir=str(tmp_path), train_batch_size=4),
+            Schedule(2, 0),
+            None,
+            Identity(Part({}, {})),
+            lambda folder, step: written.append(pathlib.Path(folder).name),
+            Programs(),
+            lambda score=score: Evaluation({"loss": 1.0}, score),
+        )
+    assert [name == "best" for name in written] == [False, True, False, False, True]
 
 
 def test_start_summary() -> None:
