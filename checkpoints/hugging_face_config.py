@@ -179,11 +179,21 @@ def numbered_labels(num_labels: int) -> list[str]:
 
 
 def classifier_values(num_outputs: int, labels: Sequence[str] | None) -> dict[str, Any]:
-    """The keys of `config.json` for a classifier."""
+    """The keys of `config.json` for a classifier.
+
+    Raises:
+      UserError: There are not as many labels as outputs, or there is one, which would be lost.
+    """
     if labels and len(labels) != num_outputs:
         raise UserError(
             f"The classifier has {num_outputs} outputs, but {len(labels)} labels are given: "
             f"{', '.join(labels)}."
+        )
+    if labels and num_outputs == 1:
+        raise UserError(
+            f'The classifier has one output, with the label "{labels[0]}"; the Hugging Face library '
+            "takes one output for a score. Convert it to another --output_format; or, if it is a "
+            'score, say so first: "labels": [] in model_info.json of the model.'
         )
     named = dict(enumerate(labels or numbered_labels(num_outputs)))
     values = {

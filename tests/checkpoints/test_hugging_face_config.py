@@ -180,7 +180,6 @@ def test_the_function_is_kept_not_the_word(tmp_path: pathlib.Path, word: str) ->
         (3, ["contradiction", "entailment", "neutral"], None),
         (3, None, None),
         (1, [], "regression"),
-        (1, ["score"], None),
         (12, [f"LABEL_{i}" for i in range(11, -1, -1)], None),
     ],
 )
@@ -196,9 +195,14 @@ def test_labels(
     assert values["label2id"] == {name: i for i, name in enumerate(names)}
     assert values.get("problem_type") == problem_type
     assert HuggingFaceReader(str(folder)).shapes["output_bias"] == (num_labels,)
-    # A single output is a score to the library, whatever its name.
-    expected = [] if num_labels == 1 else labels
-    assert read_huggingface_config(str(folder)).labels == expected
+    assert read_huggingface_config(str(folder)).labels == labels
+
+
+def test_a_class_that_would_become_a_score(tmp_path: pathlib.Path) -> None:
+    """A single output is a score to the library, whatever its name."""
+    weights = random_weights(ONE_LAYER, "pooler", "classifier", num_labels=1)
+    with pytest.raises(UserError, match='one output, with the label "only"; .*another --output_f'):
+        write_huggingface(str(tmp_path / "model"), weights, ONE_LAYER, None, None, ["only"])
 
 
 def test_labels_belong_to_a_classifier(tmp_path: pathlib.Path) -> None:
