@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from checkpoints.formats import StoredWeights, open_weights
 from checkpoints.initialization import check_heads
+from checkpoints.model_folder import check_distinct
 from checkpoints.weights import CheckpointReader, variable_name
 from common.errors import UserError
 from modeling.config import BertConfig
@@ -152,10 +153,11 @@ def label_order(
       weights: A model's weights.
       recorded: Its labels in the order of its outputs, none of a regression; None takes the wanted
         ones as such.
-      wanted: Labels in the order to have; upper and lower case count as equal.
+      wanted: Labels in the order to have; upper and lower case count as equal where that leaves no
+        doubt.
 
     Raises:
-      UserError: There is no classifier, or its labels are others.
+      UserError: There is no classifier, or its labels are others, or a wanted one is there twice.
     """
     num_outputs = len(weights.get(CLASSIFIER_WEIGHTS, ()))
     flag = f"--labels={','.join(wanted)}"
@@ -170,15 +172,24 @@ def label_order(
             else "there is no classifier; leave --labels out"
         )
         raise UserError(f"{flag} names {len(wanted)} labels, {outputs}.")
+    check_distinct(wanted, flag)
     if recorded is None:
         return list(range(num_outputs))
-    known = [label.lower() for label in recorded]
-    if sorted(known) != sorted(label.lower() for label in wanted):
+    order = [_index_of(label, recorded) for label in wanted]
+    if sorted(order) != list(range(len(recorded))):
         raise UserError(
             f"{flag}: the model's labels are {','.join(recorded)}; give the same labels in the order "
             "you want."
         )
-    return [known.index(label.lower()) for label in wanted]
+    return order
+
+
+def _index_of(label: str, recorded: Sequence[str]) -> int:
+    """Place of a label, which only an equal one has, or one alone but for the case; -1 for none."""
+    if label in recorded:
+        return list(recorded).index(label)
+    alike = [i for i, other in enumerate(recorded) if other.lower() == label.lower()]
+    return alike[0] if len(alike) == 1 else -1
 
 
 def reorder_outputs(

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from checkpoints.formats import HUGGINGFACE, StoredWeights
-from checkpoints.hugging_face_config import read_huggingface_config
+from checkpoints.hugging_face_config import CONFIG, read_huggingface_config
 from checkpoints.lineage import STAGES, Lineage, lineage_of
 from checkpoints.tokenizer_files import (
     INFO_FILE,
@@ -114,11 +114,13 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
     if weights.form == HUGGINGFACE:
         description = read_huggingface_config(folder)
         config, labels, other_head = description.config, description.labels, description.other_head
+        labels_path = os.path.join(folder, CONFIG)
     elif exists(os.path.join(folder, CONFIG_FILE)):
         config = load_config(os.path.join(folder, CONFIG_FILE))
-        labels = info.get("labels")
+        labels, labels_path = info.get("labels"), info_path
     else:
         return None
+    check_distinct(labels or (), labels_path)
     lineage = lineage_of(info)
     return ModelFolder(
         path=folder,
@@ -135,6 +137,17 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
         pairs=_recorded_pairs(info),
         lineage=lineage,
     )
+
+
+def check_distinct(labels: Sequence[str], source: str) -> None:
+    """Raises a UserError, which begins with `source`, when outputs of a classifier share a label."""
+    for label in labels:
+        places = [str(i) for i, other in enumerate(labels) if other == label]
+        if len(places) > 1:
+            raise UserError(
+                f'{source}: the label "{label}" is that of the outputs {", ".join(places)}; give each '
+                "output a label of its own."
+            )
 
 
 def _recorded_length(path: str, info: Mapping[str, Any]) -> int | None:

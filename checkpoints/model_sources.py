@@ -12,7 +12,12 @@ from typing import Any
 from checkpoints.formats import find_weights
 from checkpoints.initialization import warn_of_assumed_order
 from checkpoints.lineage import Lineage
-from checkpoints.model_folder import ModelFolder, read_model_folder, tokenizer_info
+from checkpoints.model_folder import (
+    ModelFolder,
+    check_distinct,
+    read_model_folder,
+    tokenizer_info,
+)
 from checkpoints.tokenizer_files import (
     open_tokenizer_of_file,
 )
@@ -293,6 +298,8 @@ def _absent(name: str, init_checkpoint: str | None) -> str:
 def check_labels(recorded: Sequence[str] | None, labels: Sequence[str], source: str) -> None:
     """Raises a UserError when a classifier or its output is for other labels than wanted.
 
+    Or when a wanted one is there twice.
+
     Where the labels are not known, a line says which order is assumed.
 
     Args:
@@ -300,6 +307,7 @@ def check_labels(recorded: Sequence[str] | None, labels: Sequence[str], source: 
       labels: The wanted labels in order, none for a regression.
       source: The model or records that have these labels, for the message.
     """
+    check_distinct(labels, f"labels {','.join(labels)}")
     if recorded is None:
         warn_of_assumed_order(source, labels)
         return

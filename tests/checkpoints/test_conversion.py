@@ -118,8 +118,16 @@ def test_labels_in_another_order() -> None:
     np.testing.assert_array_equal(moved["output_bias/adam_m"], [2.0, 0.0, 1.0])
     assert moved[UP] is weights[UP]
     assert label_order(weights, None, ["a", "b", "c"]) == [0, 1, 2]
+    # Case tells labels apart where the model has both.
+    assert label_order(weights, ["A", "a", "b"], ["a", "A", "B"]) == [1, 0, 2]
     with pytest.raises(UserError, match="labels are ENTAILMENT"):
         label_order(weights, recorded, ["contradiction", "entailment", "other"])
+    for given, wanted in ((recorded, "NEUTRAL neutral entailment"), (["A", "a", "x"], "b a x")):
+        with pytest.raises(UserError, match=f"labels are {given[0]}"):
+            label_order(weights, given, wanted.split())
+    for known in (recorded, None):
+        with pytest.raises(UserError, match='--labels=x,y,x: .*"x" is that of the outputs 0, 2;'):
+            label_order(weights, known, ["x", "y", "x"])
     with pytest.raises(UserError, match="2 labels, the classifier has 3 outputs"):
         label_order(weights, recorded, ["yes", "no"])
     pretrained = random_weights(PretrainingModel(ODD_CONFIG))

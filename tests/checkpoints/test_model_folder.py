@@ -7,6 +7,7 @@ import pathlib
 from typing import Any
 
 import pytest
+from hugging_face_folders import write_folder
 from models import random_weights
 from wrong_types import check_reader
 
@@ -106,6 +107,16 @@ def test_values_of_any_type(tmp_path: pathlib.Path) -> None:
         model_card(found.path, {}, found.config, found.labels, {}, found.lineage)
 
     check_reader(tmp_path / "model" / "model_info.json", read)
+
+
+def test_outputs_that_share_a_label(tmp_path: pathlib.Path) -> None:
+    folder = pathlib.Path(write_model(tmp_path / "model", labels=["x", "x"]))
+    message = 'the label "x" is that of the outputs 0, 1; give each output a label of its own'
+    with pytest.raises(UserError, match=f"model_info.json: {message}"):
+        read_model_folder(find_weights(str(folder)))
+    library = write_folder(tmp_path / "library", id2label={"0": "x", "1": "y", "2": "x", "3": "z"})
+    with pytest.raises(UserError, match=r'library/config.json: the label "x" .* outputs 0, 2;'):
+        read_model_folder(find_weights(library))
 
 
 def test_digest_of_a_file_with_other_line_ends_as_earlier_versions_recorded_it(

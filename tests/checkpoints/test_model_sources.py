@@ -180,6 +180,12 @@ def test_labels(recorded: list[str], labels: Sequence[str], message: str | None)
         check_labels(recorded, labels, "it")
 
 
+@pytest.mark.parametrize("recorded", [None, ["a", "b"]])
+def test_a_label_that_is_wanted_twice(recorded: list[str] | None) -> None:
+    with pytest.raises(UserError, match='^labels a,a: the label "a" is that of the outputs 0, 1;'):
+        check_labels(recorded, ("a", "a"), "it")
+
+
 def test_order_of_labels_that_is_assumed(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     check_labels(None, ("a", "b"), "it")
