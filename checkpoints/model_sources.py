@@ -18,13 +18,11 @@ from checkpoints.model_folder import (
     read_model_folder,
     tokenizer_info,
 )
-from checkpoints.tokenizer_files import (
-    open_tokenizer_of_file,
-)
+from checkpoints.tokenizer_files import open_tokenizer_of_file
 from common.errors import UserError
 from common.files import is_folder, list_folder
 from modeling.config import ACTIVATION_FUNCTIONS, CONFIG_FILE, BertConfig, load_config
-from modeling.tokenization import FullTokenizer, open_tokenizer
+from modeling.tokenization import ORIGINAL_SETTINGS, FullTokenizer, open_tokenizer
 from modeling.vocabulary import (
     TOKENIZER_JSON,
     VOCAB_FILE,
@@ -191,7 +189,7 @@ def resolve_model(
     if vocab_file:
         if folder and folder.vocabulary:
             folder.vocabulary.check(read_vocabulary(vocab_file), vocab_file)
-        if folder:
+        if folder and _says_of_its_tokenizer(folder):
             settings = folder.tokenizer_files.settings
             tokenizer = open_tokenizer(vocab_file, do_lower_case, recorded, settings)
         else:
@@ -252,6 +250,14 @@ def model_files(
         names = list_folder(folder or ".") if is_folder(folder or ".") else ()
         files += [os.path.join(folder, name) for name in names if _READ.fullmatch(name)]
     return files
+
+
+def _says_of_its_tokenizer(folder: ModelFolder) -> bool:
+    """Else what lies beside the vocabulary counts, as it does without a folder."""
+    files = folder.tokenizer_files
+    return bool(
+        folder.vocabulary or files.do_lower_case is not None or files.settings != ORIGINAL_SETTINGS
+    )
 
 
 def _check_same_function(config: BertConfig, folder: ModelFolder) -> None:

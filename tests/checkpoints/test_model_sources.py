@@ -74,6 +74,21 @@ def test_everything_comes_from_the_folder(write: Callable[..., str]) -> None:
     assert (sources.input_length(None, of_records=8), sources.input_length(9, 8)) == (8, 9)
 
 
+@pytest.mark.parametrize("info", [{}, {"do_lower_case": True}])
+def test_settings_beside_a_vocabulary_of_its_own(
+    write: Callable[..., str], tmp_path: pathlib.Path, info: dict[str, bool]
+) -> None:
+    """They count where the folder of the model says nothing of a tokenizer."""
+    beside = {"do_lower_case": False, "tokenize_chinese_chars": False}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(beside))
+    words = write_vocabulary(tmp_path / "vocab.txt", ["Film", "film"])
+    tokenizer = resolve_model(None, words, write(vocab_file=None, **info), None).tokenizer
+    assert tokenizer
+    assert tokenizer.do_lower_case == tokenizer.settings.tokenize_chinese_chars == bool(info)
+    with pytest.raises(UserError, match="do_lower_case=False"):
+        resolve_model(None, words, write(vocab_file=None), True)
+
+
 def test_what_is_not_known(write: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     sources = resolve_model(None, None, write(vocab_file=None), None)
