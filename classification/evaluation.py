@@ -143,7 +143,13 @@ def write_task_sets(
             examples = task.read_examples(file, data_dir)
             if not reuse:
                 write_classifier_records(
-                    path, tokenizer, examples, task.labels, max_seq_length, name == shown
+                    path,
+                    tokenizer,
+                    examples,
+                    task.labels,
+                    max_seq_length,
+                    name == shown,
+                    limits["segment_ids"].size,
                 )
             sets.append(TaskSet(file, open_records([path], "data_dir", spec, {}, limits)))
         return sets

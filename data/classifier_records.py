@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from common.chunks import chunks
+from common.errors import UserError
 from data.sidecars import write_sidecar
 from data.tfrecords import RecordWriter, serialize_examples
 from modeling.tokenization import FullTokenizer
@@ -84,6 +85,26 @@ class TokenizedRow(NamedTuple):
     def length(self) -> int:
         """Number of tokens with [CLS] and [SEP]s, if nothing is truncated."""
         return len(self.ids_a) + len(self.ids_b) + (3 if self.ids_b else 2)
+
+
+def check_segments(
+    num_segments: int, has_pairs: bool, texts: str, model: str = "the model"
+) -> None:
+    """Raises a UserError where a model of one segment is to read pairs of texts.
+
+    Nothing else would: the one-hot vector of a segment that the model lacks is zeros.
+
+    Args:
+      num_segments: The model's `type_vocab_size`.
+      has_pairs: Whether there are pairs.
+      texts: Where they come from, for the message.
+      model: The model, for the message.
+    """
+    if has_pairs and num_segments < 2:
+        raise UserError(
+            f"{texts}: found a pair of texts, but {model} has one segment only (type_vocab_size 1), "
+            "so it cannot tell the two apart; pass single texts, or use a model of two segments."
+        )
 
 
 def encode_rows(
@@ -152,6 +173,7 @@ def write_classifier_records(
     labels: Sequence[str],
     max_seq_length: int,
     shows_example: bool = True,
+    num_segments: int = 2,
 ) -> dict[str, Any]:
     """Writes one TFRecord file and its sidecar; memory does not grow with the number of examples.
 
@@ -163,13 +185,15 @@ def write_classifier_records(
         the labels of the examples are numbers then, and so are `label_ids`.
       max_seq_length: S.
       shows_example: Whether the first example is logged as the model will see it.
+      num_segments: The `type_vocab_size` of that model.
 
     Returns:
       The content of the sidecar: num_examples, num_truncated, max_seq_length, labels, label_counts
       (label -> rows), vocab_sha256, do_lower_case.
 
     Raises:
-      UserError: Whatever reading `examples` raises; an earlier file stays as it was.
+      UserError: Whatever reading `examples` raises, or a pair for a model of one segment; an earlier
+        file stays as it was.
     """
     label_ids = _label_encoder(labels)
     num_examples = num_truncated = num_empty = 0
@@ -184,6 +208,7 @@ def write_classifier_records(
                 _log_example(tokenizer, chunk[0], features)
             num_examples += len(chunk)
             for example in chunk:
+                check_segments(num_segments, bool(example.text_b), example.source)
                 if labels and example.label is not None:
                     label_counts[example.label] += 1
             num_truncated += sum(row.length > max_seq_length for row in rows)

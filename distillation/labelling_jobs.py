@@ -19,6 +19,7 @@ from classification.tasks import get_task
 from common.errors import UserError
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file
+from data.classifier_records import check_segments
 from data.texts import (
     columns_beside_task,
     columns_in_words,
@@ -328,7 +329,10 @@ def _open_transfer_set(
     if paths:
         texts = paths[0] + columns_in_words(paths[0], columns)
     for teacher in teachers:
-        teacher.predictor.sources.check_pairs(transfer_set.are_pairs, teacher.path, texts)
+        sources = teacher.predictor.sources
+        sources.check_pairs(transfer_set.are_pairs, teacher.path, texts)
+        segments = sources.config.type_vocab_size
+        check_segments(segments, transfer_set.are_pairs, texts, teacher.path)
     return transfer_set
 
 

@@ -25,6 +25,7 @@ from common.files import make_folder
 from common.input_files import expand_globs
 from common.outputs import check_folder_apart, checkpoint_file
 from common.quiet import without_warnings
+from data.classifier_records import check_segments
 from data.texts import (
     Text,
     columns_beside_task,
@@ -218,6 +219,7 @@ def _for_texts(
     """The model as one for such rows, which `texts` names; UserError if it is known for others."""
     are_pairs = rows[0][1] is not None
     check_pairs(model.known_pairs, are_pairs, model.source, texts)
+    check_segments(model.config.type_vocab_size, are_pairs, texts, model.source)
     return dataclasses.replace(model, pairs=are_pairs)
 
 

@@ -22,7 +22,7 @@ from checkpoints.model_sources import ModelSources, check_labels, resolve_model
 from checkpoints.weights import VariableValues, weights_digest
 from common.chunks import chunks
 from common.errors import UserError
-from data.classifier_records import encode_rows
+from data.classifier_records import check_segments, encode_rows
 from modeling.bert import INPUTS, BertEncoder
 from modeling.heads import CLASSIFIER_BIAS, ClassifierModel
 from modeling.layers import computing_in
@@ -270,13 +270,15 @@ class Predictor:
         """Texts as the model reads them: int32 `INPUTS` [N, max_seq_length].
 
         Raises:
-          UserError: No vocabulary is known.
+          UserError: No vocabulary is known; or there is a pair, and the model has one segment only.
         """
         if self.sources.tokenizer is None:
             raise UserError(
                 f"there is no vocabulary beside the weights of {self._source}; pass a vocab_file, or "
                 "ids in place of texts."
             )
+        has_pairs = any(second for _, second in rows)
+        check_segments(self.sources.config.type_vocab_size, has_pairs, "the input", self._source)
         encoded = encode_rows(self.sources.tokenizer, rows, self.max_seq_length)
         return {name: encoded[name] for name in INPUTS}
 

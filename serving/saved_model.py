@@ -30,6 +30,7 @@ from checkpoints.weights import variable_name, writing_errors_named
 from classification.predictions import LABELS_FILE, label_lines
 from common.atomic import new_folder, write_json, write_text
 from common.errors import UserError
+from data.classifier_records import check_segments
 from modeling.bert import INPUTS, BertEncoder
 from modeling.config import CONFIG_FILE, BertConfig
 from modeling.heads import CLASSIFIER_BIAS, CLASSIFIER_WEIGHTS, ClassifierModel
@@ -154,7 +155,7 @@ def write_classifier_saved_model(
 
     Raises:
       UserError: A variable is missing or has another shape than `config` and `labels` ask for; the
-        model has too few positions; `path` exists and is not empty.
+        model has too few positions, or for pairs too few segments; `path` exists and is not empty.
     """
     model = ClassifierModel(config, _num_outputs(weights, labels), seed=None)
     _assign(model.trainable_variables, weights)
@@ -184,6 +185,7 @@ def write_classifier_saved_model(
         signatures["labels"] = label_list
     if tokenizer:
         check_max_seq_length(config, max_seq_length)
+        check_segments(config.type_vocab_size, pairs, "--pairs")
         signatures["serving_default"] = _text_function(
             GraphTokenizer(tokenizer), classify_ids, max_seq_length, pairs
         )

@@ -14,6 +14,7 @@ from checkpoints.lineage import Lineage
 from checkpoints.model_sources import resolve_model
 from checkpoints.weights import variable_name
 from common.errors import UserError
+from data.classifier_records import check_segments
 from modeling.bert import INPUTS
 from modeling.config import BertConfig
 from modeling.heads import CLASSIFIER_WEIGHTS, ClassifierModel
@@ -177,8 +178,10 @@ def read_trained_model(
             f"--{flag}={path} has no pooler (bert/pooler/dense), so nothing can be classified "
             "by it; fine-tune it first (run_classifier.py)."
         )
-    if pairs and sources.config.type_vocab_size < 2:
-        raise UserError(f"--pairs: {path} has one segment only, so it was not trained on pairs.")
+    takes_pairs = sources.takes_pairs(pairs, path)
+    check_segments(
+        sources.config.type_vocab_size, takes_pairs, "--pairs" if pairs else "its training", path
+    )
     num_outputs = len(weights.get(CLASSIFIER_WEIGHTS, ()))
     labels: Sequence[str] | None = ()
     if num_outputs:
@@ -193,7 +196,7 @@ def read_trained_model(
         tokenizer=sources.tokenizer,
         labels=tuple(labels or ()),
         max_seq_length=sources.input_length(max_seq_length),
-        pairs=sources.takes_pairs(pairs, path),
+        pairs=takes_pairs,
         pairs_are_known=pairs is not None or sources.pairs is not None,
         labels_are_known=sources.labels is not None or not num_outputs,
         lineage=sources.lineage,

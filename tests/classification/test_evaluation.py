@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from models import ODD_CONFIG
 from scipy import stats
 from scipy.special import softmax
 from sklearn.metrics import f1_score, log_loss
@@ -26,7 +28,7 @@ from classification.evaluation import (
 )
 from classification.task import Task
 from classification.tasks import get_task
-from data.record_sets import RecordSet
+from data.record_sets import RecordSet, value_limits
 from modeling.tokenization import FullTokenizer
 from training.evaluation import RecordPredictor
 
@@ -55,7 +57,8 @@ def open_sets(
 ) -> TaskSets:
     output = folder / "records"
     output.mkdir(exist_ok=True)
-    return write_task_sets(task, str(folder), str(output), tokenizer, LENGTH, {}, **wanted)
+    limits = value_limits(dataclasses.replace(ODD_CONFIG, vocab_size=len(tokenizer.tokens)))
+    return write_task_sets(task, str(folder), str(output), tokenizer, LENGTH, limits, **wanted)
 
 
 def write_reviews(folder: pathlib.Path, labels: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 from collections.abc import Iterator
@@ -138,6 +139,22 @@ def test_record_file_and_sidecar(
     assert any(
         "1025 examples have an empty text" in m and "train.tsv, line 1" in m for m in messages
     )
+
+
+def test_pairs_need_a_model_of_two_segments(tokenizer: FullTokenizer, tmp_path: Path) -> None:
+    """Whichever row they are in; an empty second text counts as none."""
+    path = tmp_path / "train.tf_record"
+    rows = [
+        Example("train-1", "train.tsv, line 1", "red", None, "no"),
+        Example("train-2", "train.tsv, line 2", "red", "", "no"),
+        Example("train-3", "train.tsv, line 3", "red", "blue", "no"),
+    ]
+    write = functools.partial(write_classifier_records, num_segments=1)
+    message = "train.tsv, line 3: found a pair of texts, but the model has one segment only"
+    with pytest.raises(UserError, match=message):
+        write(str(path), tokenizer, rows, ("no", "yes"), 8)
+    assert not path.exists()
+    write(str(path), tokenizer, rows[:2], ("no", "yes"), 8)
 
 
 def test_rows_without_label(

@@ -72,22 +72,24 @@ def test_texts_are_scored_by_the_file_alone(tmp_path: pathlib.Path, vocab_file: 
 
 
 @pytest.mark.parametrize(
-    ("pairs", "name", "message"),
+    ("pairs", "segments", "name", "message"),
     [
-        (True, "new.txt", "was trained on pairs of texts, but .*new.txt has single texts"),
-        (False, "new.tsv", r"single texts, but .*new.tsv \(read as a table without names"),
+        (None, 1, "new.tsv", "new.tsv.*: found a pair .*teacher has one segment only"),
+        (True, 2, "new.txt", "was trained on pairs of texts, but .*new.txt has single texts"),
+        (False, 2, "new.tsv", r"single texts, but .*new.tsv \(read as a table without names"),
     ],
 )
 def test_texts_of_another_kind_than_the_teacher_knows(
     tmp_path: pathlib.Path,
     write_config: Callable[..., str],
     vocab_file: str,
-    pairs: bool,
+    pairs: bool | None,
+    segments: int,
     name: str,
     message: str,
 ) -> None:
     teacher = str(tmp_path / "teacher")
-    config = load_config(write_config(num_hidden_layers=1))
+    config = load_config(write_config(num_hidden_layers=1, type_vocab_size=segments))
     write_classifier(teacher, config, vocab_file, 2, labels=["a", "b"], pairs=pairs)
     (tmp_path / "new.txt").write_text("good\n")
     (tmp_path / "new.tsv").write_text("text\tlabel\ngood\ta\n")

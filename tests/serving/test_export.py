@@ -271,6 +271,18 @@ console.log(JSON.stringify(answers));
                 assert probabilities[label] == pytest.approx(wanted.probabilities[number], abs=0.05)
 
 
+def test_pairs_need_a_model_of_two_segments(tmp_path: pathlib.Path, vocab: str) -> None:
+    student, texts = str(tmp_path / "student"), tmp_path / "two.tsv"
+    config = dataclasses.replace(ODD_CONFIG, type_vocab_size=1)
+    write_classifier(student, config, vocab, 2, labels=["0", "1"])
+    texts.write_text("good\tbad\n")
+    options = ExportOptions(
+        input_path=student, output_dir=str(tmp_path / "out"), eval_file=str(texts)
+    )
+    with pytest.raises(UserError, match="two.tsv.*: found a pair .*student has one segment only"):
+        _read(options)
+
+
 @pytest.mark.parametrize("recorded", [True, False, None])
 def test_pairs_as_in_the_training(
     tmp_path: pathlib.Path, vocab: str, recorded: bool | None

@@ -107,6 +107,18 @@ def test_pairs_beside_single_texts(
     np.testing.assert_allclose(predictor.logits(rows), expected, atol=1e-5)  # type: ignore[arg-type]
 
 
+def test_pairs_need_a_model_of_two_segments(
+    write_config: Callable[..., str], vocab_file: str, tmp_path: pathlib.Path
+) -> None:
+    config = load_config(write_config(num_hidden_layers=1, type_vocab_size=1))
+    write_classifier(str(tmp_path), config, vocab_file, 3, labels=LABELS)
+    predictor = Predictor.load(str(tmp_path))
+    assert len(predictor.predict(["good film", ("bad plot", "")])) == 2
+    for use in (predictor.predict, predictor.embed):
+        with pytest.raises(UserError, match="the input: found a pair .* has one segment only"):
+            use(["good film", ("good film", "bad plot")])
+
+
 def test_ids_are_taken_as_they_are(
     student: tuple[Predictor, ClassifierModel], vocab_file: str
 ) -> None:

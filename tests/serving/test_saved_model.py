@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -382,6 +383,18 @@ def test_too_few_positions(
         write_classifier_saved_model(
             str(tmp_path / "out"), weights_of(classifier), config, tokenizer, LABELS, 18, False
         )
+    assert os.listdir(tmp_path) == []
+
+
+def test_too_few_segments(tmp_path: pathlib.Path, config: BertConfig, vocab_file: str) -> None:
+    one_segment = dataclasses.replace(config, type_vocab_size=1)
+    weights = weights_of(ClassifierModel(one_segment, 3))
+    write = functools.partial(
+        write_classifier_saved_model,
+        *(str(tmp_path / "out"), weights, one_segment, FullTokenizer(vocab_file), LABELS),
+    )
+    with pytest.raises(UserError, match="--pairs: found a pair .* one segment only"):
+        write(MAX_SEQ_LENGTH, True)
     assert os.listdir(tmp_path) == []
 
 

@@ -106,8 +106,12 @@ def test_refusals(odd_vocab_file: str, tmp_path: pathlib.Path) -> None:
     embeddings = "bert/embeddings/token_type_embeddings"
     weights = {**model.weights, embeddings: model.weights[embeddings][:1]}
     write_model_folder(str(tmp_path / "one"), weights, one_segment, odd_vocab_file, {})
-    with pytest.raises(UserError, match="--pairs: .* has one segment only"):
+    with pytest.raises(UserError, match="--pairs: .*one has one segment only"):
         read_trained_model(str(tmp_path / "one"), pairs=True)
+    info = {"pairs": True}
+    write_model_folder(str(tmp_path / "pairs"), weights, one_segment, odd_vocab_file, info)
+    with pytest.raises(UserError, match="its training: .*pairs has one segment only"):
+        read_trained_model(str(tmp_path / "pairs"))
     without = {name: value for name, value in model.weights.items() if "pooler" not in name}
     write_model_folder(str(tmp_path / "poolless"), without, model.config, odd_vocab_file, {})
     with pytest.raises(UserError, match="pooler"):
