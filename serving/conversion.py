@@ -30,6 +30,7 @@ from common.outputs import check_folder_apart, checkpoint_file
 from modeling.heads import CLASSIFIER_WEIGHTS
 from modeling.tokenization import ORIGINAL_SETTINGS
 from serving.saved_model import write_classifier_saved_model, write_encoder_saved_model
+from serving.trained_model import check_different
 from training.options import Options
 
 
@@ -69,6 +70,7 @@ def convert(options: ConversionOptions) -> None:
     _check_contents(options, stored, sources, weights)
     labels: Sequence[str] | None = sources.labels
     if options.labels:
+        check_different(options.labels, f"--labels={','.join(options.labels)}")
         order = label_order(weights, labels, options.labels)
         weights = reorder_outputs(weights, order)
         training_state = reorder_outputs(training_state, order)

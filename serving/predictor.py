@@ -38,6 +38,7 @@ from serving.engine_choice import (
     compare_values,
 )
 from serving.given_inputs import checked_texts, windows_of_ids
+from serving.trained_model import check_different
 from training.engine import WINDOW_ROWS, compiled, fastest_tokens
 from training.options import DeviceOptions
 from training.strategy import check_batch_size, create_strategy
@@ -372,6 +373,7 @@ def _settled_labels(
     sources: ModelSources, given: Sequence[str] | None, num_outputs: int, source: str
 ) -> Sequence[str] | None:
     if given is not None:
+        check_different(given, f"labels={','.join(given)}")
         check_labels(sources.labels, given, source)
     labels = sources.labels if given is None else given
     if labels is None and num_outputs == 1:

@@ -39,6 +39,20 @@ def test_labels_are_put_in_order(tmp_path: pathlib.Path, odd_vocab_file: str) ->
     np.testing.assert_array_equal(moved, weights["output_weights"][[2, 0, 1]])
 
 
+def test_a_label_twice(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
+    source = write_model(tmp_path / "a", classifier_weights(ODD_CONFIG), odd_vocab_file)
+    options = ConversionOptions(
+        input_path=source,
+        output_dir=str(tmp_path / "b"),
+        labels=["x", "x", "y"],
+        verify=False,
+    )
+    with pytest.raises(UserError, match='--labels=x,x,y: the label "x" is there twice'):
+        convert(options)
+    release_locks()
+    assert not (tmp_path / "b").exists()
+
+
 def test_what_a_model_has_not(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
     source = write_model(tmp_path / "a", pretrained_weights(ODD_CONFIG), odd_vocab_file)
     options = ConversionOptions(

@@ -73,10 +73,12 @@ def test_other_names_for_labels(model: TrainedModel) -> None:
     assert unknown.renamed(["bad", "good"]).known_labels == ["bad", "good"]
 
 
-@pytest.mark.parametrize("names", [["bad"], ["bad", "bad"], ["bad", ""], ["a", "b", "c"]])
+@pytest.mark.parametrize("names", [["bad"], ["bad", ""], ["a", "b", "c"]])
 def test_names_that_do_not_fit(model: TrainedModel, names: list[str]) -> None:
     with pytest.raises(UserError, match=r"^--label_names=.*: expected 2 different names"):
         model.renamed(names)
+    with pytest.raises(UserError, match='--label_names=bad,bad: the label "bad" is there twice'):
+        model.renamed(["bad", "bad"])
 
 
 @pytest.mark.parametrize(
