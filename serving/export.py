@@ -147,7 +147,7 @@ def _export(
         if len(refused) == len(forms):
             raise UserError(_refusal(refused, f"{options.output_dir} was not written"))
         written = [entry.path for entry in entries if entry.objection is None]
-        name = options.model_name or os.path.basename(os.path.normpath(options.input_path))
+        name = options.model_name or os.path.basename(os.path.abspath(options.input_path))
         write_companions(folder, model, written, name)
         write_text(os.path.join(folder, "export_report.md"), report)
         write_json(

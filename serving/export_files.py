@@ -192,7 +192,7 @@ def write_companions(folder: str, model: TrainedModel, written: Sequence[str], n
 def _runner_info(model: TrainedModel, default: str, name: str) -> dict[str, Any]:
     """Content of `model.json`, for `runtime/predict.py`."""
     return {
-        "name": re.sub(r"[^\w.-]", "_", name),  # It is a part of an address.
+        "name": re.sub(r"[^A-Za-z0-9_.-]", "_", name),  # It is a part of an address.
         "file": default,
         "output": model.output,
         "labels": list(model.labels),

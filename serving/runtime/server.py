@@ -28,6 +28,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 # The file beside this one, not the script of the project.
 from predict import HERE, Classifier, open_classifier  # type: ignore[attr-defined]
@@ -123,7 +124,8 @@ class Handler(BaseHTTPRequestHandler):
         """The request to the model: "", ":predict" or "/metadata"."""
         match = _MODEL_PATH.fullmatch(self.path)
         name = self.server.classifier.info["name"]
-        if match is None or match[1] != name:
+        # Quoted or as it is, its letters are those of UTF-8; the base class reads single bytes.
+        if match is None or unquote_to_bytes(match[1].encode("latin-1")) != name.encode():
             raise BadRequest(
                 404, f"nothing is at {self.path[:100]}; the model is /v1/models/{name}"
             )

@@ -89,9 +89,13 @@ def test_model_folder_beside_the_programs(model: TrainedModel, tmp_path: pathlib
 def test_runner(
     model: TrainedModel, tmp_path: pathlib.Path, written: list[str], default: str, requirement: str
 ) -> None:
-    write_companions(str(tmp_path), model, written, "my model: 1")
+    write_companions(str(tmp_path), model, written, "mein Modell für 1")
     info = json.loads((tmp_path / "model.json").read_text())
-    assert (info["file"], info["name"], info["output"]) == (default, "my_model__1", "probabilities")
+    assert (info["file"], info["name"], info["output"]) == (
+        default,
+        "mein_Modell_f_r_1",
+        "probabilities",
+    )
     assert info["vocab_sha256"] == model.tokenizer.sha256 and info["max_seq_length"] == 17
     assert (tmp_path / "requirements.txt").read_text().startswith(requirement)
     assert (tmp_path / "labels.txt").read_text() == "bad\nso so\ngut für mich\n"

@@ -69,6 +69,20 @@ def ask(
 PREDICT = "/v1/models/reviews:predict"
 
 
+@pytest.mark.parametrize("path", ["/v1/models/mod%C3%A8le%201", "/v1/models/modèle%201"])
+def test_a_name_of_other_letters(shipped: pathlib.Path, tmp_path: pathlib.Path, path: str) -> None:
+    """Quoted, as browsers send it, or in UTF-8 as it is, as curl does."""
+    folder = tmp_path / "shipped"
+    shutil.copytree(shipped, folder)
+    info = {**json.loads((folder / "model.json").read_text()), "name": "modèle 1"}
+    (folder / "model.json").write_text(json.dumps(info))
+    with serving(folder, "modèle 1") as port, socket.create_connection(("127.0.0.1", port)) as s:
+        s.sendall(f"GET {path}/metadata HTTP/1.0\r\n\r\n".encode())
+        with s.makefile("rb") as file:
+            head, _, body = file.read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ") and json.loads(body)["name"] == "modèle 1"
+
+
 def test_paths_of_tensorflow_serving(server: int) -> None:
     status, answer = ask(server, "POST", PREDICT, {"instances": ["good", {"text": "good"}]})
     first, second = answer["predictions"]
