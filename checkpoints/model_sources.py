@@ -114,10 +114,12 @@ class ModelSources:
             or the one that training starts from, was trained with, else the original's default.
 
         Raises:
-          UserError: The model has too few positions.
+          UserError: The model has too few positions, or an input of this length too few tokens.
         """
-        length = given or of_records or self.recorded_length or DEFAULT_LENGTH
-        if given is None:
+        length = of_records or self.recorded_length or DEFAULT_LENGTH
+        if given is not None:
+            length = given
+        else:
             if of_records:
                 reason = "as in the records"
             elif self.recorded_length:
@@ -360,7 +362,15 @@ def check_pairs(
 
 
 def check_max_seq_length(config: BertConfig, max_seq_length: int) -> None:
-    """Raises a UserError when the model has no positions for inputs of this length."""
+    """Raises a UserError when the model has no positions for inputs of this length.
+
+    Also where the length has no room for [CLS], a token and [SEP].
+    """
+    if max_seq_length < 3:
+        raise UserError(
+            f"--max_seq_length={max_seq_length} is less than the 3 tokens of the shortest input, of "
+            "which two are [CLS] and [SEP]; pass 3 or more."
+        )
     if max_seq_length > config.max_position_embeddings:
         raise UserError(
             f"--max_seq_length={max_seq_length} is more than the model's "

@@ -52,23 +52,43 @@ def windows_of_ids(
         "segment_ids": config.type_vocab_size,
     }
     for rows in chunks(range(len(inputs["input_ids"])), WINDOW_ROWS):
-        lengths = np.array([len(inputs["input_ids"][row]) for row in rows])
-        for row, length in zip(rows, lengths, strict=True):
+        given = {name: [_array(inputs[name][row]) for row in rows] for name in names}
+        for i, row in enumerate(rows):
             for name in names:
-                values = np.asarray(inputs[name][row])
-                if values.shape != (length,) or not 0 < length <= config.max_position_embeddings:
-                    raise UserError(
-                        f"{name} of input {row} has the shape {list(values.shape)}, expected as many "
-                        f"numbers as in input_ids, from 1 to {config.max_position_embeddings}."
-                    )
-                if not np.logical_and(values >= 0, values < ends[name]).all():
-                    raise UserError(
-                        f"{name} of input {row} has numbers from {values.min()} to {values.max()}, "
-                        f"expected 0 to {ends[name] - 1}."
-                    )
+                _check_row(given[name][i], given["input_ids"][i], name, row, ends[name], config)
+        lengths = np.array([len(values) for values in given["input_ids"]])
         is_given = np.arange(lengths.max()) < lengths[:, np.newaxis]
         features = {name: np.zeros(is_given.shape, np.int32) for name in INPUTS}
         features["input_mask"][is_given] = 1
         for name in names:
-            features[name][is_given] = np.concatenate([inputs[name][row] for row in rows])
+            features[name][is_given] = np.concatenate(given[name])
         yield features
+
+
+def _array(value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError:  # Lists of several lengths, which are no row.
+        return np.asarray(None)
+
+
+def _check_row(
+    values: np.ndarray, ids: np.ndarray, name: str, row: int, end: int, config: BertConfig
+) -> None:
+    """Raises a UserError unless they are as many whole numbers as `ids`, from 0 to below `end`."""
+    longest = config.max_position_embeddings
+    if values.shape != ids.shape or ids.ndim != 1 or not 0 < len(ids) <= longest:
+        raise UserError(
+            f"{name} of input {row} has the shape {list(values.shape)}, expected as many numbers as "
+            f"in input_ids, from 1 to {longest}."
+        )
+    # A mask may be one of no and yes.
+    if values.dtype.kind not in ("iub" if name == "input_mask" else "iu"):
+        raise UserError(
+            f"{name} of input {row} has values of the type {values.dtype}, expected whole numbers."
+        )
+    if not np.logical_and(values >= 0, values < end).all():
+        raise UserError(
+            f"{name} of input {row} has numbers from {values.min()} to {values.max()}, expected 0 to "
+            f"{end - 1}."
+        )

@@ -175,6 +175,9 @@ def test_length_and_positions() -> None:
     check_max_seq_length(ODD_CONFIG, 17)
     with pytest.raises(UserError, match="--max_seq_length=18 is more than .* of 17"):
         check_max_seq_length(ODD_CONFIG, 18)
+    check_max_seq_length(ODD_CONFIG, 3)
+    with pytest.raises(UserError, match="--max_seq_length=2 is less than the 3 tokens"):
+        check_max_seq_length(ODD_CONFIG, 2)
 
 
 @pytest.mark.parametrize(

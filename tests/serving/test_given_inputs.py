@@ -53,9 +53,11 @@ def test_rows_are_padded_to_the_longest_of_their_window(monkeypatch: pytest.Monk
 
 
 def test_a_mask_that_is_given_counts() -> None:
-    inputs = {"input_ids": np.array([[5, 6, 7]]), "input_mask": np.array([[1, 0, 1]])}
-    (window,) = windows_of_ids(inputs, CONFIG)
-    assert window["input_mask"].tolist() == [[1, 0, 1]]
+    for kind in (np.int64, np.uint8, bool):
+        mask = np.array([[1, 0, 1]], kind)
+        inputs = {"input_ids": np.array([[5, 6, 7]]), "input_mask": mask}
+        (window,) = windows_of_ids(inputs, CONFIG)
+        assert window["input_mask"].tolist() == [[1, 0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,16 @@ def test_a_mask_that_is_given_counts() -> None:
             {"input_ids": [[1, 2]], "input_mask": [[1]]},
             r"input_mask of input 0 has the shape \[1\]",
         ),
+        ({"input_ids": [5, 6]}, r"input_ids of input 0 has the shape \[\]"),
+        ({"input_ids": [[[1], [2, 3]]]}, r"input_ids of input 0 has the shape \[\]"),
+        (
+            {"input_ids": [[2, 3.7]]},
+            "input_ids of input 0 has values of the type float64, expected",
+        ),
+        ({"input_ids": np.array([[2.0, 3.0]], np.float32)}, "values of the type float32"),
+        ({"input_ids": [["2", "3"]]}, "has values of the type <U1, expected whole numbers"),
+        ({"input_ids": [[2]], "segment_ids": [[True]]}, "segment_ids .* of the type bool"),
+        ({"input_ids": [[2, 3]], "input_mask": [[0.5, 1.0]]}, "input_mask .* of the type float64"),
         ({"input_ids": [[0, 99]]}, "has numbers from 0 to 99, expected 0 to 98"),
         ({"input_ids": [[-1]]}, "has numbers from -1 to -1"),
         ({"input_ids": [[1]], "segment_ids": [[2]]}, "expected 0 to 1"),

@@ -201,6 +201,8 @@ def test_bad_input(student: tuple[Predictor, ClassifierModel], inputs: Any, mess
     [
         ({"labels": ["a", "b", "c"]}, "made for the labels bad, fine, good, this run has a, b, c"),
         ({"max_seq_length": 41}, "max_seq_length=41 is more than .* 40"),
+        ({"max_seq_length": 2}, "max_seq_length=2 is less than the 3 tokens of the shortest input"),
+        ({"max_seq_length": 0}, "max_seq_length=0 is less than the 3 tokens"),
         ({"threads": 7}, "threads is 7, but TensorFlow computes in this process already"),
         ({"do_lower_case": False}, "do_lower_case=False"),
         ({"precision": "int8"}, "engine=tensorflow computes in float32 or bfloat16"),
