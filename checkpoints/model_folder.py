@@ -145,8 +145,8 @@ def check_distinct(labels: Sequence[str], source: str) -> None:
         places = [str(i) for i, other in enumerate(labels) if other == label]
         if len(places) > 1:
             raise UserError(
-                f'{source}: the label "{label}" is that of the outputs {", ".join(places)}; give each '
-                "output a label of its own."
+                f'{source}: the label "{label}" is that of the outputs {", ".join(places)}; give '
+                "each output a label of its own."
             )
 
 

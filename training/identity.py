@@ -21,7 +21,6 @@ import tf_keras
 from checkpoints.formats import model_file_names
 from checkpoints.model_sources import ModelSources
 from checkpoints.weights import (
-    MODEL_CHECKPOINT,
     VariableValues,
     WeightReader,
     stored_weights_digest,

@@ -152,7 +152,7 @@ def test_a_model_that_was_not_trained_there(tmp_path: pathlib.Path, start_over: 
 def test_a_model_of_another_form_keeps_its_files(
     tmp_path: pathlib.Path, name: str, start_over: bool
 ) -> None:
-    """Its vocabulary and configuration have the names of a run's; an earlier refusal changes nothing."""
+    """Its vocabulary and configuration have the names of a run's; an earlier refusal counts not."""
     (tmp_path / name).parent.mkdir(exist_ok=True)
     for file in (name, "vocab.txt", "run_config.json"):
         (tmp_path / file).write_bytes(b"downloaded")

@@ -11,10 +11,9 @@ import pytest
 import tensorflow as tf
 from models import ODD_CONFIG
 
-from tests.training.line import STRATEGY, Squares
-
 from common.errors import UserError
 from modeling.heads import ClassifierModel
+from tests.training.line import STRATEGY, Squares
 from training import run as run_module
 from training.devices import describe_devices
 from training.identity import Identity, Part
