@@ -46,6 +46,7 @@ NOT_REACHED = {
             "checkpoints.model_sources.resolve_model",
             "checkpoints.model_sources._check_same_function",
             "checkpoints.model_sources.ModelSources.input_length",
+            "checkpoints.model_sources.ModelSources.takes_pairs",
             "checkpoints.tokenizer_files.open_tokenizer_of_file",
             "serving.trained_model.read_trained_model",
         )
