@@ -9,6 +9,7 @@ only when they are complete are in `common.atomic`.
 from __future__ import annotations
 
 import bz2
+import codecs
 import contextlib
 import errno
 import functools
@@ -42,6 +43,7 @@ COMPRESSED = ".gz, .xz, .bz2 or .zst"
 
 BLOCK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = "\ufeff"
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # What a write to an open file fails with when the disk, and not the program, is the reason.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
@@ -192,10 +194,11 @@ def decode_block(block: LineBlock) -> str:
         text = block.data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = block.first_line + block.data.count(b"\n", 0, error.start)
+        is_utf_16 = not block.offset and block.data.startswith(_UTF_16_MARKS)
         raise UserError(
             f"{block.path}, line {line}: byte {block.offset + error.start} of the text "
             f"(0x{block.data[error.start]:02x}) is not valid UTF-8; convert the file, for example "
-            "with `iconv -f latin1 -t utf-8`."
+            f"with `iconv -f {'utf-16' if is_utf_16 else 'latin1'} -t utf-8`."
         ) from None
     return text.removeprefix(_BYTE_ORDER_MARK) if block.offset == 0 else text
 

@@ -11,6 +11,7 @@ From Python:
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import os
 import sys
@@ -125,10 +126,11 @@ def read_lines(file: Iterable[bytes]) -> Iterator[str]:
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
+            is_utf_16 = not offset and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             sys.exit(
                 f"ERROR: line {number}: byte {offset + error.start} of the input "
                 f"(0x{line[error.start]:02x}) is not valid UTF-8; convert it, for example with "
-                "`iconv -f latin1 -t utf-8`."
+                f"`iconv -f {'utf-16' if is_utf_16 else 'latin1'} -t utf-8`."
             )
         yield (text if offset else text.removeprefix("\ufeff")).rstrip("\n").removesuffix("\r")
         offset += len(line)

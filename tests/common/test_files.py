@@ -208,3 +208,11 @@ def test_remote_files(tmp_path):
     atomic.write_json(f"file://{tmp_path}/deep/er/a.json", [1])
     assert files.read_json(f"file://{tmp_path}/deep/er/a.json") == [1]
     assert os.listdir(tmp_path / "deep" / "er") == ["a.json"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_called_by_its_name(tmp_path: pathlib.Path, encoding: str) -> None:
+    path = tmp_path / "new.csv"
+    path.write_bytes("\ufefftext\ngood\n".encode(encoding))
+    with pytest.raises(UserError, match="line 1: byte 0 .* iconv -f utf-16 -t utf-8"):
+        list(files.read_lines(str(path)))

@@ -140,5 +140,7 @@ def test_lines_that_are_no_utf_8(shipped: pathlib.Path) -> None:
     assert errors.count("\n") == 1
     _, errors = run_in(shipped, "predict.py", "good", os.fsdecode(b"caf\xe9"))
     assert errors.startswith("ERROR: line 2: byte 7 of the input (0xe9) is not valid UTF-8; ")
+    _, errors = run_in(shipped, "predict.py", given="good".encode("utf-16"))
+    assert "line 1: byte 0 of" in errors and "`iconv -f utf-16 -t utf-8`" in errors
     found, errors = run_in(shipped, "predict.py", given=b"\xef\xbb\xbfgood\r\nbad")
     assert not errors and found == run_in(shipped, "predict.py", "good", "bad")[0]
