@@ -269,6 +269,7 @@ def check_flags(values: flags.FlagValues, script: str) -> None:
     Raises:
       UserError: The run would not be the one that was asked for.
     """
+    _check_columns(values)
     silent: dict[str, list[str]] = {}
     refused: dict[Condition, list[str]] = {}
     for condition, name in without_effect(values, script):
@@ -287,6 +288,19 @@ def check_flags(values: flags.FlagValues, script: str) -> None:
         logging.warning("Without effect here: %s.", ", ".join(named))
     if script == "run_pretraining" and values.do_train:
         _check_warmup(values)
+
+
+def _check_columns(values: flags.FlagValues) -> None:
+    """A text that is its own label, or its own second text, is a mistake."""
+    flag_of: dict[str, str] = {}
+    for name in ("text_a", "text_b", "label"):
+        if column := name in values and values[name].value:
+            if column in flag_of:
+                raise UserError(
+                    f"--{flag_of[column]}={column} and --{name}={column} name the same column; name "
+                    "another one with one of them, or leave it out."
+                )
+            flag_of[column] = name
 
 
 def _have_no_effect(given: Sequence[str]) -> str:

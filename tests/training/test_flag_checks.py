@@ -13,6 +13,7 @@ from training.flag_checks import CONDITIONS, check_flags
 
 TRAIN = {"do_train": True}
 OWN = {"task_name": "TSV", "text_a": "a", "label": "b"}
+SAME = {"task_name": "tsv", "text_a": "a", "label": "a"}
 LONG = {"do_train": True, "num_train_steps": 20}
 
 
@@ -30,6 +31,9 @@ LONG = {"do_train": True, "num_train_steps": 20}
             "--labels=a,b .*=tsv or --task_",
         ),
         ("run_classifier", {"task_name": "tsv", "text_b": "b"}, "--text_b=b .* without --text_a"),
+        ("run_classifier", SAME, "--text_a=a and --label=a name the same column; name another"),
+        ("run_distill", SAME, "--text_a=a and --label=a name the same column"),
+        ("predict", {"text_a": "a", "text_b": "a"}, "--text_a=a and --text_b=a name the same"),
         ("run_classifier", {"submission_dir": "x"}, "--submission_dir=x .* without --make_glue"),
         (
             "run_classifier",
