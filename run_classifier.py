@@ -70,7 +70,7 @@ flags.DEFINE_list(
     None,
     "Weights of the labels in the loss, which is then a weighted mean: balanced, so that each label "
     "weighs as much as any other; or LABEL:WEIGHT each, such as spam:5,news:2, where other labels "
-    "weigh 1.",
+    "weigh 1. A label with a comma in it is quoted as in a CSV file: '\"so, so:5\",news:2'.",
 )
 
 group("Devices")

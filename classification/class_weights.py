@@ -69,7 +69,8 @@ def _given_weights(given: Sequence[str], labels: Sequence[str]) -> list[float]:
         if not label or not 0 < weight < math.inf:
             raise UserError(
                 f'{flag}: found "{part}"; expected {BALANCED}, or <label>:<weight> with weights '
-                "above 0, such as a:2,b:1."
+                "above 0, such as a:2,b:1, where a label with a comma in it is quoted as in a CSV "
+                'file, such as "a, b:2",c:1.'
             )
         if label not in labels:
             raise UserError(f'{flag}: no label is "{label}"; the labels are {", ".join(labels)}.')

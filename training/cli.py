@@ -63,7 +63,7 @@ def run(main: Callable[[Sequence[str]], None], takes_arguments: bool = False) ->
 
 
 # Flags whose values are words, and those that name what is written.
-_WORDS = ("labels", "label", "text_a", "text_b")
+_WORDS = ("labels", "label", "text_a", "text_b", "label_names", "class_weights")
 _OUTPUTS = ("output_file", "output_dir", "submission_dir")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from absl import flags
 from sklearn.utils.class_weight import compute_class_weight
 
 from classification.class_weights import check_class_weights, class_weights
@@ -27,6 +28,7 @@ def test_weights_of_classes() -> None:
     [
         (["balance"], 'found "balance"; expected balanced, or <label>:<weight>'),
         (["a:0"], 'found "a:0"'),
+        (["so", "so:5"], 'found "so"; .* a label with a comma in it is quoted as in a CSV file'),
         (["a:inf"], 'found "a:inf"'),
         (["a:2", "e:1"], 'no label is "e"; the labels are a, b:c, d'),
         (["a:2", "a:1"], 'names the label "a" twice'),
@@ -40,3 +42,8 @@ def test_weights_that_are_none(given: list[str], message: str) -> None:
 def test_scores_have_no_classes() -> None:
     with pytest.raises(UserError, match="--class_weights=balanced: a regression has no classes"):
         check_class_weights(["balanced"], Task("sts-b", (), ("pearson",)))
+
+
+def test_label_with_a_comma() -> None:
+    given = flags.ListParser().parse('"so, so:5",a:2')
+    assert class_weights(given, ["a", "b", "so, so"], np.array([0])) == [2.0, 1.0, 5.0]

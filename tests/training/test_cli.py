@@ -47,6 +47,13 @@ def test_home_folder(
     assert values[name].value == expected
 
 
+def test_words_are_no_paths() -> None:
+    given = {"labels": "~a", "label_names": "~b", "class_weights": "~c, d:2"}
+    values = values_of(**given)
+    settle_paths(values)
+    assert {name: values[name].value for name in given} == given
+
+
 def test_pipes(tmp_path: pathlib.Path) -> None:
     """Those that are read; what is written may be a device."""
     fifo = str(tmp_path / "fifo")
