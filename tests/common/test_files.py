@@ -214,5 +214,5 @@ def test_remote_files(tmp_path):
 def test_utf_16_is_called_by_its_name(tmp_path: pathlib.Path, encoding: str) -> None:
     path = tmp_path / "new.csv"
     path.write_bytes("\ufefftext\ngood\n".encode(encoding))
-    with pytest.raises(UserError, match="line 1: byte 0 .* iconv -f utf-16 -t utf-8"):
+    with pytest.raises(UserError, match="line 1: byte 0 .*`iconv -f utf-16 -t utf-8`"):
         list(files.read_lines(str(path)))
