@@ -96,7 +96,7 @@ class ModelSources:
         """Whether a program of the classifier takes pairs of texts: as given, recorded, or else no.
 
         Raises:
-          UserError: What is given is not what is recorded.
+          UserError: The model was trained on the other kind of texts.
         """
         if given is not None and self.pairs not in (None, given):
             raise UserError(
@@ -347,7 +347,7 @@ def check_pairs(
       are_pairs: Whether the texts are pairs.
       source: The model, for the message.
       texts: The file of the texts and the columns that are read, for the message.
-      way_out: What to do about the texts; by default to name other columns of them.
+      way_out: Advice about the texts; by default to name other columns of them.
     """
     if recorded in (None, are_pairs):
         return

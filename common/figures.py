@@ -75,7 +75,7 @@ def drawable_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 @functools.cache
 def _characters(family: str) -> frozenset[str]:
-    """What the upright font of a family can draw; nothing if it has pictures, as some emoji do."""
+    """Characters of a family's upright font; none if it has pictures of them, as some emoji do."""
     from matplotlib.font_manager import FontProperties, findfont
     from matplotlib.ft2font import FT2Font
 

@@ -122,7 +122,7 @@ def text_columns(
 
 
 def columns_in_words(path: str, columns: Sequence[str | None]) -> str:
-    """What is read of a file, to stand behind its name in a message; "" of a text file."""
+    """The columns that are read, to stand behind a file's name in a message; "" of a text file."""
     names = [name for name in columns if name]
     if has_ending(path, TEXT):
         return ""

@@ -325,7 +325,7 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """What Parquet holds and JSON has no form for: dates and times in ISO 8601, decimals, bytes."""
+    """A value of Parquet that JSON has no form for: a date or time in ISO 8601, decimal, bytes."""
     if isinstance(value, bytes):
         with contextlib.suppress(UnicodeDecodeError):
             return value.decode()
