@@ -135,6 +135,11 @@ def last_change(path: str) -> int:
     return file_system(path).stat(path).mtime_nsec if is_remote(path) else os.stat(path).st_ctime_ns
 
 
+def last_write(path: str) -> int:
+    """Time at which a file's content was written, in nanoseconds; some copies keep it."""
+    return file_system(path).stat(path).mtime_nsec if is_remote(path) else os.stat(path).st_mtime_ns
+
+
 @contextlib.contextmanager
 def open_binary(path: str, mode: str = "rb", decompress: bool = True) -> Iterator[IO[bytes]]:
     """Opens a file of bytes, as a context manager.

@@ -1,8 +1,8 @@
 """Sidecars of record files.
 
 A sidecar, the hidden `.<file name>.json` beside a file, is written once the file is complete: what is
-in it, how it was made, its size and digest, and a digest of the sidecar, so that damage to either is
-noticed. It is hidden so that `<file>*` matches records alone, in any tool.
+in it, how it was made, its size, time and digest, and a digest of the sidecar, so that damage to
+either is noticed. It is hidden so that `<file>*` matches records alone, in any tool.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.file_facts import FileFacts
-from common.files import exists, file_size, last_change, remove, sha256_file
+from common.files import exists, file_size, last_change, last_write, remove, sha256_file
 from common.json_objects import BOOLEAN, COUNT, COUNTS, TEXT, Kind, read_object, write_object
 
 # What is used of a sidecar wherever it is there.
@@ -24,11 +24,15 @@ def write_sidecar(record_path: str, info: Mapping[str, Any]) -> None:
     """Writes the sidecar of a record file, in place of an earlier one.
 
     Args:
-      record_path: A complete record file; its size and digest are added as `file_size` and
-        `file_sha256`.
+      record_path: A complete record file; its size, its time and its digest are added as `file_size`,
+        `file_mtime_ns` and `file_sha256`.
       info: Facts for readers of the file, `num_examples` among them.
     """
-    made = {"file_size": file_size(record_path), "file_sha256": sha256_file(record_path)}
+    made = {
+        "file_size": file_size(record_path),
+        "file_mtime_ns": last_write(record_path),
+        "file_sha256": sha256_file(record_path),
+    }
     write_object(sidecar_path(record_path), {**info, **made})
     remove(_old_sidecar_path(record_path))
 
@@ -54,9 +58,12 @@ def read_sidecar(
 
 
 def records_digest(record_path: str, info: Mapping[str, Any], facts: FileFacts) -> str:
-    """SHA-256 of a file's bytes; that of its sidecar where the file is not younger than it.
+    """SHA-256 of a file's bytes; that of its sidecar where the file has not been written since.
 
-    A copied file may be younger: it is read, once a run.
+    It has not if its time is the one in the sidecar, which a file that is changed before it is copied
+    has not, and if it was not changed after the sidecar, as one whose time is set back. A copy
+    without the time of its original, and a file with a sidecar of an earlier version, are read, once
+    a run.
 
     Args:
       record_path: The file.
@@ -68,7 +75,12 @@ def records_digest(record_path: str, info: Mapping[str, Any], facts: FileFacts) 
     """
     known = info.get("file_sha256")
     sidecar = _found_sidecar(record_path) if known else None
-    if known and sidecar and last_change(record_path) <= last_change(sidecar):
+    if (
+        known
+        and sidecar
+        and info.get("file_mtime_ns") == last_write(record_path)
+        and last_change(record_path) <= last_change(sidecar)
+    ):
         return str(known)
     found = facts.recall("sha256", record_path, lambda: sha256_file(record_path))
     if known not in (None, found):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from runs import contents
 from scripts import ROOT
 
 from experiments.fork_server import ForkServer
@@ -84,16 +85,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def files_below(folder):
-    return {
-        os.path.relpath(os.path.join(parent, name), folder): open(
-            os.path.join(parent, name), "rb"
-        ).read()
-        for parent, _, names in os.walk(folder)
-        for name in names
-    }
-
-
 def test_help_names_the_original_flags(run, folder):
     result = run(folder, "--help")
     for flag in (
@@ -145,6 +136,7 @@ def test_records_and_sidecars(run, folder):
         info = json.loads((folder / "new" / f".{name}.tfrecord.json").read_text())
         assert info.pop("num_examples") == len(records) > 100
         assert info.pop("file_size") == os.path.getsize(path)
+        assert info.pop("file_mtime_ns") == os.stat(path).st_mtime_ns
         for digest in ("vocab_sha256", "file_sha256", "content_sha256"):
             assert len(info.pop(digest)) == 64
         assert [len(digest) for digest in info.pop("input_sha256")] == [64]
@@ -186,7 +178,7 @@ def test_output_is_the_same_for_any_number_of_processes(run, folder, gzip_compre
             num_processes=num_processes,
         )
         assert result.returncode == 0, result.output
-        outputs.append(files_below(folder / "out"))
+        outputs.append(contents(folder / "out"))
     assert len(outputs[0]) == 6
     assert outputs[0] == outputs[1] == outputs[2]
     assert len(set(outputs[0].values())) == 6
@@ -210,7 +202,7 @@ def test_transfer_set_is_the_same_for_any_number_of_processes(run, folder):
             num_processes=num_processes,
         )
         assert result.returncode == 0, result.output
-        outputs.append(files_below(folder / "out"))
+        outputs.append(contents(folder / "out"))
     assert outputs[0] == outputs[1]
     info = json.loads(outputs[0][".a.json"])
     assert (info["num_documents"], info["num_sentences"]) == (20_000, 40_000)
@@ -238,7 +230,7 @@ def test_compressed_marked_and_crlf_text_gives_the_same_records(run, folder):
 def test_a_second_run_skips_finished_files_and_mends_others(run, folder):
     flags = {"output_file": "new/a.tfrecord,new/b.tfrecord"}
     assert run(folder, **flags).returncode == 0
-    before = files_below(folder)
+    before = contents(folder)
     times = [(folder / "new" / f"{n}.tfrecord").stat().st_mtime_ns for n in "ab"]
     again = run(folder, **flags)
     assert again.returncode == 0 and "finished already" in again.output
@@ -247,12 +239,12 @@ def test_a_second_run_skips_finished_files_and_mends_others(run, folder):
     data[len(data) // 2] ^= 1
     (folder / "new" / "b.tfrecord").write_bytes(data)
     assert run(folder, **flags).returncode == 0
-    assert files_below(folder) == before
+    assert contents(folder) == before
     # The same name for another text.
     (folder / "text.txt").write_text(text(9, 20))
     changed = run(folder, **flags)
     assert "finished already" not in changed.output
-    assert files_below(folder) != before
+    assert contents(folder) != before
 
 
 def test_very_long_line(run, folder):
@@ -300,13 +292,13 @@ def test_bad_input_is_one_line_and_changes_nothing(run, folder, replaced, messag
     (folder / "cut.txt.gz").write_bytes(gzip.compress((folder / "text.txt").read_bytes())[:-20])
     (folder / "out.tfrecord").write_bytes(b"earlier output")
     (folder / ".out.tfrecord.json").write_text("{}")
-    before = files_below(folder)
+    before = contents(folder)
     result = run(folder, **replaced)
     assert result.returncode == 1
     errors = [line for line in result.output.splitlines() if line.startswith("ERROR: ")]
     assert len(errors) == 1 and message in errors[0], result.output
     assert "Traceback" not in result.output
-    assert files_below(folder) == before
+    assert contents(folder) == before
     assert not [name for name in os.listdir(folder) if name.endswith(".tmp")]
 
 

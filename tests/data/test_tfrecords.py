@@ -166,6 +166,7 @@ def test_failure_leaves_the_earlier_file_and_its_sidecar(tmp_path):
     assert read_sidecar(path) == {
         "num_examples": 1,
         "file_size": len(before),
+        "file_mtime_ns": os.stat(path).st_mtime_ns,
         "file_sha256": hashlib.sha256(before).hexdigest(),
     }
     assert sorted(os.listdir(tmp_path)) == [".a.tfrecord.json", "a.tfrecord"]
