@@ -50,7 +50,7 @@ def test_home_folder(
 def test_words_are_no_paths() -> None:
     given = {"labels": "~/a", "label_names": "~/b", "class_weights": "~/c, d:2"}
     values = values_of(**given)
-    settle_paths(values)
+    resolve_paths(values)
     assert {name: values[name].value for name in given} == given
 
 
