@@ -24,6 +24,8 @@ from common.files import is_folder, list_folder, remove
 from modeling.optimization import AdamWeightDecay
 from training.strategy import chief_first, chief_value, is_chief
 
+_COUNTER = "evaluations_since_best"
+
 
 def planned_steps(output_dir: str) -> int:
     """Updates of the whole run in a folder, by its newest saved state; 0 where none tells."""
@@ -68,17 +70,17 @@ class RunState:
         self._logged_step = tf.Variable(0, dtype=tf.int64, trainable=False)
         # Steps of the whole run; 0 before the first save.
         self._num_train_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._checkpoint = tf.train.Checkpoint(
-            weights={variable_name(v): v for v in variables},
-            slots=optimizer.slots(variables),
-            step=self.step_variable,
-            best_value=self.best_value,
-            best_step=self.best_step,
-            evaluations_since_best=self._evaluations_since_best,
-            loss_sums=self._loss_sums,
-            logged_step=self._logged_step,
-            num_train_steps=self._num_train_steps,
-        )
+        self._parts = {
+            "weights": {variable_name(v): v for v in variables},
+            "slots": optimizer.slots(variables),
+            "step": self.step_variable,
+            "best_value": self.best_value,
+            "best_step": self.best_step,
+            _COUNTER: self._evaluations_since_best,
+            "loss_sums": self._loss_sums,
+            "logged_step": self._logged_step,
+            "num_train_steps": self._num_train_steps,
+        }
         self._output_dir = output_dir
         self._keep = keep
         self._strategy = tf.distribute.get_strategy()
@@ -99,7 +101,7 @@ class RunState:
         path = os.path.join(self._output_dir, name)
         try:
             with atomic_files(self._output_dir, last=f"{name}.index") as folder:
-                self._checkpoint.write(os.path.join(folder, name))
+                tf.train.Checkpoint(**self._parts).write(os.path.join(folder, name))
         except tf.errors.OpError as error:
             raise UserError(
                 f"Cannot save the state of the run as {path}: {error.message}; make room or mend the "
@@ -133,7 +135,7 @@ class RunState:
             return step >= 0
         path = self._path(step)
         try:
-            self._checkpoint.read(path).assert_existing_objects_matched()
+            self._read(path)
         except Exception as error:  # As below.
             raise UserError(
                 f"The chief goes on from {path}, which this worker cannot restore ({error}); all "
@@ -151,8 +153,7 @@ class RunState:
         for step in reversed(steps):
             path = self._path(step)
             try:
-                status = self._checkpoint.read(path)
-                status.assert_existing_objects_matched()
+                self._read(path)
             except Exception as error:  # TensorFlow's readers raise errors of many kinds.
                 damaged.append(path)
                 logging.warning("Cannot restore %s (%s); trying an older state.", path, error)
@@ -165,6 +166,13 @@ class RunState:
                 "model was changed, use another --output_dir, else remove the damaged files."
             )
         return False
+
+    def _read(self, path: str) -> None:
+        parts = dict(self._parts)
+        # States of earlier versions have none.
+        if not tf.train.load_checkpoint(path).has_tensor(f"{_COUNTER}{OBJECT_SUFFIX}"):
+            del parts[_COUNTER]
+        tf.train.Checkpoint(**parts).read(path).assert_existing_objects_matched()
 
     def _path(self, step: int) -> str:
         return os.path.join(self._output_dir, f"model.ckpt-{step}")

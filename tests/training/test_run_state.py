@@ -44,6 +44,20 @@ def test_everything_comes_back(tmp_path: pathlib.Path) -> None:
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model.ckpt-5")
 
 
+def test_state_of_an_earlier_version(tmp_path: pathlib.Path) -> None:
+    """It has no count of evaluations; a state that lacks anything else is damaged."""
+    state, variable = new_state(tmp_path)
+    variable.assign([1.5, -2.5])
+    del state._parts["evaluations_since_best"]
+    at_step(state, 4).save()
+    again, found = new_state(tmp_path)
+    assert again.restore() and found.numpy().tolist() == [1.5, -2.5]
+    assert again.step == 4 and again.evaluations_since_best == 0
+    del state._parts["best_step"]
+    at_step(state, 6).save()
+    assert again.restore() and again.step == 4
+
+
 def test_nothing_to_restore(tmp_path: pathlib.Path) -> None:
     state, _ = new_state(tmp_path)
     assert not state.restore()
