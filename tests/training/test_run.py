@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import types
 from typing import Any
@@ -74,7 +75,7 @@ def test_a_best_model_of_an_added_evaluation_is_remembered(
             Identity(Part({}, {})),
             lambda folder, step: written.append(pathlib.Path(folder).name),
             Programs(),
-            lambda score=score: Evaluation({"loss": 1.0}, score),
+            functools.partial(Evaluation, {"loss": 1.0}, score),
         )
     assert [name == "best" for name in written] == [False, True, False, False, True]
 
