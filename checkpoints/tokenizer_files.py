@@ -197,23 +197,25 @@ def _read_librarys(folder: str) -> TokenizerFiles:
     _check_class(config, config_path, has_whole=bool(whole))
     _check_fixed(config, _CONFIG_FIXED, config_path)
     of_whole = _read_whole(whole, json_path) if whole else {}
-    # The library's class takes its arguments from tokenizer_config.json, whatever tokenizer.json
-    # says; a contradiction is said.
+    # The library's BERT classes take their arguments from tokenizer_config.json, whatever
+    # tokenizer.json says, the generic ones the other way round; a contradiction is said.
+    is_generic = _base_class(config) in _GENERIC_CLASSES
     found = {}
     for key in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
-        value = config.get(key, of_whole.get(key))
+        value, other = config.get(key, of_whole.get(key)), of_whole.get(key)
         if not isinstance(value, bool | None):
             raise UserError(f"{config_path}: {key} is {json.dumps(value)}, expected true or false.")
-        if key in of_whole and None not in (value, of_whole[key]) and value != of_whole[key]:
+        if value is not None and value != other and (other is not None or is_generic):
             logging.warning(
-                "%s says %s=%s, %s beside it %s; the first is used, as by the library.",
+                "%s says %s=%s, %s beside it %s; the %s is used, as by the library.",
                 config_path,
                 key,
                 value,
                 TOKENIZER_JSON,
-                of_whole[key],
+                other,
+                "second" if is_generic else "first",
             )
-        found[key] = value
+        found[key] = other if is_generic else value
     special = tuple(
         _content(config.get(key) or special_map.get(key) or default)
         for key, default in zip(_SPECIAL_KEYS, SPECIAL_TOKENS, strict=True)
@@ -250,11 +252,15 @@ def _read_librarys(folder: str) -> TokenizerFiles:
     return TokenizerFiles(found["do_lower_case"], settings, limit)
 
 
+def _base_class(config: Mapping[str, Any]) -> str:
+    return str(config.get("tokenizer_class")).removesuffix("Fast")
+
+
 def _check_class(config: Mapping[str, Any], path: str, has_whole: bool) -> None:
     name = config.get("tokenizer_class")
     if name is None:
         return
-    base = str(name).removesuffix("Fast")
+    base = _base_class(config)
     if base in _CLASSES or (has_whole and base in _GENERIC_CLASSES):
         return
     raise UserError(
@@ -269,6 +275,11 @@ def _read_whole(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     _check_fixed(model, {"continuing_subword_prefix": ("##",)}, path)
     normalizer = _part(values, "normalizer", path, "BertNormalizer")
     _check_fixed(normalizer, {"clean_text": (True,)}, path)
+    for name in ("lowercase", "strip_accents", "handle_chinese_chars"):
+        if not isinstance(found := normalizer.get(name), bool | None):
+            raise UserError(
+                f"{path}: normalizer.{name} is {json.dumps(found):.60}, expected true or false."
+            )
     _part(values, "pre_tokenizer", path, "BertPreTokenizer")
     _check_template(values.get("post_processor"), path)
     longest = model.get("max_input_chars_per_word", 100)
@@ -276,9 +287,8 @@ def _read_whole(values: Mapping[str, Any], path: str) -> dict[str, Any]:
         raise UserError(
             f"{path}: max_input_chars_per_word is {longest!r}, expected a number from 1."
         )
-    lowercase = normalizer.get("lowercase", True)
     return {
-        "do_lower_case": lowercase,
+        "do_lower_case": normalizer.get("lowercase", True),
         "strip_accents": normalizer.get("strip_accents"),
         "tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True),
         "max_chars_per_word": longest,

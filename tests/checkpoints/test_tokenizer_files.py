@@ -301,6 +301,26 @@ def test_config_comes_before_tokenizer_json_with_a_line(
     assert "do_lower_case=True, tokenizer.json beside it False" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["PreTrainedTokenizerFast", "TokenizersBackend"])
+def test_tokenizer_json_comes_first_for_the_classes_that_do_what_it_says(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    config = {"tokenizer_class": name, "do_lower_case": True, "strip_accents": False}
+    write(tmp_path, tokenizer_config_json=config, tokenizer_json=whole())
+    found = read_tokenizer_files(str(tmp_path))
+    assert (found.do_lower_case, found.settings.strip_accents) == (False, None)
+    for key, stated in (("do_lower_case=True", False), ("strip_accents=False", None)):
+        assert f"{key}, tokenizer.json beside it {stated}; the second is used" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["lowercase", "strip_accents", "handle_chinese_chars"])
+def test_setting_of_another_type(tmp_path: pathlib.Path, key: str) -> None:
+    config = {"tokenizer_class": "TokenizersBackend", "do_lower_case": True}
+    write(tmp_path, tokenizer_config_json=config, tokenizer_json=whole(normalizer={key: 1}))
+    with pytest.raises(UserError, match=rf"tokenizer\.json: normalizer\.{key} is 1, expected true"):
+        read_tokenizer_files(str(tmp_path))
+
+
 def test_vocabulary_of_tokenizer_json(tmp_path: pathlib.Path) -> None:
     """Ids without a token, as of an entry that stands in vocab.txt twice, stay where they are."""
     vocab = {**{token: i for i, token in enumerate(TOKENS)}, "\u00a0": 17, "last": 20}
