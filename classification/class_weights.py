@@ -31,6 +31,15 @@ def check_class_weights(given: Sequence[str] | None, task: Task) -> None:
         _given_weights(given, task.labels)
 
 
+def settled_class_weights(
+    given: Sequence[str] | None, labels: Sequence[str]
+) -> dict[str, float] | str | None:
+    """What the flag says, however it is written: each label's weight, or `balanced`."""
+    if given is None or list(given) == [BALANCED]:
+        return None if given is None else BALANCED
+    return dict(zip(labels, _given_weights(given, labels), strict=True))
+
+
 def class_weights(
     given: Sequence[str] | None, labels: Sequence[str], label_ids: np.ndarray
 ) -> list[float] | None:

@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from checkpoints.model_sources import ModelSources
-from classification.class_weights import check_class_weights, class_weights
+from classification.class_weights import (
+    check_class_weights,
+    class_weights,
+    settled_class_weights,
+)
 from classification.evaluation import (
     TaskSet,
     evaluate_task,
@@ -89,7 +93,10 @@ def run(options: FineTuningOptions) -> FineTuned:
                 sources,
                 model,
                 weights,
-                {"labels": task.labels},
+                {
+                    "labels": task.labels,
+                    "class_weights": settled_class_weights(options.class_weights, task.labels),
+                },
                 {"training data": task_content(task, task.train, data_dir)},
                 evaluation_part(task, data_dir) if options.do_eval else None,
             )

@@ -118,9 +118,14 @@ def run(options: PretrainingOptions) -> None:
                 weights = LocalAttention(model.encoder)
             evaluation = None
             if options.do_eval:
+                most = options.eval_batch_size * options.max_eval_steps
                 evaluation = Part(
-                    options.values(("eval_batch_size", "max_eval_steps")),
+                    {"evaluated_records": min(eval_records.num_examples, most)},
                     {"evaluation records": eval_records.content("eval_file")},
+                    earlier={
+                        **options.values(("eval_batch_size", "max_eval_steps")),
+                        "evaluated_records": None,
+                    },
                 )
             session.check_run(sources, model, weights, values, contents, evaluation)
 

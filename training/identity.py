@@ -66,10 +66,13 @@ class Part:
     Attributes:
       values: Name -> value, such as a flag; must be JSON.
       contents: Description -> the content.
+      earlier: Name -> what earlier versions recorded, where that differs from `values`; as good in a
+        comparison, so that their runs can be finished, and not written.
     """
 
     values: Mapping[str, Any]
     contents: Mapping[str, Content]
+    earlier: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         contents = {name: content._asdict() for name, content in self.contents.items()}
@@ -209,18 +212,20 @@ def _write(path: str, identity: Identity) -> None:
 
 def _difference(before: Mapping[str, Any], identity: Identity) -> str | None:
     """Difference between the run in the folder and the requested one, in words; None for none."""
-    pairs = [(before["training"], identity.training.to_json())]
+    pairs = [(before["training"], identity.training)]
     if before.get("evaluation") and identity.evaluation:
-        pairs.append((before["evaluation"], identity.evaluation.to_json()))
-    for then, now in pairs:
+        pairs.append((before["evaluation"], identity.evaluation))
+    for then, part in pairs:
+        now, earlier = part.to_json(), json.loads(json.dumps(part.earlier))
         for name in sorted({*then["contents"], *now["contents"]}):
             old, new = then["contents"].get(name), now["contents"].get(name)
             if (old and old["sha256"]) != (new and new["sha256"]):
                 return f"a run with another {name}: {_described(old)}, now it is {_described(new)}"
         for name in sorted({*then["values"], *now["values"]}):
             before_flag = BEFORE_THE_FLAG.get(name)
-            old, new = (part["values"].get(name, before_flag) for part in (then, now))
-            if old != new:
+            old, new = (found["values"].get(name, before_flag) for found in (then, now))
+            if old not in (new, earlier.get(name, new)):
+                new = new if name in now["values"] else earlier.get(name)
                 return f"a run with {name}={old}, this command has {name}={new}"
     return None
 
@@ -264,6 +269,7 @@ def run_identity(
     values: Mapping[str, Any],
     contents: Mapping[str, Content],
     evaluation: Part | None = None,
+    earlier: Mapping[str, Any] | None = None,
 ) -> Identity:
     """The identity of a run that trains a model.
 
@@ -274,6 +280,7 @@ def run_identity(
       values: Flags and the like that decide the result.
       contents: The data.
       evaluation: Data and metrics that select the best model.
+      earlier: As in `Part`, for `values`.
 
     Raises:
       UserError: The stored weights are damaged.
@@ -291,6 +298,7 @@ def run_identity(
         Part(
             {**architecture, **of_tokenizer, **values},
             {**of_model, **contents},
+            earlier or {},
         ),
         evaluation,
     )

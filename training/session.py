@@ -246,9 +246,16 @@ class Session:
         Raises:
           UserError: The folder holds another run.
         """
-        values = {**self._values(self.options.DECISIVE), **values}
-        self._identity = run_identity(sources, model, weights, values, contents, evaluation)
         options = self.options
+        flags = self._values(options.DECISIVE)
+        of_run = {**flags, **values}
+        of_run.pop("init_head", None)  # The digest of the weights that it chooses says more.
+        rate = options.dropout_prob
+        if rate is not None and sources.config.with_dropout(rate) == sources.config:
+            of_run["dropout_prob"] = None  # The model has these rates without the flag.
+        self._identity = run_identity(
+            sources, model, weights, of_run, contents, evaluation, earlier=flags
+        )
         check_identity(options.output_dir, self._identity, self.strategy, options.start_over)
         if self.is_chief:
             self.input_facts.save()

@@ -7,7 +7,11 @@ import pytest
 from absl import flags
 from sklearn.utils.class_weight import compute_class_weight
 
-from classification.class_weights import check_class_weights, class_weights
+from classification.class_weights import (
+    check_class_weights,
+    class_weights,
+    settled_class_weights,
+)
 from classification.task import Task
 from common.errors import UserError
 
@@ -19,8 +23,17 @@ def test_weights_of_classes() -> None:
     wanted = compute_class_weight("balanced", classes=np.arange(3), y=label_ids)
     assert class_weights(["balanced"], TASK.labels, label_ids) == pytest.approx(wanted.tolist())
     assert class_weights(["b:c:2.5", "a:1"], TASK.labels, label_ids) == [1.0, 2.5, 1.0]
-    assert class_weights(["balanced"], TASK.labels, np.array([0, 0, 1, 1]))[2] == 1.0
+    without = class_weights(["balanced"], TASK.labels, np.array([0, 0, 1, 1]))
+    assert without and without[2] == 1.0
     assert class_weights(None, TASK.labels, label_ids) is None
+
+
+def test_weights_are_the_same_however_they_are_written() -> None:
+    labels = TASK.labels
+    for given in (["a:3"], ["b:c:1", "a:3.0", "d:1"]):
+        assert settled_class_weights(given, labels) == {"a": 3.0, "b:c": 1.0, "d": 1.0}
+    assert settled_class_weights(["balanced"], labels) == "balanced"
+    assert settled_class_weights(None, labels) is None
 
 
 @pytest.mark.parametrize(

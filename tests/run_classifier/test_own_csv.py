@@ -67,7 +67,7 @@ def test_from_a_csv_to_answers(
     for name in ("confusion", "reliability"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     config = json.loads((out / "run_config.json").read_text())
-    assert config["training"]["values"]["class_weights"] == ["for:1.5"]
+    assert config["training"]["values"]["class_weights"]["for"] == 1.5
     assert config["evaluation"]["values"] == {"metrics": ["macro_f1"]}
 
     # The training set is gone; the model knows its labels and its length.

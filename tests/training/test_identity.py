@@ -97,6 +97,24 @@ def test_a_run_begun_before_a_flag_existed_goes_on_without_it(folder: pathlib.Pa
         check(folder, Identity(changed(TRAINING, adam_bias_correction=True), DEV))
 
 
+def test_a_run_as_an_earlier_version_recorded_it_goes_on(tmp_path: pathlib.Path) -> None:
+    """With the flags it had; what is written now is compared as it is."""
+    flags = {"weights": ["a:2"], "batch": 8, "rows": None}
+    check(tmp_path, Identity(Part({"weights": ["a:2"], "batch": 8}, {})))
+    (tmp_path / "model.ckpt-3.index").write_bytes(b"x")
+    now = Part({"weights": {"a": 2.0}, "rows": 9}, {}, earlier=flags)
+    check(tmp_path, Identity(now))
+    with pytest.raises(UserError, match=r"weights=\['a:2'\], .* has weights=\{'a': 3.0\}"):
+        changes = {"weights": {"a": 3.0}}
+        check(tmp_path, Identity(Part({**now.values, **changes}, {}, {**flags, **changes})))
+    with pytest.raises(UserError, match="batch=8, this command has batch=4"):
+        check(tmp_path, Identity(Part(now.values, {}, earlier={**flags, "batch": 4})))
+    check(tmp_path / "new", Identity(now))
+    assert read_run_config(str(tmp_path / "new"))["training"]["values"] == now.values
+    (tmp_path / "new" / "model.ckpt-3.index").write_bytes(b"x")
+    check(tmp_path / "new", Identity(Part(now.values, {}, earlier={**flags, "batch": 4})))
+
+
 def test_evaluation_may_be_added_but_not_changed(tmp_path: pathlib.Path) -> None:
     check(tmp_path, Identity(TRAINING))
     (tmp_path / "model.ckpt-3.index").write_bytes(b"x")
@@ -152,7 +170,7 @@ def test_a_model_that_was_not_trained_there(tmp_path: pathlib.Path, start_over: 
 def test_a_model_of_another_form_keeps_its_files(
     tmp_path: pathlib.Path, name: str, start_over: bool
 ) -> None:
-    """Its vocabulary and configuration have the names of a run's; an earlier refusal counts not."""
+    """Its vocabulary and configuration have the names of a run's."""
     (tmp_path / name).parent.mkdir(exist_ok=True)
     for file in (name, "vocab.txt", "run_config.json"):
         (tmp_path / file).write_bytes(b"downloaded")

@@ -15,6 +15,8 @@ from common.errors import UserError
 from common.outputs import release_locks
 from modeling.heads import ClassifierModel
 from training import kept_models
+from training import session as session_module
+from training.identity import Identity
 from training.options import EpochOptions
 from training.session import Session, trained_checkpoint
 
@@ -102,6 +104,27 @@ def test_layers_by_number(session: Callable[..., Session]) -> None:
     made = session(do_train=True, init_layers=("0", "two"))
     with pytest.raises(UserError, match="--init_layers=0,two: expected numbers of layers"):
         made.initial_weights(made.model_sources())
+
+
+@pytest.mark.parametrize("rate", [None, 0.1, 0.2])
+def test_flags_that_say_what_holds_without_them(
+    session: Callable[..., Session],
+    monkeypatch: pytest.MonkeyPatch,
+    rate: float | None,
+) -> None:
+    """They make no other run; runs of earlier versions recorded them as they were given."""
+    found: list[Identity] = []
+    monkeypatch.setattr(
+        session_module, "check_identity", lambda folder, identity, *rest: found.append(identity)
+    )
+    made = session(do_train=True, dropout_prob=rate, init_head="keep")
+    sources = made.model_sources()
+    made.check_run(sources, made.build(ClassifierModel, sources.config, 3), None, {}, {}, None)
+    (identity,) = found
+    assert identity.training.values["dropout_prob"] == (0.2 if rate == 0.2 else None)
+    assert "init_head" not in identity.training.values
+    given = {"dropout_prob": rate, "init_head": "keep"}
+    assert given.items() <= identity.training.earlier.items()
 
 
 def test_folder_of_its_own(session: Callable[..., Session], model: str) -> None:
