@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import logging
+import re
 from collections.abc import Container, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -54,6 +55,8 @@ STANDARD = "-"
 _SEPARATORS = {CSV: ",", TSV: "\t"}
 # float32 has no more digits.
 _DIGITS = 7
+# Of a surrogate pair; JSON may have one alone.
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 # A row of the input, and the text or pair in it.
@@ -220,9 +223,9 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
         if self._labels:
             self._ours = ["label", "probability", *(f"p_{label}" for label in self._labels)]
         self._renamed = self._renamed_columns()
-        if file_format == TSV:
+        if file_format != JSON_LINES:
             for name in (*table.names, *self._ours):
-                _check_fits_tsv(name, f"{name!r}, the name of a column,")
+                self._check_fits(name, f"{name!r}, the name of a column,")
 
     def key(self, rows: list[TextRow]) -> str:
         if not self._engine.settled:
@@ -255,7 +258,7 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
                 {**self._kept(row), **dict(zip(self._ours, answer, strict=True))}
                 for (row, _), answer in zip(rows, answers, strict=True)
             )
-            return _encoded("".join(f"{_json(o)}\n" for o in objects))
+            return "".join(f"{_json(o)}\n" for o in objects).encode()
         cells = (
             [*self._cells(row), *answer] for (row, _), answer in zip(rows, answers, strict=True)
         )
@@ -297,15 +300,27 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
                 "columns of a table; write a .jsonl file, which keeps every object as it is."
             )
         cells = [_as_text(row.cells.get(name)) for name in self._table.names]
-        if self._format == TSV:
-            for name, cell in zip(self._table.names, cells, strict=True):
-                _check_fits_tsv(cell, f'{row.place}: the column "{name}"')
+        for name, cell in zip(self._table.names, cells, strict=True):
+            self._check_fits(cell, f'{row.place}: the column "{name}"')
         return cells
+
+    def _check_fits(self, text: str, what: str) -> None:
+        """Raises a UserError where a table of the output's format cannot hold a text."""
+        if self._format == TSV and ("\t" in text or "\n" in text or "\r" in text):
+            raise UserError(
+                f"{what} holds a tab or a line end, which a .tsv file cannot hold; write a .csv or "
+                ".jsonl file."
+            )
+        if not text.isascii() and _HALF_PAIR.search(text):
+            raise UserError(
+                f"{what} holds half a surrogate pair, which is no character, so no table can hold "
+                "it; write a .jsonl file."
+            )
 
     def _table_lines(self, rows: Any) -> bytes:
         if self._format == TSV:
-            return _encoded("".join("\t".join(map(str, row)) + "\n" for row in rows))
-        return _encoded(csv_text(rows))
+            return "".join("\t".join(map(str, row)) + "\n" for row in rows).encode()
+        return csv_text(rows).encode()
 
 
 def _rounded(value: float) -> float:
@@ -321,7 +336,10 @@ def _as_text(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    if text.isascii() or not _HALF_PAIR.search(text):
+        return text
+    return json.dumps(value, default=_plain)  # UTF-8 has no form for it; an escape of JSON is one.
 
 
 def _plain(value: Any) -> str:
@@ -340,15 +358,3 @@ def _check_free(new: str, name: str, names: Container[str], place: str) -> None:
             f'{place} has columns called "{name}" and "{new}", and the predictions need "{name}"; '
             "rename one of them."
         )
-
-
-def _check_fits_tsv(text: str, what: str) -> None:
-    if "\t" in text or "\n" in text or "\r" in text:
-        raise UserError(
-            f"{what} holds a tab or a line end, which a .tsv file cannot hold; write a .csv or "
-            ".jsonl file."
-        )
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "replace")

@@ -169,3 +169,62 @@ def test_values_that_json_has_no_form_for(
     assert {column: row[column] for column in values} == {
         column: text for column, (_, text) in values.items()
     }
+
+
+def test_half_a_surrogate_pair_stays_what_it_is(
+    review_student: str, tmp_path: pathlib.Path
+) -> None:
+    """JSON has an escape for it, UTF-8 nothing; other lines keep their letters."""
+    rows = [
+        {"text": "good", "note": "\ud83d", "\udc00": ["é"]},
+        {"text": "bad", "note": "é"},
+    ]
+    table = tmp_path / "new.jsonl"
+    table.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    options = PredictionOptions(
+        init_checkpoint=review_student,
+        input_file=str(table),
+        output_file=str(tmp_path / "answers.jsonl"),
+    )
+    run(options)
+    release_locks()
+    content = (tmp_path / "answers.jsonl").read_text(encoding="utf-8")
+    assert r"\ud83d" in content and "é" in content
+    for line, row in zip(content.splitlines(), rows, strict=True):
+        found = json.loads(line)
+        assert {key: found[key] for key in row} == row
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("note", "\ud83d", 'new.jsonl, line 1: the column "note" holds half a surrogate pair'),
+        ("\ud83d", "x", r"'\\ud83d', the name of a column, holds half a surrogate pair"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_half_a_surrogate_pair_in_a_table(
+    review_student: str,
+    tmp_path: pathlib.Path,
+    ending: str,
+    column: str,
+    value: str,
+    message: str,
+) -> None:
+    table = tmp_path / "new.jsonl"
+    table.write_text(json.dumps({"text": "good", column: value}) + "\n")
+    options = PredictionOptions(
+        init_checkpoint=review_student,
+        input_file=str(table),
+        output_file=str(tmp_path / f"answers.{ending}"),
+    )
+    with pytest.raises(UserError, match=message):
+        run(options)
+    release_locks()
+    # A value with structure is JSON, which has an escape.
+    table.write_text(json.dumps({"text": "good", "notes": [value]}) + "\n")
+    run(options)
+    release_locks()
+    assert json.dumps([value]).replace('"', '""' if ending == "csv" else '"') in (
+        tmp_path / f"answers.{ending}"
+    ).read_text(encoding="utf-8")
