@@ -59,6 +59,19 @@ def test_table(compilations: list[tuple[str, str]], tmp_path: pathlib.Path) -> N
     assert stored["generations"]["v2"]["2/128"]["training"] == dataclasses.asdict(compiled(700_000))
 
 
+def test_sizes_that_the_paper_has_not(
+    compilations: list[tuple[str, str]], tmp_path: pathlib.Path
+) -> None:
+    """No speed-up of theirs was measured, and it has no part in the ratios."""
+    others = "2/128,3/128,2/128/4"
+    run_script("estimate_tpu", output_dir=tmp_path, models=others, training_batch_size=0)
+    markdown = (tmp_path / "tpu_estimate.md").read_text()
+    assert "| 2/128 |  |  | 3 | 1 | 10.00 | 65.24 |" in markdown
+    assert "| 3/128 |  |  | 3 | 1 | 10.00 |  |" in markdown
+    assert "| 2/128/4 |  |  | 3 | 1 | 10.00 |  |" in markdown
+    assert "Estimated over measured speed-up: 0.15 to 0.15, median 0.15." in markdown
+
+
 def test_interrupted_run_goes_on(
     compilations: list[tuple[str, str]], tmp_path: pathlib.Path
 ) -> None:
