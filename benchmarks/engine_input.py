@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.inputs import CompareOptions, write_texts
+from benchmarks.serving import read_texts
 from data.classifier_records import encode_rows
 from modeling.bert import INPUTS
 from serving.onnx_model import quantize_onnx, write_onnx
@@ -61,9 +62,8 @@ class EngineInput:
         self.num_texts = write_texts(source, self.texts, wanted, is_table)
         model = read_trained_model(self._teacher)
         self.config = model.config
-        with open(self.texts, encoding="utf-8") as file:
-            lines = [(line, None) for line in file.read().splitlines()]
-        encoded = encode_rows(model.tokenizer, lines, max_seq_length)
+        texts = [(text, None) for text in read_texts(self.texts)]
+        encoded = encode_rows(model.tokenizer, texts, max_seq_length)
         arrays: dict[str, Any] = {name: encoded[name] for name in INPUTS}
         np.savez(self.rows, **arrays)
         write_onnx(self._program("float32"), model)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.serving import arguments, serve
+from benchmarks.serving import arguments, read_texts, serve
 from common.quiet import prepare_libraries
 
 
@@ -80,8 +80,7 @@ def labelling(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str,
     from training.engine import Engine, compiled, fastest_tokens
 
     tokenizer = FullTokenizer(args.vocab_file)
-    with open(args.input, encoding="utf-8") as file:
-        texts = [(line, None) for line in file.read().splitlines()]
+    texts = [(text, None) for text in read_texts(args.input)]
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     config = load_config(args.model.replace(",", "/"))
 
@@ -112,8 +111,7 @@ def engines(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     """The same with a trained model and any engine (`serving.engine_choice`)."""
     from serving import Predictor
 
-    with open(args.input, encoding="utf-8") as file:
-        texts = file.read().splitlines()
+    texts = read_texts(args.input)
     predictor = Predictor.load(
         args.model,
         max_seq_length=args.max_seq_length,

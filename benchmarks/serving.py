@@ -32,6 +32,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def read_texts(path: str) -> list[str]:
+    """The texts of a file as `benchmarks.inputs.write_texts` counts them: LF alone ends a line."""
+    with open(path, encoding="utf-8", newline="\n") as file:
+        return [line.removesuffix("\n") for line in file]
+
+
 def serve(prepare: Prepare, args: argparse.Namespace) -> None:
     """Announces itself when it is warm, then answers every line of stdin with a measurement.
 

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from benchmarks.serving import arguments, serve
+from benchmarks.serving import arguments, read_texts, serve
 
 
 def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:
@@ -27,8 +27,7 @@ def prepare(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
     facts = {"versions": f"transformers {transformers.__version__}, torch {torch.__version__}"}
 
     if args.loop == "labelling":
-        with open(args.input, encoding="utf-8") as file:
-            texts = file.read().splitlines()
+        texts = read_texts(args.input)
         with open(args.vocab_file, encoding="utf-8-sig") as file:
             vocab = {line.strip(): i for i, line in enumerate(file)}
         tokenizer = transformers.BertTokenizerFast(vocab=vocab, do_lower_case=True)

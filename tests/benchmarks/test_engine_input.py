@@ -59,8 +59,10 @@ def test_engine_of_ours(setting: EngineInput) -> None:
 
 def test_peers_label_the_same_texts(setting: EngineInput) -> None:
     assert setting.config.hidden_size == ODD_CONFIG.hidden_size
+    values = setting._options.labelling(setting.texts, 16)
     ours = dict(setting.engines())["onnxruntime float32"]
-    assert ours["input"] == setting.texts
+    for name in ("input", "max_seq_length", "batch_size"):
+        assert values[name] == ours[name]
 
 
 def test_only_engines_and_precisions_that_were_chosen(setting: EngineInput) -> None:

@@ -18,6 +18,7 @@ from benchmarks.inputs import (
     write_text,
     write_texts,
 )
+from benchmarks.serving import read_texts
 from common.errors import UserError
 
 
@@ -42,6 +43,15 @@ def test_texts(tmp_path: pathlib.Path, column: bool, count: int, texts: list[str
     out = tmp_path / "out"
     assert write_texts(str(tmp_path / "in"), str(out), count, column) == len(texts)
     assert out.read_text().splitlines() == texts
+
+
+def test_texts_are_read_as_they_are_counted(tmp_path: pathlib.Path) -> None:
+    """Of all characters that end a line somewhere, LF alone does here."""
+    texts = ["one\x85two", "three\u2028four", "five\rsix", "seven\x0ceight"]
+    source, out = tmp_path / "in", str(tmp_path / "out")
+    source.write_bytes("\n".join(texts).encode())
+    assert write_texts(str(source), out, 9) == 4
+    assert read_texts(out) == texts
 
 
 def test_rows_of_a_classifier(tmp_path: pathlib.Path, vocab_file: str) -> None:
