@@ -3,7 +3,8 @@
 Contestants of a group take turns, round after round; the table has medians over the rounds, their
 spread, and how many times faster our best mode is. Each peer runs in an environment of its own, whose
 Python is given by a flag; a peer that cannot run is a row that says why. A group that is finished is
-kept in --output_dir and not measured again: remove its file to do so.
+kept in --output_dir and not measured again: remove its file to do so, or where it was measured with
+other flags or on another machine.
 
   python -m benchmarks.compare --text_file=wikipedia.txt.xz --vocab_file=vocab.txt \\
     --sst2_dir=glue/SST-2 --reviews_file=movie_reviews.txt.xz --output_dir=comparison \\

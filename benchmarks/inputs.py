@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -181,13 +182,21 @@ class CompareOptions(Options):
     timeout_seconds: float
     group_seconds: float
 
+    # Files of an earlier run may be those of other options, so each run writes its own, once.
+
+    @functools.cached_property
     def pretraining_rows(self) -> str:
         """The file of rows; its records are beside it."""
         rows = self.path("pretraining.npz")
-        if not os.path.exists(rows):
-            text, _ = self.text()
-            count = 16 * self.batch_size
-            write_pretraining_rows(text, self.need("vocab_file"), rows, count)
+        text, _ = self.text()
+        write_pretraining_rows(text, self.need("vocab_file"), rows, 16 * self.batch_size)
+        return rows
+
+    @functools.cached_property
+    def classifier_rows(self) -> str:
+        """The file of rows of SST-2."""
+        rows, vocab_file = self.path("sst2.npz"), self.need("vocab_file")
+        write_classifier_rows(self.sentences(), vocab_file, rows, 50 * self.batch_size)
         return rows
 
     def sentences(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks import inputs
@@ -13,6 +13,7 @@ from benchmarks.contestants import Command, Contestant, Server, run_rounds
 from benchmarks.engine_input import EngineInput
 from benchmarks.report import OURS, Group, markdown, pretraining_flops_per_token
 from common.atomic import write_json, write_text
+from common.errors import UserError
 from common.files import exists, make_folder, read_json
 from common.machine import describe_machine
 from modeling.config import BertConfig, load_config
@@ -30,6 +31,21 @@ _MOST_BATCHES = 16
 _SLOW_PEER_SHARE = 8
 
 
+_TEXT = ("text_file", "text_megabytes", "vocab_file")
+_BATCHES = ("batch_size", "precisions", "torch_compile", "hugging_face_python")
+_SST2 = ("sst2_dir", "vocab_file", *_BATCHES)
+# Loop -> the options that decide its groups, beside those of all; others choose the groups.
+DECISIVE = {
+    "ceilings": (),
+    "data": (*_TEXT, "model_garden_python", "original_python", "original_dir"),
+    "pretraining": (*_TEXT, *_BATCHES, "model_garden_python", "keras_hub_python"),
+    "finetuning": (*_SST2, "model_garden_python", "flax_python"),
+    "distillation": (*_SST2, "flax_python"),
+    "labelling": (*_SST2, "reviews_file"),
+    "engines": (*_SST2, "reviews_file", "teacher", "engines", "engine_texts", "runtimes_python"),
+}
+
+
 class Program(NamedTuple):
     """A module that calls `benchmarks.serving.serve`, and the interpreter for it."""
 
@@ -41,20 +57,28 @@ _OURS = Program(sys.executable, "benchmarks.ours")
 
 
 def run(options: inputs.CompareOptions) -> None:
-    """Measures the groups that are not measured yet, writes the tables and prints them."""
+    """Measures the groups that are not measured yet, writes the tables and prints them.
+
+    Raises:
+      UserError: Groups of the folder were measured with other options or on another machine.
+    """
     make_folder(options.output_dir)
+    machine = describe_machine()
+    measures = Comparison(options).groups()
+    paths = {n: os.path.join(options.output_dir, n.replace(" ", "_") + ".json") for n in measures}
+    settings = {name: deciding_options(name, options) for name in measures}
+    kept = {name: _kept_group(paths[name], settings[name], machine) for name in measures}
     groups: list[Group] = []
-    for name, measure in Comparison(options).groups().items():
-        path = os.path.join(options.output_dir, name.replace(" ", "_") + ".json")
-        if exists(path):
-            groups.append(Group.from_dict(read_json(path)))
-            continue
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        groups.append(measure())
-        write_json(path, groups[-1].to_dict())
+    for name, measure in measures.items():
+        group = kept[name]
+        if group is None:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            group = measure()
+            facts = {"options": settings[name], "machine": machine}
+            write_json(paths[name], {**group.to_dict(), **facts})
+        groups.append(group)
     products = [r for g in groups if g.name == "ceilings" for r in g.results]
     ceiling = next((r.rate for r in products if "bfloat16" in r.name and r.rates), None)
-    machine = describe_machine()
     command = "python -m benchmarks.compare " + " ".join(sys.argv[1:])
     tables = markdown(groups, ceiling, f"{machine}; medians in turn.\n\n`{command}`")
     write_text(os.path.join(options.output_dir, "comparison.md"), tables)
@@ -64,6 +88,37 @@ def run(options: inputs.CompareOptions) -> None:
         {"machine": machine, "command": command, "groups": measured},
     )
     print(tables)
+
+
+def deciding_options(group: str, options: inputs.CompareOptions) -> dict[str, Any]:
+    """The options that decide what is measured of a group, by name."""
+    loop = group.split(" ")[0]
+    return options.values((*DECISIVE[loop], "rounds", "timeout_seconds", "group_seconds"))
+
+
+def _kept_group(path: str, options: Mapping[str, Any], machine: str) -> Group | None:
+    """A group that was measured earlier; None where there is none, or it does not say how.
+
+    Raises:
+      UserError: It was measured in another way than this run would.
+    """
+    stored = read_json(path) if exists(path) else {}
+    earlier, its_machine = stored.pop("options", None), stored.pop("machine", None)
+    if earlier is None or its_machine is None:
+        return None
+    differences = [
+        (f"with --{name}={earlier.get(name)}", f"has {value}")
+        for name, value in options.items()
+        if earlier.get(name) != value
+    ]
+    if its_machine != machine:
+        differences.append((f"on a machine of {its_machine}", f"is on one of {machine}"))
+    for then, now in differences:
+        raise UserError(
+            f"{path} was measured {then}, this run {now}; choose another --output_dir, or remove the "
+            "file."
+        )
+    return Group.from_dict(stored)
 
 
 class Comparison:
@@ -150,19 +205,13 @@ class Comparison:
         """Updates of pre-training: 128 tokens, 20 predictions."""
         config = load_config(size)
         name = f"pretraining {size}"
-        contestants = self._trainers(name, "pretraining", self._options.pretraining_rows(), config)
+        contestants = self._trainers(name, "pretraining", self._options.pretraining_rows, config)
         flops = pretraining_flops_per_token(config, inputs.SEQ_LENGTH, inputs.NUM_PREDICTIONS)
         return Group(name, "tokens", self._measure(contestants), flops)
 
     def classifier(self, loop: str, size: str) -> Group:
         """Updates of fine-tuning or distillation on SST-2."""
-        rows = self._options.path("sst2.npz")
-        if not os.path.exists(rows):
-            count = 50 * self._options.batch_size
-            inputs.write_classifier_rows(
-                self._options.sentences(), self._options.need("vocab_file"), rows, count
-            )
-        name = f"{loop} {size}"
+        name, rows = f"{loop} {size}", self._options.classifier_rows
         contestants = self._trainers(name, loop, rows, load_config(size))
         return Group(name, "examples", self._measure(contestants))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_data import WORDS
 
+from benchmarks import inputs
 from benchmarks.inputs import (
     SEQ_LENGTH,
     CompareOptions,
@@ -102,3 +103,26 @@ def test_beginning_of_the_text(tmp_path: pathlib.Path) -> None:
     path, words = found.text()
     assert words == 75 and path.endswith("text_0.00035MB.txt")
     assert pathlib.Path(path).read_text() == "one two three\n" * 25
+
+
+def test_rows_are_those_of_this_run(tmp_path: pathlib.Path, vocab_file: str) -> None:
+    """An earlier one had other options."""
+    (tmp_path / "train.tsv").write_text("sentence\tlabel\n" + "good film\t1\n" * 120)
+    for batch_size, count in ((1, 50), (2, 100)):
+        given = {"sst2_dir": str(tmp_path), "vocab_file": vocab_file, "batch_size": batch_size}
+        found = options(tmp_path / "out", **given)
+        with np.load(found.classifier_rows) as rows:
+            assert len(rows["input_ids"]) == count
+
+
+def test_rows_of_pretraining_are_made_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(inputs, "write_pretraining_rows", lambda *given: made.append(given))
+    (tmp_path / "text.txt").write_text("one two three\n")
+    given = {"text_file": str(tmp_path / "text.txt"), "text_megabytes": 1.0, "vocab_file": "vocab"}
+    for batch_size in (1, 2):
+        found = options(tmp_path / "out", **given, batch_size=batch_size)
+        assert found.pretraining_rows == found.pretraining_rows
+    assert [count for *_, count in made] == [16, 32]

@@ -12,7 +12,8 @@ import pytest
 from benchmarks import loops
 from benchmarks.contestants import Contestant, Result
 from benchmarks.inputs import CompareOptions
-from benchmarks.loops import Comparison, run
+from benchmarks.loops import DECISIVE, Comparison, deciding_options, run
+from common.errors import UserError
 
 GIVEN: dict[str, Any] = {
     "loops": ["pretraining", "finetuning"],
@@ -48,10 +49,8 @@ def measured(
         return [Result(name, [float(len(name))]) for name in names]
 
     monkeypatch.setattr(loops, "run_rounds", run_rounds)
-    work = tmp_path / "work"
-    work.mkdir()
-    for name in ("pretraining.npz", "sst2.npz"):
-        (work / name).touch()
+    for name in ("pretraining_rows", "classifier_rows"):
+        monkeypatch.setattr(CompareOptions, name, f"{name}.npz")
     return seen
 
 
@@ -125,3 +124,62 @@ def test_finished_groups_are_not_measured_again(
     run(asked)
     assert {flags(c)["loop"] for c in measured["contestants"]} == {"finetuning"}
     assert json.loads((tmp_path / "comparison.json").read_text())["groups"] == first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"batch_size": 9},
+            "finetuning_tiny.json was measured with --batch_size=8, this run has 9",
+        ),
+        ({"rounds": 2}, "with --rounds=1, this run has 2; choose another --output_dir"),
+        ({"machine": "7 cores"}, "measured on a machine of .*, this run is on one of 7 cores"),
+    ],
+)
+def test_groups_of_other_options_are_not_taken(
+    measured: dict[str, Sequence[Contestant]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    run(options(tmp_path, loops=["finetuning"]))
+    measured.clear()
+    if machine := change.pop("machine", None):
+        monkeypatch.setattr(loops, "describe_machine", lambda: machine)
+    with pytest.raises(UserError, match=message):
+        run(options(tmp_path, loops=["ceilings", "finetuning"], **change))
+    assert not measured
+
+
+def test_options_of_other_groups_change_nothing(
+    measured: dict[str, Sequence[Contestant]], tmp_path: pathlib.Path
+) -> None:
+    run(options(tmp_path, loops=["finetuning"]))
+    measured.clear()
+    run(options(tmp_path, loops=["finetuning"], sizes=["base"], text_megabytes=9.0, teacher="t"))
+    assert not measured
+
+
+def test_a_group_that_does_not_say_how_it_was_measured_is_measured_again(
+    measured: dict[str, Sequence[Contestant]], tmp_path: pathlib.Path
+) -> None:
+    """Those of earlier versions."""
+    asked = options(tmp_path, loops=["finetuning"])
+    run(asked)
+    path = tmp_path / "finetuning_tiny.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in stored.items() if k != "options"}))
+    measured.clear()
+    run(asked)
+    assert measured and json.loads(path.read_text()) == stored
+
+
+def test_every_option_decides_or_chooses_groups() -> None:
+    choosing = {"loops", "sizes", "classifier_sizes", "teacher_sizes", "dupe_factors", "output_dir"}
+    given: Any = dict.fromkeys(CompareOptions.__dataclass_fields__)
+    deciding = {
+        name for loop in DECISIVE for name in deciding_options(loop, CompareOptions(**given))
+    }
+    assert deciding == set(given) - choosing
