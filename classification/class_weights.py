@@ -34,7 +34,7 @@ def check_class_weights(given: Sequence[str] | None, task: Task) -> None:
 def settled_class_weights(
     given: Sequence[str] | None, labels: Sequence[str]
 ) -> dict[str, float] | str | None:
-    """What the flag says, however it is written: each label's weight, or `balanced`."""
+    """The weight of each label, or `balanced`; the same for every way to write it."""
     if given is None or list(given) == [BALANCED]:
         return None if given is None else BALANCED
     return dict(zip(labels, _given_weights(given, labels), strict=True))
