@@ -97,7 +97,7 @@ def check_segments(
     Args:
       num_segments: The model's `type_vocab_size`.
       has_pairs: Whether there are pairs.
-      texts: Where they come from, for the message.
+      texts: Their source, for the message.
       model: The model, for the message.
     """
     if has_pairs and num_segments < 2:
