@@ -192,7 +192,7 @@ def classifier_values(num_outputs: int, labels: Sequence[str] | None) -> dict[st
     if labels and num_outputs == 1:
         raise UserError(
             f'The classifier has one output, with the label "{labels[0]}"; the Hugging Face library '
-            "takes one output for a score. Convert it to another --output_format; or, if it is a "
+            "takes one output for a score. Convert it to another format; or, if it is a "
             'score, say so first: "labels": [] in model_info.json of the model.'
         )
     named = dict(enumerate(labels or numbered_labels(num_outputs)))
