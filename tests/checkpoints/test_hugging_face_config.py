@@ -201,7 +201,7 @@ def test_labels(
 def test_a_class_that_would_become_a_score(tmp_path: pathlib.Path) -> None:
     """A single output is a score to the library, whatever its name."""
     weights = random_weights(ONE_LAYER, "pooler", "classifier", num_labels=1)
-    with pytest.raises(UserError, match='one output, with the label "only"; .*another --output_f'):
+    with pytest.raises(UserError, match='one output, with the label "only"; .*another format'):
         write_huggingface(str(tmp_path / "model"), weights, ONE_LAYER, None, None, ["only"])
 
 
