@@ -31,7 +31,9 @@ def planned_steps(output_dir: str) -> int:
     """Updates of the whole run in a folder, by its newest saved state; 0 where none tells."""
     for step in reversed(saved_steps(output_dir)):
         with contextlib.suppress(Exception):  # As in `_restore_newest`: a truncated file is one.
-            reader = tf.train.load_checkpoint(os.path.join(output_dir, f"model.ckpt-{step}"))
+            reader = tf.compat.v1.train.NewCheckpointReader(
+                os.path.join(output_dir, f"model.ckpt-{step}")
+            )
             return int(reader.get_tensor(f"num_train_steps{OBJECT_SUFFIX}"))
     return 0
 
@@ -168,9 +170,9 @@ class RunState:
         return False
 
     def _read(self, path: str) -> None:
-        parts = dict(self._parts)
+        parts, reader = dict(self._parts), tf.compat.v1.train.NewCheckpointReader(path)
         # States of earlier versions have none.
-        if not tf.train.load_checkpoint(path).has_tensor(f"{_COUNTER}{OBJECT_SUFFIX}"):
+        if not reader.has_tensor(f"{_COUNTER}{OBJECT_SUFFIX}"):
             del parts[_COUNTER]
         tf.train.Checkpoint(**parts).read(path).assert_existing_objects_matched()
 

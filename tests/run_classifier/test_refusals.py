@@ -263,15 +263,18 @@ def test_pairs_need_a_model_with_two_segments(
     vocab_file: str,
     tmp_path: pathlib.Path,
 ) -> None:
-    with pytest.raises(UserError, match=r"train.tsv, line 2: found a pair .*type_vocab_size 1"):
+    rows = "film\t\ta\ngood film\tbad film\tb\n"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.tsv").write_text(f"first\tsecond\tlabel\n{rows}")
+    with pytest.raises(UserError, match=r"train.tsv, line 3: found a pair .*type_vocab_size 1"):
         run_script(
             "run_classifier",
-            **{**options, "task_name": "tsv"},
-            text_a="sentence",
-            text_b="sentence",
+            **{**options, "task_name": "tsv", "data_dir": tmp_path / "data"},
+            text_a="first",
+            text_b="second",
             label="label",
             bert_config_file=write_config(num_hidden_layers=1, type_vocab_size=1),
             vocab_file=vocab_file,
-            output_dir=tmp_path,
+            output_dir=tmp_path / "out",
             do_train=True,
         )
