@@ -34,6 +34,7 @@ NOT_QUICK = {
     "test_conversion.py",
     "test_docstring_corpus.py",
     "test_fine_tuning.py",
+    "test_fork_server.py",
     "test_grid_search.py",
     "test_model_garden.py",
     "test_model_garden_graph.py",
@@ -43,6 +44,9 @@ NOT_QUICK = {
     "test_gradients_in_bfloat16_are_those_in_float32",
     "test_every_character_is_treated_as_in_the_original",
     "test_encoder_equals_model_garden",
+    "test_packages_that_are_called_from_python_are_quiet",
+    "test_intervals_are_those_of_drawing_rows",
+    "test_reading_streams",
 }
 # These send SIGTERM to their own process. They come first: in a process that has run the tests of the
 # TPU and of the engines of other libraries before, the signal is a segmentation fault.
