@@ -141,6 +141,8 @@ def read_model_folder(weights: StoredWeights) -> ModelFolder | None:
 
 def check_distinct(labels: Sequence[str], source: str) -> None:
     """Raises a UserError, which begins with `source`, when outputs of a classifier share a label."""
+    if len(set(labels)) == len(labels):
+        return
     for label in labels:
         places = [str(i) for i, other in enumerate(labels) if other == label]
         if len(places) > 1:

@@ -32,7 +32,7 @@ from modeling.vocabulary import (
 # Of the original's scripts.
 DEFAULT_LENGTH = 128
 # What a model was trained on, by whether it was pairs.
-_TEXTS = ("single texts", "pairs of texts")
+KINDS_OF_TEXTS = ("single texts", "pairs of texts")
 # Names of what is read of the folder of a model, in any form, or of that of a vocabulary.
 _READ = re.compile(
     r"(bert_config|config|model_info|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json"
@@ -101,7 +101,7 @@ class ModelSources:
         if given is not None and self.pairs not in (None, given):
             raise UserError(
                 f"--pairs={str(given).lower()}, but {source} was trained on "
-                f"{_TEXTS[not given]}; leave the flag out."
+                f"{KINDS_OF_TEXTS[not given]}; leave the flag out."
             )
         return bool(self.pairs if given is None else given)
 
@@ -355,9 +355,10 @@ def check_pairs(
         way_out = "name the one column of a table to read with --text_a, without --text_b"
         if recorded:
             way_out = "name the two columns of a table with --text_a and --text_b"
+    known, found = KINDS_OF_TEXTS[not are_pairs], KINDS_OF_TEXTS[are_pairs]
     raise UserError(
-        f"{source} was trained on {_TEXTS[not are_pairs]}, but {texts} has {_TEXTS[are_pairs]}; "
-        f"{way_out}, or use a model that was trained on {_TEXTS[are_pairs]}."
+        f"{source} was trained on {known}, but {texts} has {found}; {way_out}, or use a model that "
+        f"was trained on {found}."
     )
 
 

@@ -35,8 +35,10 @@ def settled_class_weights(
     given: Sequence[str] | None, labels: Sequence[str]
 ) -> dict[str, float] | str | None:
     """The weight of each label, or `balanced`; the same for every way to write it."""
-    if given is None or list(given) == [BALANCED]:
-        return None if given is None else BALANCED
+    if given is None:
+        return None
+    if list(given) == [BALANCED]:
+        return BALANCED
     return dict(zip(labels, _given_weights(given, labels), strict=True))
 
 

@@ -69,7 +69,7 @@ def expand_globs(
         if exists(pattern) and not is_folder(pattern):
             paths.add(pattern)
             continue
-        found = _files_below(pattern) if is_folder(pattern) else _matches(pattern, flag)
+        found = files_below(pattern) if is_folder(pattern) else _matches(pattern, flag)
         described = {f"{path}.json" for path in found}
         files = [path for path in found if path not in described and fits(path)]
         left_out = len(found) - len(files)
@@ -198,7 +198,7 @@ def _matches(pattern: str, flag: str) -> list[str]:
     return files
 
 
-def _files_below(folder: str) -> list[str]:
+def files_below(folder: str) -> list[str]:
     """The files in a folder and in all folders below it; what is hidden is left out."""
     files: list[str] = []
     seen: set[str] = set()

@@ -14,6 +14,7 @@ import csv
 import io
 import json
 import math
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ _LONGEST_FIELD = 1 << 27
 _PARQUET_ROWS = 1000
 # Of float32, in which models compute.
 _LARGEST_NUMBER = (2 - 2**-23) * 2.0**127
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 # What else a header may be separated by, and how a message calls it.
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 
@@ -80,7 +82,7 @@ class Row(NamedTuple):
                 f'{self.place}: the value of "{column}" is {value!r:.40}, expected a text or a '
                 "number."
             )
-        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        if has_half_pair(value):
             raise UserError(
                 f'{self.place}: the value of "{column}" holds half a surrogate pair, which is no '
                 "character; correct the line."
@@ -101,6 +103,11 @@ def parse_number(text: str) -> float | None:
         return None
     # Python's own numbers may be grouped by underscores.
     return number if abs(number) <= _LARGEST_NUMBER and "_" not in text else None
+
+
+def has_half_pair(text: str) -> bool:
+    """Whether half a surrogate pair is in a text, as JSON may have it: UTF-8 has no form for it."""
+    return not text.isascii() and _HALF_PAIR.search(text) is not None
 
 
 def is_blank(text_a: str, text_b: str | None) -> bool:

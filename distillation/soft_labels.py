@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from checkpoints.model_sources import KINDS_OF_TEXTS
 from common.errors import UserError
 from common.files import exists, list_folder, remove
 from common.json_objects import BOOLEAN, COUNT, COUNTS, TEXT, TEXTS, Kind, read_object, write_object
@@ -128,10 +129,9 @@ def check_pairs(recorded: bool | None, wanted: bool, source: str, other: str) ->
       other: Path of the model or set that it is used with, for the message.
     """
     if recorded not in (None, wanted):
-        kinds = ("single texts", "pairs of texts")
         raise UserError(
-            f"{source} holds {kinds[not wanted]}, {other} {kinds[wanted]}; use single texts in "
-            "both, or pairs in both."
+            f"{source} holds {KINDS_OF_TEXTS[not wanted]}, {other} {KINDS_OF_TEXTS[wanted]}; use "
+            "single texts in both, or pairs in both."
         )
 
 

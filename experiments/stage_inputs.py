@@ -15,13 +15,12 @@ from common.files import (
     COMPRESSIONS,
     exists,
     file_size,
-    file_system,
     is_folder,
     is_remote,
     list_folder,
     sha256_file,
 )
-from common.input_files import expand_globs
+from common.input_files import expand_globs, files_below
 
 # Flags of the scripts whose values are files (comma-separated globs).
 _GLOB_FLAGS = (
@@ -137,15 +136,7 @@ def _files_of_folders(flag: str, value: str) -> list[str]:
     folders = [value] if flag == _FOLDER_FLAG else []
     if flag in _TASK_FLAGS:
         folders = [part.strip().partition(":")[2] for part in value.split(",")]
-    paths, seen = [], set()
-    for folder in folders:
-        for parent, below, names in file_system(folder).walk(folder) if folder else ():
-            if (real := os.path.realpath(parent)) in seen:
-                below.clear()  # A link may lead back to a folder above it.
-                continue
-            seen.add(real)
-            below[:] = [name for name in below if not name.startswith(".")]
-            paths += [os.path.join(parent, name) for name in names if not name.startswith(".")]
+    paths = {path for folder in folders if folder for path in files_below(folder)}
     described = {f"{path}.json" for path in paths}
     return [path for path in sorted(paths) if path not in described]
 

@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import json
 import logging
-import re
 from collections.abc import Container, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -34,6 +33,7 @@ from data.rows import (
     csv_text,
     format_of,
     has_ending,
+    has_half_pair,
     is_blank,
     read_rows,
 )
@@ -55,8 +55,6 @@ STANDARD = "-"
 _SEPARATORS = {CSV: ",", TSV: "\t"}
 # float32 has no more digits.
 _DIGITS = 7
-# Of a surrogate pair; JSON may have one alone.
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 # A row of the input, and the text or pair in it.
@@ -311,7 +309,7 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
                 f"{what} holds a tab or a line end, which a .tsv file cannot hold; write a .csv or "
                 ".jsonl file."
             )
-        if not text.isascii() and _HALF_PAIR.search(text):
+        if has_half_pair(text):
             raise UserError(
                 f"{what} holds half a surrogate pair, which is no character, so no table can hold "
                 "it; write a .jsonl file."
@@ -337,9 +335,8 @@ def _as_text(value: Any) -> str:
 
 def _json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=_plain)
-    if text.isascii() or not _HALF_PAIR.search(text):
-        return text
-    return json.dumps(value, default=_plain)  # UTF-8 has no form for it; an escape of JSON is one.
+    # UTF-8 has no form for it, an escape of JSON is one.
+    return json.dumps(value, default=_plain) if has_half_pair(text) else text
 
 
 def _plain(value: Any) -> str:
