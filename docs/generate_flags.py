@@ -43,6 +43,7 @@ SCRIPTS = [
 ]
 MODULES = [
     "experiments.compare_strategies",
+    "experiments.learn_vocabulary",
     "experiments.label_subset",
     "experiments.median_run",
     "experiments.glue_table",

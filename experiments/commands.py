@@ -118,6 +118,19 @@ class CommandGraph:
         # It is made anew in any case.
         return self.add(name, "create_transfer_set.py", *arguments, output, start_over=())
 
+    def vocabulary(self, name: str, files: str, size: int) -> str:
+        """The vocabulary of all other stages, in `vocab.txt`, learned from text."""
+        path = os.path.join(self.folder(name), "vocab.txt")
+        self.vocab = f"--vocab_file={path}"
+        return self.add(
+            name,
+            "experiments.learn_vocabulary",
+            f"--input_file={files}",
+            f"--output_file={path}",
+            f"--vocab_size={size}",
+            start_over=(),
+        )
+
     def pretraining_records(self, name: str, files: str, length: int, *arguments: str) -> str:
         """Records for pre-training, in `records.tfrecord`."""
         return self.add(
@@ -139,6 +152,7 @@ class CommandGraph:
         batch: int,
         rate: float,
         steps: int,
+        *arguments: str,
     ) -> str:
         """A model pre-trained on the output of `pretraining_records`."""
         return self.add(
@@ -156,6 +170,7 @@ class CommandGraph:
             f"--num_train_steps={steps}",
             f"--num_warmup_steps={steps // 10}",
             f"--save_checkpoints_steps={max(100, steps // 5)}",
+            *arguments,
             self.precision,
         )
 

@@ -14,7 +14,6 @@ Another environment's packages:
 
 from __future__ import annotations
 
-import collections
 import itertools
 import json
 import logging
@@ -42,7 +41,7 @@ from experiments.library_task import (
     num_words,
     task_distributions,
 )
-from modeling.wordpiece import SPECIAL_TOKENS, basic_tokenize
+from pretraining.vocabulary_learning import learn_vocabulary
 from training import cli
 from training.help import group
 
@@ -82,9 +81,6 @@ IDENTITY_FLAGS = (
     *("train_size", "dev_size", "test_size"),
     *("max_lm_words", "vocab_size", "random_seed"),
 )
-
-# Words seen less often teach the vocabulary little and cost most of the time.
-_MIN_WORD_COUNT = 5
 
 
 def main(_: Sequence[str]) -> None:
@@ -138,36 +134,6 @@ def pretraining_documents(
         taken.append(sentences)
         words += num_words(sentences)
     return taken
-
-
-def learn_vocabulary(sentences: Iterable[str], vocab_size: int) -> list[str]:
-    """Learns an uncased WordPiece vocabulary of about `vocab_size` entries, special ones first."""
-    chunks: collections.Counter[str] = collections.Counter()
-    for sentence in sentences:
-        chunks.update(sentence.split())
-    words: collections.Counter[str] = collections.Counter()
-    for chunk, count in chunks.items():
-        for word in basic_tokenize(chunk, do_lower_case=True):
-            words[word] += count
-    frequent = [(word, count) for word, count in words.items() if count >= _MIN_WORD_COUNT]
-    logging.info("Learning WordPieces on %d different words.", len(frequent))
-
-    from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib
-
-    def learn(highest: int) -> list[str]:
-        return wordpiece_tokenizer_learner_lib.learn(
-            sorted(frequent),
-            vocab_size=vocab_size,
-            reserved_tokens=list(SPECIAL_TOKENS),
-            max_input_tokens=-1,
-            upper_thresh=highest,
-        )
-
-    # It searches for the frequency above which there are so many pieces, by halves from the highest
-    # on, a second or two for each. One that a quarter as many words have is nearer.
-    counts = sorted((count for _, count in frequent), reverse=True)
-    vocabulary = learn(counts[min(vocab_size // 4, len(counts) - 1)])
-    return vocabulary if len(vocabulary) <= vocab_size else learn(counts[0])
 
 
 def is_complete(output_dir: str, inputs: Mapping[str, Any]) -> bool:

@@ -158,18 +158,22 @@ class Pretraining:
       texts: Names of texts in the paths; or `files` themselves.
       seq_length: In WordPieces.
       batch_size: Records per update.
-      learning_rate: Peak.
+      learning_rates: Width -> peak learning rate.
       steps: Updates.
-      arguments: More flags of create_pretraining_data.py.
+      records: More flags of create_pretraining_data.py.
+      training: More flags of run_pretraining.py.
+      initialization: Flags of run_pretraining.py for models that start from random weights.
       files: Of text.
     """
 
     texts: tuple[str, ...]
     seq_length: int
     batch_size: int
-    learning_rate: float
+    learning_rates: Mapping[int, float]
     steps: int
-    arguments: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
+    initialization: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
 
@@ -191,6 +195,8 @@ class Scale:
       seeds: Layers/width -> number of seeds.
       deep: Width -> the deep model that is truncated.
       artifacts: By name.
+      vocab_size: Of a vocabulary that is learned from the pre-training texts where none is given; 0
+        where one must be.
     """
 
     tasks: Mapping[str, PaperTask]
@@ -206,6 +212,7 @@ class Scale:
     seeds: Mapping[str, int]
     deep: Mapping[int, str]
     artifacts: Mapping[str, Artifact]
+    vocab_size: int = 0
 
     def num_seeds(self, size: str) -> int:
         return self.seeds.get(size, 3)

@@ -29,6 +29,7 @@ def artifacts(
     reviews: str,
     compared: tuple[str, ...],
     table3: tuple[str, str, tuple[str, ...]],
+    figure8: tuple[str, ...],
     numbers: tuple[int, ...],
     domains: tuple[str, ...],
     domain_texts: int,
@@ -39,7 +40,7 @@ def artifacts(
     """The artifacts of a scale.
 
     Args:
-      sizes: The students of Figures 7, 8 and 10.
+      sizes: The students of Figures 7 and 10.
       grid: Sizes of Figure 6, in its order: by width, then depth.
       figure5: Sizes of Figure 5.
       depth: A deep narrow and a shallow wide model with about as many weights (section 6.1).
@@ -48,7 +49,8 @@ def artifacts(
       reviews: The task in place of Amazon Book Reviews.
       compared: The tasks of Figure 7.
       table3: Size of the student, of its teacher, and the tasks.
-      numbers: Of transfer texts in Figure 8.
+      figure8: Sizes of Figure 8.
+      numbers: Of its transfer texts.
       domains: Transfer sets of Figure 9, the closest one last.
       domain_texts: Number of texts of each.
       figure9_size: Its student.
@@ -142,7 +144,7 @@ def artifacts(
             "Robustness to the size of the transfer set",
             tuple(
                 Panel(f"{reviews}, {size}", (KD, PD), "texts", numbers, Student(reviews, size, ""))
-                for size in sizes
+                for size in figure8
             ),
             (
                 Claim(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-# Of the original vocabulary; the masked words' softmax goes over it.
+# Of the original vocabulary.
 VOCAB_SIZE = 30_522
 
 
@@ -26,7 +26,8 @@ class Machine:
 
 
 MACHINES = {
-    "2-cores": Machine("two cores of a server with bfloat16", 0.6e12, 0.008, 25.0),
+    # From the pre-training of 2/128 and 4/256, two commands of one thread side by side.
+    "2-cores": Machine("two cores of a server with bfloat16", 0.5e12, 0.012, 12.0),
     # From the compiler's training steps of 2/128 and 8/512 on a core of v2, times the speed of v3
     # beside v2 in inference, 1.5 (`benchmarks/results/tpu_estimate.md`); eight cores.
     "tpu-v3-8": Machine("a TPU v3-8, by its compiler and not measured", 7.6e13, 0.0027, 60.0),
@@ -42,6 +43,7 @@ def training_seconds(
     batch_size: int,
     tokens: float,
     predictions: float = 0.0,
+    vocab_size: int = VOCAB_SIZE,
 ) -> float:
     """Seconds of a training run.
 
@@ -52,8 +54,9 @@ def training_seconds(
       batch_size: Examples per update.
       tokens: WordPieces per example.
       predictions: Masked words per example, in pre-training.
+      vocab_size: Entries that the softmax of a masked word goes over.
     """
-    forward = examples * (tokens * _per_token(size) + predictions * _per_prediction(size))
+    forward = examples * (tokens * _per_token(size) + predictions * _per_prediction(size, vocab_size))
     # The gradient takes twice what the forward pass takes.
     return machine.run + examples / batch_size * machine.update + 3 * forward / machine.operations
 
@@ -69,8 +72,8 @@ def _per_token(size: str) -> float:
     return 2 * 12 * layers * width**2
 
 
-def _per_prediction(size: str) -> float:
-    return 2 * VOCAB_SIZE * _layers_and_width(size)[1]
+def _per_prediction(size: str, vocab_size: int) -> float:
+    return 2 * vocab_size * _layers_and_width(size)[1]
 
 
 def _layers_and_width(size: str) -> tuple[int, int]:

@@ -15,7 +15,12 @@ from experiments.paper.artifacts import (
     Scale,
     Student,
 )
-from experiments.paper.estimates import Machine, labelling_seconds, training_seconds
+from experiments.paper.estimates import (
+    VOCAB_SIZE,
+    Machine,
+    labelling_seconds,
+    training_seconds,
+)
 from experiments.students import (
     STRATEGIES,
     TEACHER,
@@ -37,7 +42,8 @@ class Paths:
     """Paths of the data; a missing one is its name in angle brackets.
 
     Attributes:
-      vocab_file: WordPiece vocabulary.
+      vocab_file: WordPiece vocabulary of all models. Without it, at a scale that learns one for
+        the students, the teacher reads the vocab.txt in its folder.
       texts: Name -> files of unlabelled text.
       tasks: Name -> folder of a labelled task.
       teacher: Pre-trained teacher.
@@ -73,6 +79,10 @@ class PaperPlan:
     ):
         self.scale, self._paths, self._machine = scale, paths, machine
         self.graph = CommandGraph(output_dir, paths.vocab_file, precision)
+        # Students that are given have a vocabulary of their own, which must be given as well.
+        self._learns_vocabulary = (
+            bool(scale.vocab_size) and paths.vocab_file == Paths.vocab_file and not paths.students
+        )
 
     def add(self, name: str, artifact: Artifact) -> list[str]:
         """Adds all commands of an artifact, seed by seed, so that a part of them is a result.
@@ -109,15 +119,17 @@ class PaperPlan:
         if made:
             pretraining.append(
                 f"{', '.join(made)} {lm.steps:,} updates of {lm.batch_size} × {lm.seq_length} tokens "
-                f"({tokens / 1e6:.0f} million)"
+                f"({tokens / 1e6:.0f} million) {' '.join(lm.training + lm.initialization)}".rstrip()
             )
-        widths = {int(size.partition("/")[2]) for size in sizes}
+        widths = set(map(_width, sizes))
         rates = ", ".join(
             f"{rate:g} at width {h}" for h, rate in scale.learning_rates.items() if h in widths
         )
         sets = sorted({student.texts for student in students if student.texts})
         counted = {"transfer sets": f"{', '.join(f'{n:,}' for n in sets)} texts, in more passes"}
+        learned = f"about {scale.vocab_size:,} WordPieces, learned from the pre-training texts"
         return {
+            "vocabulary": learned if self._learns_vocabulary else "as given in --data",
             "pre-training": "; ".join(pretraining),
             "students": f"{scale.batch_size} examples per update; peak learning rate {rates}, "
             f"the same for every strategy; final fine-tuning {scale.final.learning_rate:g}",
@@ -136,6 +148,9 @@ class PaperPlan:
 
     def student(self, student: Student, seed: str) -> str:
         """The model of a student with one seed."""
+        if self._learns_vocabulary:
+            texts = ",".join(map(self._paths.text, self.scale.pretraining.texts))
+            self.graph.vocabulary("vocabulary", texts, self.scale.vocab_size)
         strategy = STRATEGIES[student.strategy]
         distilled = TEACHER in (
             strategy.learns_from,
@@ -190,7 +205,7 @@ class PaperPlan:
 
     def _models(self, task: str, size: str) -> TaskModels:
         scale, described = self.scale, self.scale.tasks[task]
-        width = int(size.partition("/")[2] or 0) if size[0].isdigit() else 0
+        width = _width(size) if size[0].isdigit() else 0
         rate = scale.learning_rates.get(width, scale.teacher.learning_rate)
         settings = TaskSettings(
             self._task_flags(task),
@@ -200,6 +215,9 @@ class PaperPlan:
             Schedule(rate, described.label_epochs),
             Schedule(rate, described.distill_epochs),
             scale.final,
+            teacher_vocab_file=(
+                os.path.join(self._paths.teacher, "vocab.txt") if self._learns_vocabulary else ""
+            ),
         )
         return TaskModels(self.graph, settings, _name(f"{task}_{size}_"))
 
@@ -237,16 +255,26 @@ class PaperPlan:
         files = ",".join(settings.files or map(self._paths.text, settings.texts))
         length = settings.seq_length
         records = self.graph.pretraining_records(
-            f"{corpus}_records", files, length, *settings.arguments
+            f"{corpus}_records", files, length, *settings.records
         )
-        batch, rate, steps = settings.batch_size, settings.learning_rate, settings.steps
-        folder = self.graph.pretraining(_name(name), start, records, length, batch, rate, steps)
-        seconds = training_seconds(self._machine, size, steps * batch, batch, length, 0.15 * length)
+        batch, steps = settings.batch_size, settings.steps
+        rate = settings.learning_rates[_width(size)]
+        initialization = settings.initialization if start == random_start(size) else ()
+        folder = self.graph.pretraining(
+            *(_name(name), start, records, length, batch, rate, steps),
+            *settings.training,
+            *initialization,
+        )
+        predictions = 0.15 * length
+        vocab_size = self.scale.vocab_size if self._learns_vocabulary else VOCAB_SIZE
+        seconds = training_seconds(
+            self._machine, size, steps * batch, batch, length, predictions, vocab_size
+        )
         return self.graph.estimate(folder, seconds)
 
     def _start(self, student: Student) -> Start:
         """The flags of what a student starts from."""
-        layers_width, width = student.size, int(student.size.partition("/")[2])
+        layers_width, width = student.size, _width(student.size)
         smaller = f"--bert_config_file={layers_width}"
         deep = student.teacher or self.scale.deep[width]
         truncated = (smaller, "--init_strategy=truncate_bottom")
@@ -369,6 +397,10 @@ def students_of(artifact: Artifact) -> Iterator[Student]:
         for point in panel.points:
             for line in panel.lines:
                 yield panel.student(line, point)
+
+
+def _width(size: str) -> int:
+    return int(size.partition("/")[2])
 
 
 def _flag_value(argument: str) -> str:

@@ -17,6 +17,7 @@ FOUND = artifacts(
     reviews="books",
     compared=("nli", "books"),
     table3=("6/768", "12/768", ("rte", "nli")),
+    figure8=("4/256", "2/128"),
     numbers=(10, 20, 40),
     domains=("far", "near", "same"),
     domain_texts=30,
@@ -60,7 +61,7 @@ def students(artifact: Artifact, label: str) -> list[Student]:
         (
             "figure8",
             "Distillation",
-            [Student("books", s, "KD", texts=n) for s in ("2/128", "4/256") for n in (10, 20, 40)],
+            [Student("books", s, "KD", texts=n) for s in ("4/256", "2/128") for n in (10, 20, 40)],
         ),
         (
             "figure9",
