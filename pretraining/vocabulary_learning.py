@@ -13,7 +13,9 @@ from modeling.wordpiece import SPECIAL_TOKENS, basic_tokenize
 MIN_WORD_COUNT = 5
 
 
-def learn_vocabulary(texts: Iterable[str], vocab_size: int, do_lower_case: bool = True) -> list[str]:
+def learn_vocabulary(
+    texts: Iterable[str], vocab_size: int, do_lower_case: bool = True
+) -> list[str]:
     """Learns the WordPieces of texts.
 
     Args:

@@ -56,7 +56,9 @@ def training_seconds(
       predictions: Masked words per example, in pre-training.
       vocab_size: Entries that the softmax of a masked word goes over.
     """
-    forward = examples * (tokens * _per_token(size) + predictions * _per_prediction(size, vocab_size))
+    forward = examples * (
+        tokens * _per_token(size) + predictions * _per_prediction(size, vocab_size)
+    )
     # The gradient takes twice what the forward pass takes.
     return machine.run + examples / batch_size * machine.update + 3 * forward / machine.operations
 

@@ -17,6 +17,10 @@ SIZES = ("1/128", "1/256", "2/128", "4/128", "8/128", "2/256", "4/256", "8/256",
 PATHS = Paths(students={size: f"read_{size.replace('/', '_')}" for size in SIZES})
 
 
+# Nothing is given but a teacher: vocabulary and students are made.
+TEACHER_ALONE = Paths(teacher="minilm")
+
+
 def new_plan(scale: str, paths: Paths = PATHS) -> PaperPlan:
     return PaperPlan(SCALES[scale], paths, "out", "bfloat16", MACHINES["2-cores"])
 
@@ -159,3 +163,48 @@ def test_transfer_sets_of_other_domains_are_as_large_as_each_other_and_compared(
         assert compared["corpus_b"] == texts
         assert compared["corpus_a"] == "out/book-reviews_training_texts/texts.tsv"
     assert options(stages["book-reviews_training_texts"])["input_task"].startswith("book-reviews:")
+
+
+def test_students_learn_a_vocabulary_and_the_teacher_keeps_its_own() -> None:
+    plan = new_plan("small", TEACHER_ALONE)
+    for seed in ("1", "2"):
+        plan.student(Student("nli", "2/128", "PD"), seed)
+    stages = {stage.name: stage for stage in plan.graph.stages}
+    learned = options(stages["vocabulary"])
+    assert learned["output_file"] == "out/vocabulary/vocab.txt"
+    assert learned["input_file"].startswith("<texts: wikipedia>")
+    of_teacher = {"nli_teacher_seed1", "nli_teacher_seed2", "nli_teacher_seed3"}
+    for name, stage in stages.items():
+        found = options(stage).get("vocab_file")
+        assert found in (None, "minilm/vocab.txt" if name in of_teacher else learned["output_file"])
+        assert (found == learned["output_file"]) == ("vocabulary" in stage.needs)
+    assert "vocab_file" in options(stages["nli_teacher_soft_labels"])
+    assert of_teacher < set(stages)
+
+
+@pytest.mark.parametrize(
+    ("scale", "paths", "vocab_file"),
+    [
+        ("small", Paths(vocab_file="v.txt"), "v.txt"),
+        # Whoever has students has the vocabulary that they were trained with.
+        ("small", PATHS, "<vocab_file>"),
+        ("paper", TEACHER_ALONE, "<vocab_file>"),
+    ],
+)
+def test_given_vocabulary(scale: str, paths: Paths, vocab_file: str) -> None:
+    plan = new_plan(scale, paths)
+    plan.student(Student("rte", "2/128", "PD"), "1")
+    assert "vocabulary" not in [stage.name for stage in plan.graph.stages]
+    found = {options(stage).get("vocab_file") for stage in plan.graph.stages}
+    assert found == {None, vocab_file}
+
+
+def test_pretraining_on_two_cores() -> None:
+    """All without dropout; weights that are not random keep their attention."""
+    plan = new_plan("small", TEACHER_ALONE)
+    plan.student(Student("nli", "4/128", "PF", "distilled", teacher="8/128"), "1")
+    stages = {stage.name: options(stage) for stage in plan.graph.stages}
+    teacher, student = stages["lm_8-128"], stages["lm_4-128_distilled-8-128"]
+    assert teacher["dropout_prob"] == student["dropout_prob"] == "0"
+    assert "init_local_attention" in teacher and "init_local_attention" not in student
+    assert "dropout_prob" not in stages["nli_4-128_pf_distilled_8-128_seed1"]
