@@ -76,7 +76,7 @@ def test_report(tmp_path: pathlib.Path, models: Callable[[Student], list[str]]) 
     assert claims["wide beats slim"] == ["+10.0 [+10.0, +10.0]", "3", "holds"]
     assert "* command: python x.py" in text
     # The seeds that are there, not those of the plan.
-    assert "* seeds: 3 of 5 planned for 2/128; 2 to 3 of 5 planned for 4/256" in text
+    assert "* seeds: 3 of 5 planned for 2/128; 2 to 3 of 3 planned for 4/256" in text
     values = content["panels"][0]["lines"][PD.label]["4/256"]
     assert values == {"1": pytest.approx(85), "2": pytest.approx(87)}
     assert content["claims"][1]["verdict"] == "does not hold"
