@@ -12,9 +12,9 @@ The labelled training set itself (its labels are kept for --hard_label_weight), 
 Records for a student of another vocabulary, labelled by three teachers together:
   python create_soft_labels.py --init_checkpoint=teacher1,teacher2,teacher3 --vocab_file=vocab.txt \\
     --input_file=reviews.txt --output_dir=soft_labels
-What any other system says, in a table with the columns text, p_good and p_bad:
+Predictions of any other system, in a table with the columns text, p_good and p_bad:
   python create_soft_labels.py --from_file=scores.csv --vocab_file=vocab.txt --output_dir=soft_labels
-On four machines that share a file system, this is the first; whichever ends last completes the set:
+On the first of four machines that share a file system; the last one to finish completes the set:
   python create_soft_labels.py --init_checkpoint=teacher --input_file=reviews.txt \\
     --output_dir=soft_labels --num_shards=4 --shard_index=0
 """

@@ -2,7 +2,7 @@
 
 LiteRT (phones, browsers, servers without TensorFlow), ONNX (ONNX Runtime, Optimum, transformers.js)
 and SavedModel. Every file is run by its own runtime and compared with the model; one that loses too
-much does not get its name. The folder runs by itself, with a runner and a server in it.
+much accuracy is not kept. The folder has a runner and a server of its own.
 
 A student in all formats, int8 weights, compared on the development set of its task:
   python export_model.py --input_path=tiny_pdf --output_dir=shipped --task_name=SST-2 \\

@@ -1,4 +1,4 @@
-"""Predicts with a trained model: the rows of a file, and what the model says of each.
+"""Predicts with a trained model: writes the rows of a file with the prediction for each.
 
 A table with a header, the text in the column `text`; labels, casing and length are the model's own:
   python predict.py --init_checkpoint=student --input_file=new.csv --output_file=answers.csv

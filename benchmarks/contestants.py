@@ -55,7 +55,7 @@ class Result:
         return self.name.partition(", ")[2]
 
 
-# Little beside the shortest command, and it costs next to nothing.
+# Short beside the shortest command; looking takes hardly any time.
 _POLL_SECONDS = 0.02
 MEMORY = "MB of its processes at most"
 

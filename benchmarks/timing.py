@@ -24,7 +24,7 @@ _CALLS = {
 }
 
 
-# XLA's, which runs those that it has spread over threads, named ".clone", by a call.
+# Loops that XLA has compiled; those that it spreads over threads are run by a "call".
 _COMPILED_LOOP = re.compile(r"call(\.\d+)?|\w*fusion(\.\d+)?")
 
 

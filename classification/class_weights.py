@@ -4,7 +4,7 @@ With weights, the loss of an update is the weighted mean
 
     sum_i w(y_i) * cross-entropy_i / sum_i w(y_i)
 
-over its examples, so that a factor common to all weights says nothing. `balanced` gives class c the
+over its examples, so a factor common to all weights changes nothing. `balanced` gives class c the
 weight N / (C * N_c), as in scikit-learn: N rows, C classes, N_c rows of the class. Evaluations have
 no weights.
 """
@@ -31,7 +31,7 @@ def check_class_weights(given: Sequence[str] | None, task: Task) -> None:
         _given_weights(given, task.labels)
 
 
-def settled_class_weights(
+def complete_class_weights(
     given: Sequence[str] | None, labels: Sequence[str]
 ) -> dict[str, float] | str | None:
     """The weight of each label, or `balanced`; the same for every way to write it."""

@@ -13,7 +13,7 @@ from checkpoints.model_sources import ModelSources
 from classification.class_weights import (
     check_class_weights,
     class_weights,
-    settled_class_weights,
+    complete_class_weights,
 )
 from classification.evaluation import (
     TaskSet,
@@ -95,7 +95,7 @@ def run(options: FineTuningOptions) -> FineTuned:
                 weights,
                 {
                     "labels": task.labels,
-                    "class_weights": settled_class_weights(options.class_weights, task.labels),
+                    "class_weights": complete_class_weights(options.class_weights, task.labels),
                 },
                 {"training data": task_content(task, task.train, data_dir)},
                 evaluation_part(task, data_dir) if options.do_eval else None,

@@ -103,7 +103,7 @@ def columns_beside_task(
 def text_columns(
     path: str, names: Sequence[str], text_a: str | None, text_b: str | None
 ) -> list[str]:
-    """Columns of the text, or of both texts of pairs: the given ones, or those of the usual names.
+    """Columns of the text, or of both texts of a pair: those given, or those with the usual names.
 
     Raises:
       UserError: None is given and there are none of the usual names, or the second is given alone.

@@ -94,12 +94,12 @@ def label_agreements(
     labels: Sequence[str], teacher: np.ndarray, student: np.ndarray
 ) -> list[LabelAgreement]:
     """The agreement by the teacher's label; probabilities are float [N, num_labels]."""
-    says, answers = teacher.argmax(axis=1), student.argmax(axis=1)
+    of_teacher, of_student = teacher.argmax(axis=1), student.argmax(axis=1)
     found = []
     for i, label in enumerate(labels):
-        same = answers[says == i] == i
+        same = of_student[of_teacher == i] == i
         share = float(same.mean()) if len(same) else None
-        found.append(LabelAgreement(label, len(same), int((answers == i).sum()), share))
+        found.append(LabelAgreement(label, len(same), int((of_student == i).sum()), share))
     return found
 
 
@@ -122,9 +122,9 @@ def disagreements(
       teacher: Probabilities, float [N, num_labels].
       student: As `teacher`.
     """
-    says, answers = teacher.argmax(axis=1), student.argmax(axis=1)
+    of_teacher, of_student = teacher.argmax(axis=1), student.argmax(axis=1)
     certainty = np.minimum(teacher.max(axis=1), student.max(axis=1))
-    differ = np.flatnonzero(says != answers)
+    differ = np.flatnonzero(of_teacher != of_student)
     chosen = differ[np.argsort(-certainty[differ], kind="stable")][:MOST_TEXTS]
     pairs = bool(rows["segment_ids"].any())
     text_columns = ["text_a", "text_b"] if pairs else ["text"]
@@ -134,7 +134,7 @@ def disagreements(
         texts = _texts(tokenizer, {name: rows[name][i] for name in INPUTS}, pairs)
         label = labels[int(rows["label_ids"][i])] if rows["has_label"][i] else ""
         numbers = [f"{p:.4f}" for p in (*teacher[i], *student[i])]
-        table.append([*texts, label, labels[says[i]], labels[answers[i]], *numbers])
+        table.append([*texts, label, labels[of_teacher[i]], labels[of_student[i]], *numbers])
     return csv_text(table)
 
 

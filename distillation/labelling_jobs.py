@@ -166,7 +166,7 @@ def job_of_teachers(options: LabellingOptions) -> Job:
 
     transfer_set = _open_transfer_set(options, task, inputs, loaded)
     first = list(itertools.islice(transfer_set.examples(), SAMPLE_ROWS))
-    computed = teachers.settle(first, transfer_set.num_examples)
+    computed = teachers.choose(first, transfer_set.num_examples)
     return Job(
         transfer_set,
         records,

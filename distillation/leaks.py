@@ -23,7 +23,7 @@ MIN_WORDS = 6
 # Bytes of a text by which it is looked for; two (overlapping) 8-byte integers.
 _LONGEST_WINDOW, _SHORTEST_WINDOW = 16, 8
 _MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
-# Slots of the look-up table per text: one place in 64 is looked at twice in vain.
+# Slots of the look-up table per text: one position in 64 finds a slot of another text.
 _SLOTS_PER_TEXT = 64
 # Positions that are hashed at a time, few enough to stay in the processor's cache.
 _POSITIONS = 1 << 15

@@ -137,7 +137,7 @@ class ScoreFiles:
                 yield ScoredExample(place_of(path, row.line), text_a, text_b, None, outputs)
 
     def _check_no_further_scores(self, row: Row) -> None:
-        """A label that only a later row of JSON Lines has would be left out in silence, too."""
+        """Refuses a label that the first row of JSON Lines lacks: its scores would be ignored."""
         for name in row.cells:
             is_score = name.startswith(tuple(_PREFIXES)) or name in _OBJECTS
             if not is_score or name in self._columns or name == self.kind:

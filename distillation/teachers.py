@@ -208,8 +208,8 @@ class Teachers:
             return predictor.logits_engine()
         return predictor.engine("states", teacher_outputs(predictor.classifier(), self.layers))
 
-    def settle(self, examples: Sequence[TransferExample], num_rows: int) -> dict[str, str]:
-        """Opens the engines; errors as of `ChosenEngine.settle`.
+    def choose(self, examples: Sequence[TransferExample], num_rows: int) -> dict[str, str]:
+        """Opens the engines; errors as of `ChosenEngine.choose`.
 
         Args:
           examples: The first texts, on which they are compared.
@@ -220,9 +220,9 @@ class Teachers:
         """
         found = []
         for teacher, engine in zip(self._teachers, self._engines, strict=True):
-            engine.settle(teacher.encoding.features(examples), num_rows)
-            assert engine.settled
-            found.append(engine.settled)
+            engine.choose(teacher.encoding.features(examples), num_rows)
+            assert engine.choice
+            found.append(engine.choice)
         engines, precisions = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
         return {"engine": ", ".join(engines), "precision": ", ".join(precisions)}
 

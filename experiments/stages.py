@@ -30,6 +30,8 @@ from experiments.stage_inputs import command_inputs, difference
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Machines look this often for what others have finished (seconds).
 MARKER_INTERVAL = 2.0
+# The remaining time trusts the estimates for that long (seconds).
+TRUSTED_SECONDS = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +153,7 @@ def run_stages(
         print(f"{len(seconds)} of {len(stages)} stages are already done.", flush=True)
     own = [stage for stage in stages[shard.index :: shard.number] if stage.name not in seconds]
     running: list[_Job] = []
-    display = _Display(stages, seconds)
+    display = _Display(stages, seconds, num_jobs)
     looked_at = time.monotonic()
     with contextlib.ExitStack() as stack:
         starter = processes or stack.enter_context(Processes(num_jobs))
@@ -260,18 +262,37 @@ def _check(job: _Job) -> None:
     )
 
 
+def remaining_seconds(
+    estimates: Mapping[str, float], seconds: Mapping[str, float], num_jobs: int
+) -> float:
+    """The time left, by estimates and by how wrong they were for the stages that have ended.
+
+    Args:
+      estimates: Name -> seconds that a stage is thought to take on the whole machine; 0 for unknown.
+      seconds: Name -> seconds of those that have ended.
+      num_jobs: Stages that share the machine; what one of them takes is shorter without the others.
+    """
+    left = sum(estimate for name, estimate in estimates.items() if name not in seconds)
+    known = [name for name in seconds if estimates[name]]
+    took = sum(seconds[name] for name in known) / num_jobs
+    # A few short stages say little: the estimates count as if they had been right this long.
+    return (
+        left * (took + TRUSTED_SECONDS) / (sum(estimates[name] for name in known) + TRUSTED_SECONDS)
+    )
+
+
 class _Display:
     """The line that shows what is running, and how long it will take.
 
     Args:
       stages: All of them.
       seconds: Name -> seconds of those that are done; the caller adds to it.
+      num_jobs: Of the caller.
     """
 
-    def __init__(self, stages: Sequence[Stage], seconds: Mapping[str, float]):
+    def __init__(self, stages: Sequence[Stage], seconds: Mapping[str, float], num_jobs: int):
         self._estimates = {stage.name: stage.estimate for stage in stages}
-        self._seconds = seconds
-        self._done_before = set(seconds)
+        self._seconds, self._num_jobs = seconds, num_jobs
         self._line = ProgressLine()
 
     def _count(self) -> str:
@@ -285,13 +306,6 @@ class _Display:
             return
         jobs = " || ".join(f"{job.stage.name}: {job.last_line()}" for job in running)
         jobs = jobs or "waiting for the stages of other shards"
-        spent = clock(self._line.seconds)
-        self._line.show(f"{self._count()} {spent}{self._remaining()} {jobs}")
-
-    def _remaining(self) -> str:
-        """By the estimates, and by how wrong they have been for stages that ended since the start."""
-        estimated = sum(self._estimates[n] for n in self._seconds if n not in self._done_before)
-        left = sum(value for n, value in self._estimates.items() if n not in self._seconds)
-        if not estimated:
-            return f" ETA {clock(left)}" if left else ""
-        return f" ETA {clock(left * self._line.seconds / estimated)}"
+        left = remaining_seconds(self._estimates, self._seconds, self._num_jobs)
+        remaining = f" ETA {clock(left)}" if left else ""
+        self._line.show(f"{self._count()} {clock(self._line.seconds)}{remaining} {jobs}")

@@ -101,7 +101,7 @@ def write_records(
       UserError: As `build_token_store`, or Beam refuses its options.
     """
     with contextlib.ExitStack() as stack:
-        # Beside each output file, to which nothing but a rename is then missing.
+        # Beside each output file, so that a rename is enough to put it in its place.
         parents = [os.path.dirname(path) for path in output_files]
         folders = {parent: stack.enter_context(work_folder(parent)) for parent in set(parents)}
         folder = folders[parents[0]]

@@ -1,4 +1,4 @@
-"""Creation of pre-training records from text files: what is made already stays."""
+"""Creation of pre-training records from text files; finished records are not made again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine of a model's outputs: a runtime and a precision, settled when the first rows are there.
+"""The engine of a model's outputs: a runtime and a precision, chosen on its first rows.
 
 Another runtime than TensorFlow labels or predicts only after its answers for the first rows were
 compared with TensorFlow's in float32; and so does bfloat16 where nobody asked for it by name.
@@ -112,10 +112,10 @@ class Outputs(NamedTuple):
 
 
 class ChosenEngine:
-    """Outputs of a model, by the engine that its first rows settle.
+    """Outputs of a model, by the engine that is chosen on its first rows.
 
     Attributes:
-      settled: Name and precision of the engine that computes; None as long as that is open.
+      choice: Name and precision of the engine; None before the first rows.
 
     Args:
       outputs: The outputs.
@@ -139,17 +139,17 @@ class ChosenEngine:
         self._batch_size, self._most_tokens = batch_size, most_tokens
         self._name, self._precision = engine, precision
         self._engine: Engine | None = None
-        self.settled: tuple[str, str] | None = None
+        self.choice: tuple[str, str] | None = None
 
     def __call__(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`Engine.__call__`, of an engine that these rows settle if it is open."""
-        return self._settled_engine(features)(features)
+        """`Engine.__call__`; the first call chooses the engine on these rows."""
+        return self._opened_engine(features)(features)
 
     def batches(self, features: Mapping[str, np.ndarray]) -> Iterator[BatchOutputs]:
         """`Engine.batches`, likewise."""
-        return self._settled_engine(features).batches(features)
+        return self._opened_engine(features).batches(features)
 
-    def settle(self, features: Mapping[str, np.ndarray], num_rows: int | None = None) -> None:
+    def choose(self, features: Mapping[str, np.ndarray], num_rows: int | None = None) -> None:
         """Opens the engine, unless it is open, and says in one line which it is and why.
 
         Args:
@@ -161,13 +161,13 @@ class ChosenEngine:
         """
         if not self._engine:
             num_rows = num_rows or len(features["input_ids"])
-            forward, self.settled = self._choose(features, num_rows)
+            forward, self.choice = self._try_candidates(features, num_rows)
             self._engine = Engine(forward, self._strategy, self._batch_size, self._most_tokens)
 
-    def _choose(
+    def _try_candidates(
         self, features: Mapping[str, np.ndarray], num_rows: int
     ) -> tuple[Forward, tuple[str, str]]:
-        """The forward pass, and its engine and precision; errors as of `settle`."""
+        """The forward pass, and its engine and precision; errors as of `choose`."""
         candidates, reasons = _candidates(self._name, self._precision, self._strategy, num_rows)
         sample = _sample(features)
         by_tensorflow = functools.cache(self._outputs.by_tensorflow)
@@ -191,8 +191,8 @@ class ChosenEngine:
             logging.info("Engine: %s in %s; %s.", TENSORFLOW, precision, why)
         return by_tensorflow(precision), (TENSORFLOW, precision)
 
-    def _settled_engine(self, features: Mapping[str, np.ndarray]) -> Engine:
-        self.settle(features)
+    def _opened_engine(self, features: Mapping[str, np.ndarray]) -> Engine:
+        self.choose(features)
         assert self._engine
         return self._engine
 

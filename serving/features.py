@@ -140,13 +140,13 @@ class _Extractor(Stages[list[Line], dict[str, np.ndarray], Any]):
         self.window_rows = WINDOW_ROWS if options.pooling else min(WINDOW_ROWS, fitting)
 
     def key(self, window: list[Line]) -> str:
-        if not self._engine.settled:
-            self._engine.settle(self.prepare(window[:SAMPLE_ROWS]))
+        if not self._engine.choice:
+            self._engine.choose(self.prepare(window[:SAMPLE_ROWS]))
         return repr((self._settings, window))
 
     @functools.cached_property
     def _settings(self) -> tuple[Any, ...]:
-        """Everything that decides the output beside the lines; once the engine is settled."""
+        """Everything that decides the output beside the lines; the engine must be chosen."""
         identity = self._predictor.identity(self._engine)
         return (*identity, self._layers, self._pooling, self._as_numpy)
 

@@ -1,10 +1,10 @@
-"""Long outputs written in parts: what is killed goes on, and the file appears when it is whole.
+"""Long outputs written in parts: a killed command continues, and the file appears complete.
 
     .out.csv.parts/000000-<digest>   a hidden folder beside `out.csv`; each part complete or absent
     out.csv                          all of them, in order
 
-The digest in the name of a part is that of everything it depends on. So a part that is there is the
-one that would be written, and a command with another model or input makes parts of its own.
+The digest in the name of a part is that of everything it depends on. So a part that exists need not
+be made again, and a command with another model or input makes parts of its own.
 """
 
 from __future__ import annotations

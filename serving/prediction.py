@@ -226,13 +226,13 @@ class _Writer(Stages[list[TextRow], dict[str, np.ndarray], np.ndarray]):
                 self._check_fits(name, f"{name!r}, the name of a column,")
 
     def key(self, rows: list[TextRow]) -> str:
-        if not self._engine.settled:
-            self._engine.settle(self.prepare(rows[:SAMPLE_ROWS]), len(rows))
+        if not self._engine.choice:
+            self._engine.choose(self.prepare(rows[:SAMPLE_ROWS]), len(rows))
         return repr((self._settings, [(row.cells, texts) for row, texts in rows]))
 
     @functools.cached_property
     def _settings(self) -> tuple[Any, ...]:
-        """Everything that decides the output beside the rows; once the engine is settled."""
+        """Everything that decides the output beside the rows; the engine must be chosen."""
         identity = self._predictor.identity(self._engine)
         return (*identity, self._labels, self._table.names, self._format)
 

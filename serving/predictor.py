@@ -134,8 +134,8 @@ class Predictor:
             that is faster (`training.engine.fastest_tokens`).
           threads: Of a CPU; by default all. The first model that is loaded in a process decides.
           engine: Computes the logits: "tensorflow"; "openvino", "onnxruntime" or "litert", on a CPU;
-            or "auto", the fastest that is installed. The first inputs settle it: another than
-            TensorFlow is compared with it on them, and "auto" takes another only where they are
+            or "auto", the fastest that is installed. It is chosen on the first inputs: another
+            than TensorFlow is compared with it on them, and "auto" takes another only where they are
             `serving.engine_choice.MIN_ROWS` or more.
           precision: "float32" or "bfloat16"; "int8" by ONNX Runtime and LiteRT; or "auto", bfloat16
             where the devices multiply it and the first inputs' answers are close to float32's.
@@ -167,7 +167,7 @@ class Predictor:
             load_trained_encoder(encoder, path)
             return cls(encoder, sources, None, length, batch_size, *asked, strategy, path)
         (num_outputs,) = shapes[CLASSIFIER_BIAS]
-        labels = _settled_labels(sources, labels, num_outputs, path)
+        labels = _checked_labels(sources, labels, num_outputs, path)
         with strategy.scope():
             classifier = ClassifierModel(sources.config, num_outputs, seed=None)
         load_trained_weights(classifier, path)
@@ -256,7 +256,7 @@ class Predictor:
         return self.labels
 
     def identity(self, engine: ChosenEngine) -> tuple[Any, ...]:
-        """Everything that decides what an engine of this model, settled, says of a text."""
+        """Everything that decides the outputs of this model and its chosen engine for a text."""
         tokenizer = self.sources.tokenizer
         return (
             weights_digest(VariableValues((self._classifier or self.encoder).trainable_variables)),
@@ -264,7 +264,7 @@ class Predictor:
             self.sources.tokenizer_info(),
             tokenizer and tokenizer.do_lower_case,
             self.max_seq_length,
-            engine.settled,
+            engine.choice,
         )
 
     def features(self, rows: Sequence[tuple[str, str | None]]) -> dict[str, np.ndarray]:
@@ -369,7 +369,7 @@ def layer_vectors(
     return vectors
 
 
-def _settled_labels(
+def _checked_labels(
     sources: ModelSources, given: Sequence[str] | None, num_outputs: int, source: str
 ) -> Sequence[str] | None:
     if given is not None:

@@ -217,7 +217,8 @@ def run_training(
         best_step = int(state.best_step.numpy())
         evaluate_and_keep_best()
         if int(state.best_step.numpy()) != best_step:
-            state.save()  # Else the run, made longer, would let a worse model take its place.
+            # Without it, a longer run that restores this state would not know of the better model.
+            state.save()
     return Trained(state.step, evaluations.get(state.step))
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM, with which machines are taken away: finish the step, save, exit."""
+"""Stops training on SIGTERM, the signal of preemption: finish the step, save, exit."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from classification.class_weights import (
     check_class_weights,
     class_weights,
-    settled_class_weights,
+    complete_class_weights,
 )
 from classification.task import Task
 from common.errors import UserError
@@ -31,9 +31,9 @@ def test_weights_of_classes() -> None:
 def test_weights_are_the_same_however_they_are_written() -> None:
     labels = TASK.labels
     for given in (["a:3"], ["b:c:1", "a:3.0", "d:1"]):
-        assert settled_class_weights(given, labels) == {"a": 3.0, "b:c": 1.0, "d": 1.0}
-    assert settled_class_weights(["balanced"], labels) == "balanced"
-    assert settled_class_weights(None, labels) is None
+        assert complete_class_weights(given, labels) == {"a": 3.0, "b:c": 1.0, "d": 1.0}
+    assert complete_class_weights(["balanced"], labels) == "balanced"
+    assert complete_class_weights(None, labels) is None
 
 
 @pytest.mark.parametrize(

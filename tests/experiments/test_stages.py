@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 from common.errors import UserError
-from experiments.stages import Shard, Stage, run_stages
+from experiments.stages import Shard, Stage, remaining_seconds, run_stages
 
 # Waits for as long as a busy machine needs, but not for ever.
 WAIT = """
@@ -233,10 +233,27 @@ def test_machines_share_a_folder(tmp_path: pathlib.Path, monkeypatch: pytest.Mon
     assert list(seconds[0]) == list(seconds[1]) == list("01234")
 
 
-def test_remaining_time(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Before any stage has ended, the estimates; later in proportion to what they were wrong."""
+def test_remaining_time_is_shown(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     stages = [Stage("one", python("import time; time.sleep(1)"), estimate=1800.0)]
     stages += [Stage("two", python("pass"), ("one",), estimate=3600.0)]
     run_stages(stages, str(tmp_path / "out"), num_jobs=1)
     assert "[0/2] 0:00:00 ETA 1:30:00 one:" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "num_jobs", "left"),
+    [
+        ({}, 1, 6000),
+        # Twice as long as thought, which counts more the longer the stages were.
+        ({"a": 1200}, 1, 5400 * (1200 + 600) / (600 + 600)),
+        ({"a": 1200, "b": 10_800}, 1, 0),
+        # Two at a time take twice as long each, and the machine as long as was thought.
+        ({"a": 1200}, 2, 5400),
+        # A stage without an estimate says nothing about the estimates.
+        ({"c": 5000}, 1, 6000),
+    ],
+)
+def test_remaining_time(seconds: dict[str, float], num_jobs: int, left: float) -> None:
+    estimates = {"a": 600.0, "b": 5400.0, "c": 0.0}
+    assert remaining_seconds(estimates, seconds, num_jobs) == pytest.approx(left)

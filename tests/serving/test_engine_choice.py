@@ -113,7 +113,7 @@ def use(found: dict[str, Runtime], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_choice, "FASTEST", fastest)
 
 
-def settled(
+def choice_of(
     engine: str,
     precision: str,
     batch: Mapping[str, np.ndarray],
@@ -129,11 +129,11 @@ def settled(
         lambda: None,  # type: ignore[arg-type, return-value]
     )
     chosen = ChosenEngine(outputs, engine, precision, CPU, 2)
-    chosen.settle(batch, num_rows)
-    assert chosen.settled
-    if chosen.settled[0] == TENSORFLOW:
-        assert chosen(batch)[:, 1] == pytest.approx(of_precision[chosen.settled[1]])
-    return chosen.settled
+    chosen.choose(batch, num_rows)
+    assert chosen.choice
+    if chosen.choice[0] == TENSORFLOW:
+        assert chosen(batch)[:, 1] == pytest.approx(of_precision[chosen.choice[1]])
+    return chosen.choice
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_auto_takes_the_fastest_that_is_exact_enough(
     caplog.set_level(logging.INFO)
     for name in without:
         runtimes[name] = runtimes["absent"]
-    assert settled(AUTO, precision, padded_batch) == expected
+    assert choice_of(AUTO, precision, padded_batch) == expected
     (record,) = caplog.records
     assert re.search(line, record.message), record.message
     assert "\n" not in record.message
@@ -183,13 +183,13 @@ def test_auto_opens_no_other_engine_for_few_rows(
     caplog.set_level(logging.INFO)
     use({"good": fake(0, (FLOAT32, BFLOAT16, INT8), "json")}, monkeypatch)
     few = MIN_ROWS - 1
-    assert settled(AUTO, FLOAT32, padded_batch, few) == (TENSORFLOW, FLOAT32)
+    assert choice_of(AUTO, FLOAT32, padded_batch, few) == (TENSORFLOW, FLOAT32)
     assert f"tensorflow in float32; other engines are used for {MIN_ROWS} rows or " in caplog.text
-    assert settled(AUTO, BFLOAT16, padded_batch, few) == (TENSORFLOW, BFLOAT16)
-    assert settled(AUTO, AUTO, padded_batch, few) == (TENSORFLOW, BFLOAT16)
-    assert settled(AUTO, FLOAT32, padded_batch, MIN_ROWS) == ("good", FLOAT32)
-    assert settled("good", FLOAT32, padded_batch, 1) == ("good", FLOAT32)
-    assert settled(AUTO, INT8, padded_batch, 1) == ("good", INT8)
+    assert choice_of(AUTO, BFLOAT16, padded_batch, few) == (TENSORFLOW, BFLOAT16)
+    assert choice_of(AUTO, AUTO, padded_batch, few) == (TENSORFLOW, BFLOAT16)
+    assert choice_of(AUTO, FLOAT32, padded_batch, MIN_ROWS) == ("good", FLOAT32)
+    assert choice_of("good", FLOAT32, padded_batch, 1) == ("good", FLOAT32)
+    assert choice_of(AUTO, INT8, padded_batch, 1) == ("good", INT8)
 
 
 @pytest.mark.parametrize("difference", [0.9, UserError("not on this processor")])
@@ -201,12 +201,12 @@ def test_tensorflow_computes_as_asked_for_where_no_other_engine_does(
 ) -> None:
     caplog.set_level(logging.INFO)
     use({"fast": fake(difference, (FLOAT32, BFLOAT16), "json")}, monkeypatch)
-    assert settled(AUTO, BFLOAT16, padded_batch) == (TENSORFLOW, BFLOAT16)
+    assert choice_of(AUTO, BFLOAT16, padded_batch) == (TENSORFLOW, BFLOAT16)
     assert re.search("tensorflow in bfloat16; .*not (exact|on this)", caplog.text)
-    assert settled(AUTO, FLOAT32, padded_batch) == (TENSORFLOW, FLOAT32)
+    assert choice_of(AUTO, FLOAT32, padded_batch) == (TENSORFLOW, FLOAT32)
 
 
-def test_the_rows_of_a_call_settle_the_engine(
+def test_the_rows_of_the_first_call_choose_the_engine(
     padded_batch: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the first; later ones do not change it."""
@@ -218,7 +218,7 @@ def test_the_rows_of_a_call_settle_the_engine(
         chosen = ChosenEngine(outputs, AUTO, FLOAT32, CPU, 2)
         for batch in (first, padded_batch, few):
             assert len(chosen(batch)) == len(batch["input_ids"])
-            assert chosen.settled == (expected, FLOAT32)
+            assert chosen.choice == (expected, FLOAT32)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_precision_is_chosen_by_what_it_changes(
     caplog.set_level(logging.INFO)
     difference, precision = fast
     use({"fast": fake(difference, (precision, INT8), "json")}, monkeypatch)
-    assert settled(engine, AUTO, padded_batch, rounding=rounding) == expected
+    assert choice_of(engine, AUTO, padded_batch, rounding=rounding) == expected
     (record,) = caplog.records
     assert re.search(line, record.message), record.message
 
@@ -305,7 +305,7 @@ def test_devices_where_auto_is_float32(
     monkeypatch.setattr(place, value)
     if engine == "fast" and "worker" in place:
         pytest.skip("it is refused there")
-    assert settled(engine, AUTO, padded_batch)[1] == FLOAT32
+    assert choice_of(engine, AUTO, padded_batch)[1] == FLOAT32
     (record,) = caplog.records
     assert re.search(f"in float32.*bfloat16 .*{line}", record.message), record.message
 
@@ -318,7 +318,7 @@ def test_tensorflow_computes_on_other_devices(
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(engine_choice, "_is_one_cpu", lambda strategy: False)
-    assert settled(AUTO, BFLOAT16, padded_batch) == (TENSORFLOW, BFLOAT16)
+    assert choice_of(AUTO, BFLOAT16, padded_batch) == (TENSORFLOW, BFLOAT16)
     assert "tensorflow in bfloat16; others compute on the CPU of one process" in caplog.text
     with pytest.raises(UserError, match="engine=good computes on the CPU of one process, but the "):
         check_engine("good", FLOAT32, CPU)
@@ -353,7 +353,7 @@ def test_refusals(
     message: str,
 ) -> None:
     with pytest.raises(UserError, match=message):
-        settled(engine, precision, padded_batch)
+        choice_of(engine, precision, padded_batch)
 
 
 def test_int8_without_an_engine(runtimes: dict[str, Runtime]) -> None:

@@ -237,16 +237,16 @@ def test_engine_that_was_asked_for_computes_the_logits(
     plain = Predictor.load(folder)
     rows = ["good film", ("bad plot", "a dull scene"), "", "the story was very good"]
     expected = plain.logits(rows)
-    assert plain.logits_engine().settled == (TENSORFLOW, FLOAT32)
+    assert plain.logits_engine().choice == (TENSORFLOW, FLOAT32)
     found = Predictor.load(folder, engine="onnxruntime")
-    assert found.logits_engine().settled is None
+    assert found.logits_engine().choice is None
     np.testing.assert_allclose(found.logits(rows), expected, atol=1e-5)
     np.testing.assert_allclose(
         found.logits({"input_ids": [[2, 5, 3], [2, 6, 7, 3]]}),
         plain.logits({"input_ids": [[2, 5, 3], [2, 6, 7, 3]]}),
         atol=1e-5,
     )
-    assert found.logits_engine().settled == ("onnxruntime", FLOAT32)
+    assert found.logits_engine().choice == ("onnxruntime", FLOAT32)
     assert found.identity(found.logits_engine()) != plain.identity(plain.logits_engine())
     np.testing.assert_array_equal(found.embed(rows), plain.embed(rows))
 
@@ -263,13 +263,13 @@ def test_auto_decides_by_the_first_call(
         student = Predictor.load(folder, engine=AUTO)
         for texts in (first, ["good", "bad", "dull"], ["good"]):
             assert len(student.predict(texts)) == len(texts)
-            assert student.logits_engine().settled == (name, FLOAT32)
+            assert student.logits_engine().choice == (name, FLOAT32)
 
 
 def test_bfloat16_where_it_is_multiplied_and_close(
     write_student: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Logits and vectors settle theirs one by one, and do not change each other."""
+    """Logits and vectors have engines of their own choice."""
     folder, _ = write_student()
     rows = ["good film", ("bad plot", "a dull scene"), "the story was very good"]
     plain, rounded = (Predictor.load(folder, precision=name) for name in (FLOAT32, BFLOAT16))
@@ -281,7 +281,7 @@ def test_bfloat16_where_it_is_multiplied_and_close(
         found = Predictor.load(folder, precision=AUTO)
         np.testing.assert_array_equal(found.logits(rows), like.logits(rows))
         np.testing.assert_array_equal(found.embed(rows), like.embed(rows))
-        assert found.logits_engine().settled == like.logits_engine().settled
+        assert found.logits_engine().choice == like.logits_engine().choice
 
 
 def test_texts_that_the_classifier_was_not_trained_on(write_student: Callable[..., Any]) -> None:
