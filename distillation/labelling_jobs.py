@@ -31,7 +31,7 @@ from distillation.soft_labels import (
     ScoredExample,
     TransferDigest,
     TransferExample,
-    check_pairs,
+    check_same_kind,
     recorded_engines,
 )
 from distillation.teacher_quality import assess_teacher
@@ -347,7 +347,7 @@ def _checked_set(
         is_pair = example.text_b is not None
         if num_examples:
             # Files alone are of one kind, or `read_transfer_texts` refuses them.
-            check_pairs(is_pair, are_pairs, f"--{flag}, {example.example_id}", "the task")
+            check_same_kind(is_pair, are_pairs, f"--{flag}, {example.example_id}", "the task")
         are_pairs = is_pair
         num_examples += 1
         num_labelled += example.label_id is not None

@@ -119,7 +119,7 @@ def shard_path(output_dir: str, index: int) -> str:
     return os.path.join(output_dir, f"soft_labels-{index:05d}.tfrecord")
 
 
-def check_pairs(recorded: bool | None, wanted: bool, source: str, other: str) -> None:
+def check_same_kind(recorded: bool | None, wanted: bool, source: str, other: str) -> None:
     """Raises a UserError when single texts would stand beside pairs, or be evaluated as pairs.
 
     Args:

@@ -35,7 +35,7 @@ from data.record_sets import (
 from distillation.agreement import write_agreement
 from distillation.objective import DistillationObjective, RegressionDistillationObjective
 from distillation.patience import make_patience
-from distillation.soft_labels import check_pairs, feature_spec, read_manifest
+from distillation.soft_labels import check_same_kind, feature_spec, read_manifest
 from modeling.heads import ClassifierModel
 from training.evaluation import RecordPredictor
 from training.identity import Part
@@ -237,7 +237,7 @@ def _open_task(options: DistillationOptions, manifest: dict[str, Any]) -> Task |
     check_labels(manifest["labels"], task.labels, soft_labels)
     for file in (*task.dev * options.do_eval, *task.test * options.do_predict):
         pairs = task.has_pairs(file, options.data_dir or "")
-        check_pairs(manifest.get("are_pairs"), pairs, soft_labels, f"task {task.name}")
+        check_same_kind(manifest.get("are_pairs"), pairs, soft_labels, f"task {task.name}")
     return task
 
 

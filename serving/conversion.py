@@ -19,7 +19,7 @@ from checkpoints.conversion import (
 from checkpoints.formats import StoredWeights, find_weights
 from checkpoints.hugging_face import write_huggingface
 from checkpoints.model_card import CARD, model_card
-from checkpoints.model_folder import write_model_folder
+from checkpoints.model_folder import check_distinct, write_model_folder
 from checkpoints.model_garden import write_model_garden
 from checkpoints.model_sources import ModelSources, resolve_model
 from checkpoints.tokenizer_files import INFO_FILE
@@ -30,7 +30,6 @@ from common.outputs import check_folder_apart, checkpoint_file
 from modeling.heads import CLASSIFIER_WEIGHTS
 from modeling.tokenization import ORIGINAL_SETTINGS
 from serving.saved_model import write_classifier_saved_model, write_encoder_saved_model
-from serving.trained_model import check_different
 from training.options import Options
 
 
@@ -70,7 +69,7 @@ def convert(options: ConversionOptions) -> None:
     _check_contents(options, stored, sources, weights)
     labels: Sequence[str] | None = sources.labels
     if options.labels:
-        check_different(options.labels, f"--labels={','.join(options.labels)}")
+        check_distinct(options.labels, f"--labels={','.join(options.labels)}")
         order = label_order(weights, labels, options.labels)
         weights = reorder_outputs(weights, order)
         training_state = reorder_outputs(training_state, order)

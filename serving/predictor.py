@@ -18,6 +18,7 @@ import tensorflow as tf
 from scipy.special import softmax
 
 from checkpoints.formats import find_weights, open_weights
+from checkpoints.model_folder import check_distinct
 from checkpoints.model_sources import ModelSources, check_labels, resolve_model
 from checkpoints.weights import VariableValues, weights_digest
 from common.chunks import chunks
@@ -38,7 +39,6 @@ from serving.engine_choice import (
     compare_values,
 )
 from serving.given_inputs import checked_texts, windows_of_ids
-from serving.trained_model import check_different
 from training.engine import WINDOW_ROWS, compiled, fastest_tokens
 from training.options import DeviceOptions
 from training.strategy import check_batch_size, create_strategy
@@ -373,7 +373,7 @@ def _checked_labels(
     sources: ModelSources, given: Sequence[str] | None, num_outputs: int, source: str
 ) -> Sequence[str] | None:
     if given is not None:
-        check_different(given, f"labels={','.join(given)}")
+        check_distinct(given, f"labels={','.join(given)}")
         check_labels(sources.labels, given, source)
     labels = sources.labels if given is None else given
     if labels is None and num_outputs == 1:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from checkpoints.conversion import read_weights
 from checkpoints.formats import find_weights
 from checkpoints.lineage import Lineage
+from checkpoints.model_folder import check_distinct
 from checkpoints.model_sources import resolve_model
 from checkpoints.weights import variable_name
 from common.errors import UserError
@@ -94,7 +95,7 @@ class TrainedModel:
         if not self.labels:
             kind = "a regression" if self.has_classifier else "an encoder"
             raise UserError(f"{given}: {self.source} is {kind}, which has no labels.")
-        check_different(names, given)
+        check_distinct(names, given)
         if len(names) != len(self.labels) or not all(names):
             raise UserError(
                 f"{given}: expected {len(self.labels)} different names, one for each of the labels "
@@ -109,20 +110,6 @@ class TrainedModel:
     def network(self) -> ClassifierModel:
         """The model in TensorFlow, with the weights; an encoder has an untrained classifier."""
         return network_of(self.config, self.weights)
-
-
-def check_different(labels: Sequence[str], given: str) -> None:
-    """Raises a UserError where a label is there twice: by their labels, outputs would be lost.
-
-    Args:
-      labels: In the order of the outputs.
-      given: The flag or argument that they come from, for the message.
-    """
-    for i, label in enumerate(labels):
-        if label in labels[:i]:
-            raise UserError(
-                f'{given}: the label "{label}" is there twice; give each output a name of its own.'
-            )
 
 
 def network_of(config: BertConfig, weights: Mapping[str, np.ndarray]) -> ClassifierModel:

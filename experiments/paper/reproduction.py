@@ -160,7 +160,8 @@ def write_report(
     facts: dict[str, Any] = {
         "command": f"python reproduce_paper.py --artifact={name} --scale={options.scale} "
         "--data=paths.json --output_dir=paper",
-        "hours of its commands, side by side": round(sum(seconds.values()) / 3600, 1),
+        "hours": f"{sum(seconds.values()) / 3600 / options.jobs:.1f}, with what other figures share; "
+        f"{options.jobs} commands at a time",
         "precision": options.precision,
     }
     if not artifact.panels:

@@ -23,7 +23,7 @@ from distillation.soft_labels import (
     ScoredExample,
     TransferExample,
     check_earlier_shards,
-    check_pairs,
+    check_same_kind,
     examples_digest,
     feature_spec,
     is_finished,
@@ -80,11 +80,11 @@ def write_set(
 
 def test_single_texts_beside_pairs() -> None:
     for recorded, wanted in ((True, True), (False, False), (None, True)):
-        check_pairs(recorded, wanted, "a", "b")
+        check_same_kind(recorded, wanted, "a", "b")
     with pytest.raises(UserError, match="^a holds pairs of texts, b single texts;"):
-        check_pairs(True, False, "a", "b")
+        check_same_kind(True, False, "a", "b")
     with pytest.raises(UserError, match="^a holds single texts, b pairs of texts;"):
-        check_pairs(False, True, "a", "b")
+        check_same_kind(False, True, "a", "b")
 
 
 def test_records_hold_what_was_written(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ def test_a_label_twice(tmp_path: pathlib.Path, odd_vocab_file: str) -> None:
         labels=["x", "x", "y"],
         verify=False,
     )
-    with pytest.raises(UserError, match='--labels=x,x,y: the label "x" is there twice'):
+    with pytest.raises(
+        UserError, match='--labels=x,x,y: the label "x" is that of the outputs 0, 1'
+    ):
         convert(options)
     release_locks()
     assert not (tmp_path / "b").exists()

@@ -180,7 +180,7 @@ def test_unknown_labels(write_student: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match="does not say which labels it predicts; pass labels in"):
         predictor.predict(["good"])
     assert Predictor.load(folder, labels="abc").predict(["good"])[0].label in "abc"
-    with pytest.raises(UserError, match='labels=x,x,y: the label "x" is there twice'):
+    with pytest.raises(UserError, match='labels=x,x,y: the label "x" is that of the outputs 0, 1'):
         Predictor.load(folder, labels=["x", "x", "y"])
 
 

@@ -77,7 +77,9 @@ def test_other_names_for_labels(model: TrainedModel) -> None:
 def test_names_that_do_not_fit(model: TrainedModel, names: list[str]) -> None:
     with pytest.raises(UserError, match=r"^--label_names=.*: expected 2 different names"):
         model.renamed(names)
-    with pytest.raises(UserError, match='--label_names=bad,bad: the label "bad" is there twice'):
+    with pytest.raises(
+        UserError, match='--label_names=bad,bad: the label "bad" is that of the outputs 0, 1'
+    ):
         model.renamed(["bad", "bad"])
 
 
