@@ -160,10 +160,14 @@ def write_report(
     facts: dict[str, Any] = {
         "command": f"python reproduce_paper.py --artifact={name} --scale={options.scale} "
         "--data=paths.json --output_dir=paper",
-        "hours": f"{sum(seconds.values()) / 3600 / options.jobs:.1f}, with what other figures share; "
-        f"{options.jobs} commands at a time",
-        "precision": options.precision,
     }
+    if seconds:
+        hours = sum(seconds.values()) / 3600 / options.jobs
+        facts["hours"] = (
+            f"{hours:.1f} with {options.jobs} commands at a time, including those that other figures "
+            "share"
+        )
+        facts["precision"] = options.precision
     if not artifact.panels:
         return write_table(name, artifact, plan, folder, facts)
     report = ArtifactReport(
