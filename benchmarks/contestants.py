@@ -96,13 +96,13 @@ class Contestant(abc.ABC):
             raise _Failed("not installed: no Python was given")
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TOKENIZERS_PARALLELISM": "true"}
         environment.pop("TF_USE_LEGACY_KERAS", None)  # Peers may need Keras 3.
-        try:
-            with open(self._log, "wb") as log:
+        with open(self._log, "wb") as log:
+            try:
                 return subprocess.Popen(
                     self._command, stderr=log, cwd=self._cwd, env=environment, **pipes
                 )
-        except OSError as error:
-            raise _Failed(f"cannot run {self._command[0]}: {error.strerror}") from None
+            except OSError as error:
+                raise _Failed(f"cannot run {self._command[0]}: {error.strerror}") from None
 
     def _last_words(self) -> str:
         with open(self._log, encoding="utf-8", errors="replace") as log:

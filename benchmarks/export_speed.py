@@ -145,11 +145,13 @@ def report(results: Mapping[str, Sequence[Result]], options: SpeedOptions) -> st
             cells = [result.problem or "not measured", ""]
             if result.rates:
                 rate = max(result.rates)
-                cells = [f"{1000 / rate:.3f}", f"{first / rate:.1f}"]
+                cells = [f"{1000 / rate:.3f}", f"{first / rate:.1f}" if first else ""]
             rows.setdefault(result.name, [result.name]).extend(cells)
+    rounds = {len(r.rates) for of_length in results.values() for r in of_length if r.rates} or {0}
+    number = f"{min(rounds)}" if len(rounds) == 1 else f"{min(rounds)} to {max(rounds)}"
     note = (
-        f"One row, one thread; the fastest of {options.rounds} rounds of {options.calls} rows, in "
-        f"turn. Machine: {describe_machine()}."
+        f"One row, one thread; the fastest of {number} rounds of {options.calls} rows, in turn. "
+        f"Machine: {describe_machine()}."
     )
     return "\n".join([*table(header, rows.values()), "", note]) + "\n"
 

@@ -64,11 +64,18 @@ def write_pretraining_rows(text_file: str, vocab_file: str, target: str, num_row
         f"--vocab_file={os.path.abspath(vocab_file)}",
         "--dupe_factor=1",
     ]
-    subprocess.run(command, cwd=root, check=True, stderr=subprocess.DEVNULL)
+    made = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if made.returncode:
+        raise UserError(f"create_pretraining_data.py: {made.stderr.strip().splitlines()[-1]}")
     spec = feature_spec(SEQ_LENGTH, NUM_PREDICTIONS)
     records = open_records(records_file, "input_file", spec, {})
     rows = next(iter(training_batches(records, num_rows, seed=0)))
     np.savez(target, **{name: value.numpy() for name, value in rows.items()})
+
+
+def file_name(text: str) -> str:
+    """A name of a file for a group or a contestant, such as pretraining 1/128."""
+    return text.replace(" ", "_").replace(",", "").replace("/", "-")
 
 
 def write_classifier_rows(table: str, vocab_file: str, target: str, num_rows: int) -> None:
@@ -233,4 +240,4 @@ class CompareOptions(Options):
 
     def log(self, group: str, name: str) -> str:
         """Path of the log file of a contestant."""
-        return self.path(f"{group}_{name}.log".replace(" ", "_").replace(",", ""))
+        return self.path(f"{file_name(f'{group}_{name}')}.log")

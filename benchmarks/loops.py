@@ -65,7 +65,10 @@ def run(options: inputs.CompareOptions) -> None:
     make_folder(options.output_dir)
     machine = describe_machine()
     measures = Comparison(options).groups()
-    paths = {n: os.path.join(options.output_dir, n.replace(" ", "_") + ".json") for n in measures}
+    paths = {
+        name: os.path.join(options.output_dir, f"{inputs.file_name(name)}.json")
+        for name in measures
+    }
     settings = {name: deciding_options(name, options) for name in measures}
     kept = {name: _kept_group(paths[name], settings[name], machine) for name in measures}
     groups: list[Group] = []
@@ -75,7 +78,8 @@ def run(options: inputs.CompareOptions) -> None:
             print(f"{name} ...", file=sys.stderr, flush=True)
             group = measure()
             facts = {"options": settings[name], "machine": machine}
-            write_json(paths[name], {**group.to_dict(), **facts})
+            if any(result.rates for result in group.results):
+                write_json(paths[name], {**group.to_dict(), **facts})
         groups.append(group)
     products = [r for g in groups if g.name == "ceilings" for r in g.results]
     ceiling = next((r.rate for r in products if "bfloat16" in r.name and r.rates), None)

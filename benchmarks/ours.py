@@ -124,7 +124,7 @@ def engines(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, A
         return len(predictor.logits(texts))
 
     work()
-    return work, {"engine": " ".join(predictor.logits_engine().settled or ())}
+    return work, {"engine": " ".join(predictor.logits_engine().choice or ())}
 
 
 def product(args: argparse.Namespace) -> tuple[Callable[[], int], Mapping[str, Any]]:

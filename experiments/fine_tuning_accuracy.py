@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,10 @@ OWN_ORDER = "transformers, an order of its own"
 def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments().parse_args(argv)
     prepare_libraries()
-    text = report(accuracies(args))
+    try:
+        text = report(accuracies(args))
+    except UserError as error:
+        sys.exit(f"ERROR: {error}")
     write_text(os.path.join(args.output_dir, "accuracies.md"), text)
     print(text, end="")
 
@@ -79,7 +83,7 @@ def accuracies(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Name of the contestant -> seed -> percent right; those in accuracies.json are not run again.
 
     Raises:
-      UserError: The output folder is of other settings, or of files of other content.
+      UserError: The output folder is of other settings or of files of other content, or a run failed.
     """
     path, hugging_face = (os.path.join(args.output_dir, n) for n in (RECORD, "hugging_face"))
     record = _record(args, path, hugging_face)
@@ -191,7 +195,10 @@ def fine_tuning(args: argparse.Namespace, name: str, seed: int, output_dir: str)
 
 
 def _run(program: str, *arguments: str) -> None:
-    subprocess.run([*script(program), *arguments], check=True, capture_output=True)
+    result = subprocess.run([*script(program), *arguments], capture_output=True, text=True)
+    if result.returncode:
+        last_line = result.stderr.strip().splitlines()[-1].removeprefix("ERROR: ")
+        raise UserError(f"{program} failed: {last_line}")
 
 
 def _records(folder: str, kind: str) -> RecordSet:

@@ -84,6 +84,8 @@ def main(_: Sequence[str]) -> None:
                 f'--runs: "{run}" must be TASK:FOLDER, such as sst-2:my_run, with one of '
                 f"{', '.join(task.name for task in TASKS if task.dev)}."
             )
+        if task.name in figures:
+            raise UserError(f"--runs names {task.name} twice; the table has one run of each task.")
         figures[task.name] = read_figures(task, folder)
     print(make_table(figures), end="")
 

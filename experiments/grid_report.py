@@ -85,7 +85,8 @@ def _markdown(grid: Grid, results: GridResults, machine: str) -> str:
         lines += [f"* `{run.predictions}`" for run in results.chosen]
     lines += [
         "",
-        "Dev score: the task's official metric, or the mean of two, at the best evaluation of a run. "
+        "Dev score: the metric of --best_metric, or else the task's official one or the mean of its "
+        "two, at the best evaluation of a run. "
         "Updates: those of its model at that time, which is in the run's folder `best`. Seconds: of "
         f"the whole run, or of its last part if it was interrupted. Machine: {machine}.",
     ]

@@ -117,8 +117,9 @@ class CellResult:
     Attributes:
       cell: Its setting and seed.
       folder: Its folder; its best model is in `best`.
-      score: Of that model on the development set, higher is better: the task's official metric, or
-        the mean of two; run_distill.py without a task takes the negative divergence from the teacher.
+      score: Of that model on the development set, higher is better: the metric of --best_metric, or
+        else the task's official one or the mean of its two; run_distill.py without a task takes the
+        negative divergence from the teacher.
       step: Updates that model has had.
       metrics: All it was measured by.
       seconds: The run took; of one that was interrupted, the last part.

@@ -15,10 +15,10 @@ from absl import flags
 from common.errors import UserError
 from common.files import list_folder, make_folder
 from common.outputs import check_folder_apart
-from experiments.stage_inputs import MODEL_FILES
+from experiments.stage_inputs import is_of_run
 from training import cli
 from training.help import group
-from training.metrics_log import METRICS_FILE, best_evaluation
+from training.metrics_log import final_evaluation
 
 FLAGS = flags.FLAGS
 
@@ -28,19 +28,15 @@ flags.DEFINE_string("output_dir", None, "Folder for the model and results of the
 
 
 def median_run(runs: Sequence[str]) -> str:
-    """The run in the middle of the scores; of two in the middle, the worse."""
-    scores = sorted((best_evaluation(run)["score"], run) for run in runs)
+    """The run in the middle of the scores of final models; of two in the middle, the worse."""
+    scores = sorted((final_evaluation(run)["score"], run) for run in runs)
     return scores[(len(scores) - 1) // 2][1]
 
 
 def main(_: Sequence[str]) -> None:
     check_folder_apart("output_dir", FLAGS.output_dir, {"runs": FLAGS.runs})
     run = median_run(FLAGS.runs)
-    names = [
-        name
-        for name in list_folder(run)
-        if MODEL_FILES.fullmatch(name) or name in (METRICS_FILE, "eval_results.txt")
-    ]
+    names = list(filter(is_of_run, list_folder(run)))
     if not names:
         raise UserError(f"{run} holds no model.")
     make_folder(FLAGS.output_dir)

@@ -21,6 +21,7 @@ from common.files import (
     sha256_file,
 )
 from common.input_files import expand_globs, files_below
+from training.metrics_log import METRICS_FILE
 
 # Flags of the scripts whose values are files (comma-separated globs).
 _GLOB_FLAGS = (
@@ -33,6 +34,8 @@ _FOLDER_FLAG, _TASK_FLAGS = "data_dir", ("input_task", "exclude_task")
 _FILE_FLAGS = ("vocab_file", "bert_config_file")
 # Those whose values are models: folders, files in them, prefixes of checkpoints.
 _MODEL_FLAGS = ("init_checkpoint", "teacher", "input_path")
+# Those whose values are lists of folders of evaluated runs.
+_RUNS_FLAG = "runs"
 
 # What makes a model. Results and saved states beside it may change without changing the model.
 MODEL_FILES = re.compile(
@@ -100,6 +103,9 @@ def _paths(flag: str, value: str) -> list[str]:
     if flag in _MODEL_FLAGS and value:
         folder = _model_folder(value)
         return [os.path.join(folder, n) for n in _names(folder) if MODEL_FILES.fullmatch(n)]
+    if flag == _RUNS_FLAG:
+        folders = [folder for folder in value.split(",") if folder]
+        return [os.path.join(f, n) for f in folders for n in _names(f) if is_of_run(n)]
     if flag in _FILE_FLAGS:
         return [value] if exists(value) and not is_folder(value) else []
     paths = []
@@ -107,6 +113,11 @@ def _paths(flag: str, value: str) -> list[str]:
         with contextlib.suppress(UserError):
             paths += expand_globs(part, flag, level=logging.DEBUG)
     return paths
+
+
+def is_of_run(name: str) -> bool:
+    """Whether a file in the folder of an evaluated run belongs to its model or its results."""
+    return bool(MODEL_FILES.fullmatch(name)) or name in (METRICS_FILE, "eval_results.txt")
 
 
 def _model_folder(value: str) -> str:

@@ -15,7 +15,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from common.atomic import write_json
@@ -128,6 +128,7 @@ def run_stages(
     start_over: bool = False,
     shard: Shard = Shard(),
     processes: Processes | None = None,
+    after_stage: Callable[[Mapping[str, float]], None] = lambda _: None,
 ) -> dict[str, float]:
     """Runs all stages, up to `num_jobs` at a time, in the given order as far as `needs` allows.
 
@@ -139,6 +140,7 @@ def run_stages(
         of other content, is run again; so are those that need it.
       shard: Machines that share the folder run one shard each, and wait for each other's stages.
       processes: Used and left open, for callers with further stages; None for new ones.
+      after_stage: Called whenever a stage has ended, with name -> seconds of those that are done.
 
     Returns:
       Name -> seconds of each stage, those of earlier calls included.
@@ -148,7 +150,7 @@ def run_stages(
     """
     is_part = shard.number > 1
     lock_folder("output_dir", folder, f"shard-{shard.index}" if is_part else None)
-    seconds = _finished(stages, folder, start_over)
+    seconds = finished_stages(stages, folder, start_over)
     if seconds:
         print(f"{len(seconds)} of {len(stages)} stages are already done.", flush=True)
     own = [stage for stage in stages[shard.index :: shard.number] if stage.name not in seconds]
@@ -174,9 +176,12 @@ def run_stages(
                 _check(job)
                 seconds[job.stage.name] = _write_marker(job, folder)
                 display.finished(job.stage.name)
+                after_stage(seconds)
             if is_part and time.monotonic() - looked_at > MARKER_INTERVAL:
                 looked_at = time.monotonic()
-                seconds.update(_finished_elsewhere(stages, folder, seconds, running, own))
+                if elsewhere := _finished_elsewhere(stages, folder, seconds, running, own):
+                    seconds.update(elsewhere)
+                    after_stage(seconds)
             display.update(running)
             time.sleep(0.2)
     return {stage.name: seconds[stage.name] for stage in stages}
@@ -189,8 +194,15 @@ def _terminate(jobs: Sequence[_Job]) -> None:
         job.process.wait()
 
 
-def _finished(stages: Sequence[Stage], folder: str, start_over: bool) -> dict[str, float]:
+def finished_stages(
+    stages: Sequence[Stage], folder: str, start_over: bool = False
+) -> dict[str, float]:
     """Name -> seconds of the stages that an earlier call has finished.
+
+    Args:
+      stages: As in `run_stages`.
+      folder: As in `run_stages`.
+      start_over: Removes the markers that would be refused.
 
     Raises:
       UserError: One was another command, or read other content, and is not to be run again.
@@ -226,15 +238,37 @@ def _finished_elsewhere(
     running: Sequence[_Job],
     own: Sequence[Stage],
 ) -> dict[str, float]:
-    """Name -> seconds of stages that other machines have finished since."""
+    """Name -> seconds of stages that other machines have finished since.
+
+    Raises:
+      UserError: A machine was given other flags.
+    """
     here = {*seconds, *(job.stage.name for job in running), *(stage.name for stage in own)}
-    markers = {s.name: _marker(folder, s) for s in stages if s.name not in here}
-    return {name: read_json(path)["seconds"] for name, path in markers.items() if exists(path)}
+    found = {}
+    for stage in stages:
+        marker = _marker(folder, stage)
+        if stage.name not in here and exists(marker):
+            done = read_json(marker)
+            if not _is_same_command(done["command"], stage.command):
+                raise UserError(
+                    f"{marker} is from another command than this machine has for {stage.name}; start "
+                    "all machines that share a folder with the same flags."
+                )
+            found[stage.name] = done["seconds"]
+    return found
+
+
+def _is_same_command(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two commands do the same, wherever Python and the scripts lie."""
+    return [*map(os.path.basename, one[:2]), *one[2:]] == [
+        *map(os.path.basename, other[:2]),
+        *other[2:],
+    ]
 
 
 def _difference(stage: Stage, done: Mapping[str, Any]) -> str | None:
     """Difference between a stage and the marker of its earlier run, in words; None for none."""
-    if done["command"] != list(stage.command):
+    if not _is_same_command(done["command"], stage.command):
         return f"is from another command than this one has for {stage.name}"
     if "inputs" not in done:
         return "is from an earlier version, which took no note of the content of files"

@@ -51,7 +51,7 @@ def write_subset(task: Task, data_dir: str, num_labels: int, seed: int, output_d
 
 
 def stratified_choice(labels: Sequence[str], number: int, seed: int) -> list[int]:
-    """Positions of some rows in random order, each label in its share, to less than one row.
+    """Positions of some rows in random order, each label in about its share of all rows.
 
     Raises:
       UserError: There are fewer rows than that.

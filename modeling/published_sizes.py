@@ -11,7 +11,7 @@ class PublishedSize(NamedTuple):
     Attributes:
       millions: Of parameters, the heads of pre-training included; two of the 24 are cut off, not
         rounded.
-      speedup: Times as fast as Large; "computed on Cloud TPUs with batch size 1 and
+      speedup: Times as fast as Large on a TPU v2, "computed on Cloud TPUs with batch size 1 and
         sequence length 512".
     """
 

@@ -20,10 +20,8 @@ for argument in "$@"; do
     *) arguments+=("$argument") ;;
   esac
 done
-if [ ! -e "$output_dir/transfer.tsv.json" ]; then
-  "$PYTHON" create_transfer_set.py --input_file="$pairs" --exclude_task="rte:$data_dir" --drop_leaks \
-    --output_file="$output_dir/transfer.tsv"
-fi
+"$PYTHON" create_transfer_set.py --input_file="$pairs" --exclude_task="rte:$data_dir" --drop_leaks \
+  --output_file="$output_dir/transfer.tsv"
 exec "$PYTHON" -m experiments.compare_strategies \
   --task_name=RTE --data_dir="$data_dir" --transfer_file="$output_dir/transfer.tsv" \
   --student=tiny --seeds=1,2,3 --jobs=2 --max_seq_length=128 --batch_size=32 \

@@ -95,7 +95,7 @@ _FINE_TUNING = (
     Condition("init_head", "init_checkpoint", refused=True),
     Condition("early_stopping_patience", "do_eval !do_train", refused=True),
     Condition("early_stopping_patience", "evaluate_steps !do_train", refused=True),
-    Condition("best_metric", "do_eval", refused=True),
+    Condition("best_metric", "do_eval !do_train", refused=True),
     Condition("best_metric", "task_name", refused=True),
     Condition("predict_batch_size", "do_predict"),
     Condition(_OWN_FLAGS, _OWN, refused=True),

@@ -73,6 +73,20 @@ def best_evaluation(output_dir: str) -> dict[str, Any]:
     Raises:
       UserError: No evaluation is on record.
     """
+    return max(_evaluations(output_dir), key=lambda record: record["score"])
+
+
+def final_evaluation(output_dir: str) -> dict[str, Any]:
+    """The line of the last evaluation, that of the model in the run's folder itself.
+
+    Raises:
+      UserError: No evaluation is on record.
+    """
+    return _evaluations(output_dir)[-1]
+
+
+def _evaluations(output_dir: str) -> list[dict[str, Any]]:
+    """Those with a score, one or more."""
     evaluations = [
         record
         for record in read_metrics(output_dir)
@@ -83,4 +97,4 @@ def best_evaluation(output_dir: str) -> dict[str, Any]:
             f"{os.path.join(output_dir, METRICS_FILE)} has no evaluation whose score is a "
             "number; run the same training again, with evaluation."
         )
-    return max(evaluations, key=lambda record: record["score"])
+    return evaluations

@@ -251,6 +251,16 @@ def train_student(
     return True
 
 
+def forget_curves(folder: str, models: Sequence[str]) -> None:
+    """Removes what an earlier run has written of these models from the file of curves."""
+    path = os.path.join(folder, CURVES)
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            kept = [line for line in file if json.loads(line)["model"] not in models]
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(kept)
+
+
 def _log_point(point: dict[str, Any], folder: str) -> None:
     with open(os.path.join(folder, CURVES), "a", encoding="utf-8") as file:
         file.write(json.dumps(point) + "\n")
@@ -319,6 +329,7 @@ def main(_: Sequence[str]) -> None:
         os.path.join(options.output_dir, "rows"), options.eval_batches, setting["batch_size"]
     )
     np.save(os.path.join(options.output_dir, HELD_OUT_ROWS), rows.held_out)
+    forget_curves(options.output_dir, [student.name for student in students])
     train_all(students, rows, deadline, options)
 
 

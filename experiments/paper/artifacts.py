@@ -45,7 +45,7 @@ STARTS = {
     "truncated": "bottom layers of a deep pre-trained model of the same width",
     "embeddings": "word embeddings of a pre-trained one-layer model",
     "transfer text": "pre-trained on the transfer set",
-    "distilled": "truncated, then pre-trained by a language-model teacher (DistilBERT)",
+    "distilled": "every other layer of a deep one, then pre-trained by it as teacher (DistilBERT)",
 }
 
 
@@ -216,3 +216,9 @@ class Scale:
 
     def num_seeds(self, size: str) -> int:
         return self.seeds.get(size, 3)
+
+
+def layers_and_width(size: str) -> tuple[int, int]:
+    """Of a size such as 2/128 or, with the number of heads, 2/128/2."""
+    layers, width = map(int, size.split("/")[:2])
+    return layers, width

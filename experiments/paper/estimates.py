@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from experiments.paper.artifacts import layers_and_width
+
 # Of the original vocabulary.
 VOCAB_SIZE = 30_522
 
@@ -70,14 +72,9 @@ def labelling_seconds(machine: Machine, size: str, examples: float, tokens: floa
 
 def _per_token(size: str) -> float:
     """Operations of the encoder's matrix products: two per weight, 12 H² weights a layer."""
-    layers, width = _layers_and_width(size)
+    layers, width = layers_and_width(size)
     return 2 * 12 * layers * width**2
 
 
 def _per_prediction(size: str, vocab_size: int) -> float:
-    return 2 * vocab_size * _layers_and_width(size)[1]
-
-
-def _layers_and_width(size: str) -> tuple[int, int]:
-    layers, width = map(int, size.split("/")[:2])
-    return layers, width
+    return 2 * vocab_size * layers_and_width(size)[1]

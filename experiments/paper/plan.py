@@ -14,6 +14,7 @@ from experiments.paper.artifacts import (
     Pretraining,
     Scale,
     Student,
+    layers_and_width,
 )
 from experiments.paper.estimates import (
     VOCAB_SIZE,
@@ -21,6 +22,7 @@ from experiments.paper.estimates import (
     labelling_seconds,
     training_seconds,
 )
+from experiments.paper.facts import facts, is_distilled
 from experiments.students import (
     STRATEGIES,
     TEACHER,
@@ -93,7 +95,8 @@ class PaperPlan:
         folders = []
         if name == "table1":
             output = f"--output_dir={self.graph.folder(name)}"
-            speed = self.graph.add(name, "benchmark_models.py", output, start_over=())
+            precision = self.graph.precision
+            speed = self.graph.add(name, "benchmark_models.py", output, precision, start_over=())
             folders.append(self.graph.estimate(speed, 600))
         students = list(dict.fromkeys(students_of(artifact)))
         for seed in range(1, max((self.scale.num_seeds(s.size) for s in students), default=0) + 1):
@@ -108,38 +111,8 @@ class PaperPlan:
 
     def facts(self, artifact: Artifact) -> dict[str, str]:
         """Facts about the making of an artifact's models, for its report."""
-        scale, lm = self.scale, self.scale.pretraining
         students = list(students_of(artifact))
-        tasks = [scale.tasks[name] for name in dict.fromkeys(s.task for s in students)]
-        sizes = dict.fromkeys(student.size for student in students)
-        given = [size for size in sizes if size in self._paths.students]
-        made = [size for size in sizes if size not in given]
-        tokens = lm.steps * lm.batch_size * lm.seq_length
-        pretraining = [f"{', '.join(given)} as given in --data"] if given else []
-        if made:
-            pretraining.append(
-                f"{', '.join(made)} {lm.steps:,} updates of {lm.batch_size} × {lm.seq_length} tokens "
-                f"({tokens / 1e6:.0f} million) {' '.join(lm.training + lm.initialization)}".rstrip()
-            )
-        widths = set(map(_width, sizes))
-        rates = ", ".join(
-            f"{rate:g} at width {h}" for h, rate in scale.learning_rates.items() if h in widths
-        )
-        sets = sorted({student.texts for student in students if student.texts})
-        counted = {"transfer sets": f"{', '.join(f'{n:,}' for n in sets)} texts, in more passes"}
-        learned = f"about {scale.vocab_size:,} WordPieces, learned from the pre-training texts"
-        return {
-            "vocabulary": learned if self._learns_vocabulary else "as given in --data",
-            "pre-training": "; ".join(pretraining),
-            "students": f"{scale.batch_size} examples per update; peak learning rate {rates}, "
-            f"the same for every strategy; final fine-tuning {scale.final.learning_rate:g}",
-            "tasks": "; ".join(
-                f"{task.title}: {task.num_train:,} labels ({task.label_epochs:g} passes), about "
-                f"{task.num_transfer:,} transfer texts ({task.distill_epochs:g} passes)"
-                for task in tasks
-            ),
-            **(counted if sets else {}),
-        }
+        return facts(students, self.scale, tuple(self._paths.students), self._learns_vocabulary)
 
     def models(self, student: Student) -> list[str]:
         """One folder a seed."""
@@ -151,11 +124,7 @@ class PaperPlan:
         if self._learns_vocabulary:
             texts = ",".join(map(self._paths.text, self.scale.pretraining.texts))
             self.graph.vocabulary("vocabulary", texts, self.scale.vocab_size)
-        strategy = STRATEGIES[student.strategy]
-        distilled = TEACHER in (
-            strategy.learns_from,
-            STRATEGIES.get(strategy.start, strategy).learns_from,
-        )
+        strategy, distilled = STRATEGIES[student.strategy], is_distilled(student)
         if not distilled:
             # Without soft labels it is the same student whatever the transfer set.
             teacher = student.teacher if student.start in ("truncated", "distilled") else ""
@@ -205,7 +174,7 @@ class PaperPlan:
 
     def _models(self, task: str, size: str) -> TaskModels:
         scale, described = self.scale, self.scale.tasks[task]
-        width = _width(size) if size[0].isdigit() else 0
+        width = layers_and_width(size)[1] if size[0].isdigit() else 0
         rate = scale.learning_rates.get(width, scale.teacher.learning_rate)
         settings = TaskSettings(
             self._task_flags(task),
@@ -258,7 +227,7 @@ class PaperPlan:
             f"{corpus}_records", files, length, *settings.records
         )
         batch, steps = settings.batch_size, settings.steps
-        rate = settings.learning_rates[_width(size)]
+        rate = settings.learning_rates[layers_and_width(size)[1]]
         initialization = settings.initialization if start == random_start(size) else ()
         folder = self.graph.pretraining(
             *(_name(name), start, records, length, batch, rate, steps),
@@ -274,18 +243,20 @@ class PaperPlan:
 
     def _start(self, student: Student) -> Start:
         """The flags of what a student starts from."""
-        layers_width, width = student.size, _width(student.size)
+        layers_width, width = student.size, layers_and_width(student.size)[1]
         smaller = f"--bert_config_file={layers_width}"
         deep = student.teacher or self.scale.deep[width]
-        truncated = (smaller, "--init_strategy=truncate_bottom")
         if student.start == "truncated":
-            return (*trained_start(self._pretrained(deep)), *truncated)
+            bottom = "--init_strategy=truncate_bottom"
+            return (*trained_start(self._pretrained(deep)), smaller, bottom)
         if student.start == "embeddings":
             one_layer = trained_start(self._pretrained(f"1/{width}"))
             return (*one_layer, smaller, "--init_strategy=embeddings_only")
         if student.start == "distilled":
             teacher = self._pretrained(deep)
-            start = (*trained_start(teacher), *truncated, f"--teacher={teacher}")
+            # As DistilBERT was made: one layer out of two.
+            every_other = "--init_strategy=truncate_every_other"
+            start = (*trained_start(teacher), smaller, every_other, f"--teacher={teacher}")
             name = f"lm_{layers_width}_distilled-{deep}"
             settings = dataclasses.replace(self.scale.pretraining, steps=self.scale.distilled_steps)
             return trained_start(self._pretrain("lm", settings, layers_width, start, name))
@@ -367,7 +338,7 @@ class PaperPlan:
         teacher = self.teacher(student.task, student.teacher)
         flags = self._task_flags(student.task)
         if student.transfer == LABELLED_SET:
-            depth, layers = (int(x.partition("/")[0]) for x in (student.teacher, student.size))
+            depth, layers = (layers_and_width(x)[0] for x in (student.teacher, student.size))
             step = depth // layers
             hidden = ",".join(str(layer) for layer in range(step, depth, step))
             states = f"--hidden_state_layers={hidden}"
@@ -397,10 +368,6 @@ def students_of(artifact: Artifact) -> Iterator[Student]:
         for point in panel.points:
             for line in panel.lines:
                 yield panel.student(line, point)
-
-
-def _width(size: str) -> int:
-    return int(size.partition("/")[2])
 
 
 def _flag_value(argument: str) -> str:

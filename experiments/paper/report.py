@@ -11,13 +11,13 @@ from typing import Any
 
 from common.atomic import write_json, write_text
 from common.figures import save_figure
-from common.files import exists, read_json
+from common.files import read_json
 from common.machine import describe_machine
 from common.markdown import table
 from experiments.figures import PanelData, plot_panels
 from experiments.paper.artifacts import LABELLED_SET, Artifact, Claim, Panel, Scale, Student
 from experiments.scores import Score
-from training.metrics_log import METRICS_FILE, best_evaluation
+from training.metrics_log import best_evaluation
 
 # Seed -> score in percent.
 Scores = Mapping[int, float]
@@ -69,9 +69,10 @@ class ArtifactReport:
       name: Of the artifact.
       artifact: The table or figure.
       scale: Its tasks and settings.
-      models: The folders of a student's runs, one a seed, finished or not.
-      teacher: The folder of a task's teacher, by task and size.
-      similarity: The file about a student's transfer set, from `measure_similarity.py`.
+      models: Seed -> folder of a student's finished runs.
+      teacher: The folder of a task's teacher, by task and size; None if it is not finished.
+      similarity: The file about a student's transfer set, from `measure_similarity.py`; None if there
+        is none yet.
     """
 
     def __init__(
@@ -79,14 +80,16 @@ class ArtifactReport:
         name: str,
         artifact: Artifact,
         scale: Scale,
-        models: Callable[[Student], Sequence[str]],
-        teacher: Callable[[str, str], str],
-        similarity: Callable[[Student], str],
+        models: Callable[[Student], Mapping[int, str]],
+        teacher: Callable[[str, str], str | None],
+        similarity: Callable[[Student], str | None],
     ):
         self._name, self._artifact, self._scale = name, artifact, scale
         # Panel, line, point -> scores; and panel -> point -> score of the teacher.
         self._scores = {
-            (panel, line, point): _finished_scores(models(panel.student(line, point)))
+            (panel, line, point): {
+                seed: _score(folder) for seed, folder in models(panel.student(line, point)).items()
+            }
             for panel in artifact.panels
             for line in panel.lines
             for point in panel.points
@@ -272,29 +275,18 @@ def verdict(difference: Difference | None) -> str:
     return difference.verdict if difference else "not measured"
 
 
-def _finished_scores(folders: Sequence[str]) -> dict[int, float]:
-    """Seed -> score in percent, of the runs that have ended."""
-    return {
-        seed: _score(folder) for seed, folder in enumerate(folders, start=1) if is_finished(folder)
-    }
-
-
-def _teacher_scores(panel: Panel, teacher: Callable[[str, str], str]) -> dict[str | int, float]:
+def _teacher_scores(
+    panel: Panel, teacher: Callable[[str, str], str | None]
+) -> dict[str | int, float]:
     """Point -> score of the teacher of its students, as far as there is one."""
     students = {point: panel.student(panel.lines[0], point) for point in panel.points}
     folders = {point: teacher(s.task, s.teacher) for point, s in students.items()}
-    return {point: _score(folder) for point, folder in folders.items() if is_finished(folder)}
+    return {point: _score(folder) for point, folder in folders.items() if folder is not None}
 
 
 def _score(folder: str) -> float:
+    """In percent."""
     return 100 * best_evaluation(folder)["score"]
-
-
-def is_finished(folder: str) -> bool:
-    """Whether a run has been evaluated at its end."""
-    return exists(os.path.join(folder, "eval_results.txt")) and exists(
-        os.path.join(folder, METRICS_FILE)
-    )
 
 
 def point_name(point: str | int, scale: Scale) -> str:
@@ -304,12 +296,12 @@ def point_name(point: str | int, scale: Scale) -> str:
     return scale.tasks[point].title if point in scale.tasks else point.replace("_", " ")
 
 
-def _similarity(panel: Panel, point: str | int, file: Callable[[Student], str]) -> str:
+def _similarity(panel: Panel, point: str | int, file: Callable[[Student], str | None]) -> str:
     """Spearman's coefficient of the labelled set and the transfer set, for the name of a point."""
     if panel.axis != "transfer":
         return ""
     path = file(panel.student(panel.lines[0], point))
-    if not exists(path):
+    if path is None:
         return ""
     coefficient = read_json(path)["similarities"]["joint"]["spearman"]
     return "" if coefficient is None else f" (S={coefficient:.2f})"

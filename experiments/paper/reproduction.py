@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,13 @@ from common.errors import UserError
 from common.files import exists, read_json
 from common.markdown import table
 from common.progress import clock
-from experiments.paper.artifacts import Artifact, Scale
+from experiments.paper.artifacts import LABELLED_SET, Artifact, Scale, Student
 from experiments.paper.estimates import MACHINES
-from experiments.paper.plan import SIMILARITY_FILE, PaperPlan, Paths
+from experiments.paper.plan import SIMILARITY_FILE, PaperPlan, Paths, students_of
 from experiments.paper.report import ArtifactReport
 from experiments.paper.scales import SCALES
 from experiments.paper.tables import write_table
-from experiments.stages import Shard, Stage, run_stages
+from experiments.stages import Shard, Stage, finished_stages, run_stages
 from training.options import Options
 
 # The order in which a part of the work is already a result.
@@ -56,6 +57,7 @@ def run(options: ReproductionOptions) -> str:
     """
     scale = SCALES[options.scale]
     paths = read_paths(options.data)
+    check_names(paths, options.data)
     artifacts = chosen_artifacts(options.artifact, scale)
     machine = MACHINES[options.machine]
     plan = PaperPlan(scale, paths, options.output_dir or "", options.precision, machine)
@@ -74,14 +76,29 @@ def run(options: ReproductionOptions) -> str:
             f"to {options.num_shards - 1}."
         )
     print(text, flush=True)
+    reports: dict[str, str] = {}
+
+    def write_reports(seconds: Mapping[str, float], of_part: bool = False) -> None:
+        """Of artifacts whose commands are done; `of_part`, also of those where some are."""
+        for name, artifact in artifacts.items():
+            done = {s.name: seconds[s.name] for s in stages[name] if s.name in seconds}
+            if name not in reports and (of_part or len(done) == len(stages[name])):
+                reports[name] = write_report(options, plan, name, artifact, done)
+
     folder = os.path.join(options.output_dir, "stages")
-    if not options.report_only:
-        shard = Shard(options.shard_index, options.num_shards)
-        run_stages(plan.graph.stages, folder, options.jobs, options.start_over, shard)
-    return "\n".join(
-        write_report(options, plan, name, artifact, _seconds(stages[name], folder))
-        for name, artifact in artifacts.items()
-    )
+    if options.report_only:
+        seconds = finished_stages(plan.graph.stages, folder)
+    else:
+        seconds = run_stages(
+            plan.graph.stages,
+            folder,
+            options.jobs,
+            options.start_over,
+            Shard(options.shard_index, options.num_shards),
+            after_stage=write_reports,
+        )
+    write_reports(seconds, of_part=True)
+    return "\n".join(reports[name] for name in artifacts)
 
 
 def read_paths(path: str | None) -> Paths:
@@ -101,7 +118,39 @@ def read_paths(path: str | None) -> Paths:
                 f'--data={path}: found "{key}", expected an object with {", ".join(known)}; '
                 "vocab_file and teacher are strings, the others objects of strings."
             )
+        for name, of_name in value.items() if isinstance(value, dict) else ():
+            if not isinstance(of_name, str):
+                raise UserError(
+                    f'--data={path}: "{name}" in {key} is {of_name!r:.60}, expected a string; '
+                    "several files are one string, separated by commas."
+                )
     return Paths(**content)
+
+
+def check_names(paths: Paths, path: str | None) -> None:
+    """Refuses names that no scale knows: what they name would not be used.
+
+    Raises:
+      UserError: There is one.
+    """
+    texts, tasks = set(), set()
+    for scale in SCALES.values():
+        tasks |= {task.data for task in scale.tasks.values()}
+        texts |= {*scale.pretraining.texts}.union(*(t.transfer for t in scale.tasks.values()))
+        students = (s for artifact in scale.artifacts.values() for s in students_of(artifact))
+        texts |= {student.transfer for student in students} - {"", LABELLED_SET}
+    for key, names in {"texts": texts, "tasks": tasks}.items():
+        for name in getattr(paths, key):
+            if name not in names:
+                raise UserError(
+                    f'--data={path}: nothing uses "{name}" in {key}; expected '
+                    f"{', '.join(sorted(names))}."
+                )
+    for size in paths.students:
+        if not re.fullmatch(r"\d+/\d+", size):
+            raise UserError(
+                f'--data={path}: "{size}" in students: expected layers/width, as 2/128.'
+            )
 
 
 def chosen_artifacts(names: Sequence[str], scale: Scale) -> dict[str, Artifact]:
@@ -155,11 +204,19 @@ def write_report(
     artifact: Artifact,
     seconds: Mapping[str, float],
 ) -> str:
-    """Writes what an artifact has come to so far, and returns its Markdown."""
+    """Writes what an artifact has come to so far, and returns its Markdown.
+
+    Args:
+      options: Of the reproduction.
+      plan: Has all commands of the artifact.
+      name: Of the artifact.
+      artifact: The table or figure.
+      seconds: Name -> seconds of its commands that are done.
+    """
     folder = os.path.join(options.output_dir, "results")
     facts: dict[str, Any] = {
         "command": f"python reproduce_paper.py --artifact={name} --scale={options.scale} "
-        "--data=paths.json --output_dir=paper",
+        f"--precision={options.precision} --data=paths.json --output_dir=paper",
     }
     if seconds:
         hours = sum(seconds.values()) / 3600 / options.jobs
@@ -167,21 +224,22 @@ def write_report(
             f"{hours:.1f} with {options.jobs} commands at a time, including those that other figures "
             "share"
         )
-        facts["precision"] = options.precision
     if not artifact.panels:
         return write_table(name, artifact, plan, folder, facts)
-    report = ArtifactReport(
-        name,
-        artifact,
-        plan.scale,
-        plan.models,
-        plan.teacher,
-        lambda student: os.path.join(plan.similarity(student), SIMILARITY_FILE),
-    )
+
+    def finished(output: str) -> bool:
+        return os.path.basename(output) in seconds
+
+    def models(student: Student) -> dict[int, str]:
+        return {i: run for i, run in enumerate(plan.models(student), 1) if finished(run)}
+
+    def teacher(task: str, size: str) -> str | None:
+        output = plan.teacher(task, size)
+        return output if finished(output) else None
+
+    def similarity(student: Student) -> str | None:
+        output = plan.similarity(student)
+        return os.path.join(output, SIMILARITY_FILE) if finished(output) else None
+
+    report = ArtifactReport(name, artifact, plan.scale, models, teacher, similarity)
     return report.write(folder, {**facts, **plan.facts(artifact)})
-
-
-def _seconds(stages: Sequence[Stage], folder: str) -> dict[str, float]:
-    """Name -> seconds of the stages that are done."""
-    markers = {stage.name: os.path.join(folder, f"{stage.name}.done.json") for stage in stages}
-    return {name: read_json(path)["seconds"] for name, path in markers.items() if exists(path)}

@@ -48,4 +48,4 @@ def test_table(shipped: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows[2] == ["LiteRT int8", "1.000", "1.0"]
     assert rows[4] == ["LiteRT float32", "3.000", "3.0"]
     assert rows[9] == ["Hugging Face, PyTorch eager", "no interpreter", ""]
-    assert "fastest of 15 rounds of 30 rows" in lines[-1]
+    assert "fastest of 2 rounds of 30 rows" in lines[-1]

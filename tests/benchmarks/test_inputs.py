@@ -92,6 +92,7 @@ def test_paths_of_inputs_and_logs(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
     work = tmp_path / "out" / "work"
     assert found.sentences() == str(tmp_path / "glue" / "train.tsv")
     assert found.log("data dupe 1", "ours, a") == str(work / "data_dupe_1_ours_a.log")
+    assert found.log("pretraining 1/128", "x") == str(work / "pretraining_1-128_x.log")
     assert work.is_dir()
     with pytest.raises(UserError, match="--vocab_file is needed for these --loops"):
         found.need("vocab_file")
@@ -113,6 +114,15 @@ def test_rows_are_those_of_this_run(tmp_path: pathlib.Path, vocab_file: str) -> 
         found = options(tmp_path / "out", **given)
         with np.load(found.classifier_rows) as rows:
             assert len(rows["input_ids"]) == count
+
+
+def test_rows_that_cannot_be_made(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "text.txt").write_text("one two three\n")
+    target = str(tmp_path / "rows.npz")
+    with pytest.raises(UserError, match="create_pretraining_data.py: ERROR: .*no_vocab.txt"):
+        inputs.write_pretraining_rows(
+            str(tmp_path / "text.txt"), str(tmp_path / "no_vocab.txt"), target, 2
+        )
 
 
 def test_rows_of_pretraining_are_made_once(

@@ -126,6 +126,19 @@ def test_finished_groups_are_not_measured_again(
     assert json.loads((tmp_path / "comparison.json").read_text())["groups"] == first
 
 
+def test_a_group_without_measurements_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+    measured: dict[str, Sequence[Contestant]],
+    tmp_path: pathlib.Path,
+) -> None:
+    problem = Result("ours, bfloat16", problem="cannot run")
+    monkeypatch.setattr(loops, "run_rounds", lambda *_, **__: [problem])
+    asked = options(tmp_path, loops=["pretraining"], sizes=["1/128"])
+    run(asked)
+    assert "cannot run" in (tmp_path / "comparison.md").read_text()
+    assert not (tmp_path / "pretraining_1-128.json").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

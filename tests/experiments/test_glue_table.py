@@ -50,6 +50,7 @@ def test_meta_score(runs: dict[str, str], capsys: pytest.CaptureFixture[str]) ->
         ("rte", '"rte" must be TASK:FOLDER'),
         ("ax:folder", '"ax:folder" must be .* one of cola, sst-2'),
         ("cola:{}/rte", "has no eval_matthews_correlation, but eval_accuracy, loss"),
+        ("rte:{0}/rte,RTE:{0}/rte", "--runs names rte twice"),
         ("wnli:{}", "eval_results.txt is missing; evaluate task wnli"),
     ],
 )

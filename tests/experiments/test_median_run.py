@@ -64,3 +64,14 @@ def test_the_output_is_none_of_the_runs(run: Callable[[str, float], str]) -> Non
     folder = run("one", 0.5)
     with pytest.raises(UserError, match="--output_dir"):
         run_script("experiments/median_run", runs=folder, output_dir=folder)
+
+
+def test_scores_are_those_of_the_models_that_are_taken(
+    run: Callable[[str, float], str], tmp_path: pathlib.Path
+) -> None:
+    """A run's folder holds its final model, whose evaluation need not be the best one."""
+    folders = [run(name, score) for name, score in (("one", 0.5), ("two", 0.7), ("three", 0.9))]
+    lines = [{"step": step, "kind": "eval", "score": score} for step, score in ((1, 0.8), (2, 0.3))]
+    (tmp_path / "three" / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    load_script("experiments/median_run")
+    assert sys.modules["experiments/median_run"].median_run(folders) == folders[0]

@@ -160,3 +160,19 @@ def test_difference(before: str, now: str, reason: str | None) -> None:
 
     found = difference(inputs(before), inputs(now))
     assert found == reason or (found and reason and reason in found)
+
+
+def test_runs_of_which_one_is_chosen(here: pathlib.Path) -> None:
+    """Their models and their scores, and no saved states."""
+    command = ["python", "-m", "experiments.median_run", "--runs=model,absent", "--output_dir=out"]
+    before = command_inputs(command)
+    assert list(before) == ["--runs=model,absent"]
+    for name, counts in (
+        ("model.ckpt-3.index", False),
+        ("metrics.jsonl", True),
+        ("bert_model.ckpt.index", True),
+    ):
+        (here / "model" / name).write_text("other")
+        now = command_inputs(command)
+        assert (difference(before, now) is not None) == counts, name
+        before = now

@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 from common.errors import UserError
-from experiments.stages import Shard, Stage, remaining_seconds, run_stages
+from experiments.stages import Shard, Stage, finished_stages, remaining_seconds, run_stages
 
 # Waits for as long as a busy machine needs, but not for ever.
 WAIT = """
@@ -257,3 +257,40 @@ def test_remaining_time_is_shown(tmp_path: pathlib.Path, caplog: pytest.LogCaptu
 def test_remaining_time(seconds: dict[str, float], num_jobs: int, left: float) -> None:
     estimates = {"a": 600.0, "b": 5400.0, "c": 0.0}
     assert remaining_seconds(estimates, seconds, num_jobs) == pytest.approx(left)
+
+
+def test_moved_scripts_are_the_same_commands(tmp_path: pathlib.Path) -> None:
+    """What is done stays done when Python or the checkout has moved."""
+    before = Stage("one", ("old/python", "old/place/x.py", "--a=1"))
+    (tmp_path / "one.done.json").write_text(
+        json.dumps({"command": before.command, "inputs": {}, "seconds": 3.0})
+    )
+    moved = Stage("one", ("new/python", "new/x.py", "--a=1"))
+    assert finished_stages([moved], str(tmp_path)) == {"one": 3.0}
+    for changed in (("python", "y.py", "--a=1"), ("python", "x.py", "--a=2")):
+        with pytest.raises(UserError, match="another command"):
+            finished_stages([Stage("one", changed)], str(tmp_path))
+
+
+def test_machines_with_different_flags(tmp_path: pathlib.Path) -> None:
+    """What the other machine has done with other flags is not taken for a stage of this one."""
+    stages = [
+        Stage("theirs", python("pass")),
+        Stage("mine", python("pass"), ("theirs",)),
+    ]
+    out = tmp_path / "out"
+
+    def other_machine(_: object) -> None:
+        record = {"command": python("print(1)"), "inputs": {}, "seconds": 1.0}
+        (out / "theirs.done.json").write_text(json.dumps(record))
+
+    stages.insert(1, Stage("first", python("pass")))
+    with pytest.raises(UserError, match="start all machines that share a folder with the same"):
+        run_stages(stages, str(out), 1, shard=Shard(1, 2), after_stage=other_machine)
+
+
+def test_whoever_waits_for_stages_hears_of_each(tmp_path: pathlib.Path) -> None:
+    heard: list[list[str]] = []
+    stages = [Stage("one", python("pass")), Stage("two", python("pass"), ("one",))]
+    run_stages(stages, str(tmp_path), 1, after_stage=lambda seconds: heard.append([*seconds]))
+    assert heard == [["one"], ["one", "two"]]

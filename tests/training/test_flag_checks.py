@@ -30,6 +30,11 @@ LONG = {"do_train": True, "num_train_steps": 20}
             {"task_name": "sst-2", "labels": "a,b"},
             "--labels=a,b .*=tsv or --task_",
         ),
+        (
+            "run_classifier",
+            {**TRAIN, "task_name": "sst-2", "best_metric": "macro_f1"},
+            "--best_metric=macro_f1 has no effect without --do_eval",
+        ),
         ("run_classifier", {"task_name": "tsv", "text_b": "b"}, "--text_b=b .* without --text_a"),
         ("run_classifier", SAME, "--text_a=a and --label=a name the same column; name another"),
         ("run_distill", SAME, "--text_a=a and --label=a name the same column"),
@@ -94,6 +99,12 @@ def test_another_run_than_asked_for_is_refused(
             "run_pretraining",
             {"do_eval": True, "worker_timeout": 5.0},
             "Without effect here: --worker_timeout (without TF_CONFIG).",
+        ),
+        # As run_grid_search.py predicts the test set with the flags of its runs.
+        (
+            "run_classifier",
+            {"task_name": "sst-2", "do_predict": True, "best_metric": "macro_f1"},
+            None,
         ),
         ("create_soft_labels", {"labels": "a,b", "text_a": "x", "text_b": "y"}, None),
         ("run_pretraining", {**LONG, "num_warmup_steps": 19}, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import time
 import types
 from typing import Any
@@ -33,3 +34,13 @@ def test_whole_calls(
     options: Any = types.SimpleNamespace(max_updates=most, updates_per_call=20)
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     assert pretrain.affordable_updates(seconds, 1000.0 + left, options) == updates
+
+
+def test_curves_of_a_repeated_run(tmp_path: pathlib.Path) -> None:
+    from benchmarks.accelerator import pretrain
+
+    pretrain.forget_curves(str(tmp_path), ["tiny"])
+    path = tmp_path / "curves.jsonl"
+    path.write_text("".join(f'{{"model": "{name}"}}\n' for name in ("tiny", "mini", "tiny")))
+    pretrain.forget_curves(str(tmp_path), ["tiny", "small"])
+    assert path.read_text() == '{"model": "mini"}\n'

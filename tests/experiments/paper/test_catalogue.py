@@ -92,6 +92,7 @@ def test_claims_of_figure_7_are_made_of_each_panel() -> None:
     ("name", "text", "higher", "lower"),
     [
         ("figure6", "deep 8/128 is better than wide 2/256", ("8/128",), ("2/256",)),
+        ("figure8", "PD is better than distillation with 20 texts", (20,), (20,)),
         ("figure8", "gains from more texts", (40,), (10,)),
         ("figure8", "PD with the fewest texts", (10,), (40,)),
         ("figure9", "needs texts of the domain", ("same",), ("far",)),

@@ -28,10 +28,10 @@ def write_run(folder: pathlib.Path, score: float) -> None:
 
 
 @pytest.fixture
-def models(tmp_path: pathlib.Path) -> Callable[[Student], list[str]]:
+def models(tmp_path: pathlib.Path) -> Callable[[Student], dict[int, str]]:
     """Folders of students; those of 4/256 are ten points better, and its PD lacks a seed."""
 
-    def folders(student: Student) -> list[str]:
+    def folders(student: Student) -> dict[int, str]:
         paths = [
             tmp_path / f"{student.size.replace('/', '-')}_{student.strategy}_{i}" for i in range(3)
         ]
@@ -39,24 +39,24 @@ def models(tmp_path: pathlib.Path) -> Callable[[Student], list[str]]:
             missing = student.size == "4/256" and student.strategy == "PD" and i == 2
             if not path.exists() and not missing:
                 write_run(path, SCORES[student.strategy][i] + 0.1 * (student.size == "4/256"))
-        return [str(path) for path in paths]
+        return {i: str(path) for i, path in enumerate(paths, 1) if path.exists()}
 
     return folders
 
 
 def report(
-    tmp_path: pathlib.Path, models: Callable[[Student], list[str]], *claims: Claim
+    tmp_path: pathlib.Path, models: Callable[[Student], dict[int, str]], *claims: Claim
 ) -> tuple[str, dict]:
     artifact = Artifact("Title", (PANEL,), claims, {("Distillation", "nli"): "47.1"})
     if not (tmp_path / "teacher").exists():
         write_run(tmp_path / "teacher", 0.9)
-    teacher, nothing = str(tmp_path / "teacher"), str(tmp_path / "nothing")
-    made = ArtifactReport("figure0", artifact, SMALL, models, lambda *_: teacher, lambda _: nothing)
+    teacher = str(tmp_path / "teacher")
+    made = ArtifactReport("figure0", artifact, SMALL, models, lambda *_: teacher, lambda _: None)
     text = made.write(str(tmp_path / "results"), {"command": "python x.py"})
     return text, json.loads((tmp_path / "results" / "figure0.json").read_text())
 
 
-def test_report(tmp_path: pathlib.Path, models: Callable[[Student], list[str]]) -> None:
+def test_report(tmp_path: pathlib.Path, models: Callable[[Student], dict[int, str]]) -> None:
     text, content = report(
         tmp_path,
         models,
@@ -85,27 +85,28 @@ def test_report(tmp_path: pathlib.Path, models: Callable[[Student], list[str]]) 
 
 
 def test_transfer_sets_are_named_with_their_similarity(
-    tmp_path: pathlib.Path, models: Callable[[Student], list[str]]
+    tmp_path: pathlib.Path, models: Callable[[Student], dict[int, str]]
 ) -> None:
     fixed = Student("nli", "2/128", "", texts=30)
     artifact = Artifact("Title", (Panel("nli", (KD, PF), "transfer", ("far", "near"), fixed),), ())
     content = {"similarities": {"joint": {"spearman": 0.4321}}}
     (tmp_path / "far.json").write_text(json.dumps(content))
 
-    def similarity(student: Student) -> str:
-        return str(tmp_path / f"{student.transfer}.json")
+    def similarity(student: Student) -> str | None:
+        path = tmp_path / f"{student.transfer}.json"
+        return str(path) if path.exists() else None
 
-    made = ArtifactReport("figure0", artifact, SMALL, models, lambda *_: "", similarity)
+    made = ArtifactReport("figure0", artifact, SMALL, models, lambda *_: None, similarity)
     text = made.write(str(tmp_path / "results"), {})
     assert "|  | far (S=0.43) | near |" in text
 
 
 def test_claims_name_their_panel_and_the_points_that_are_there(
-    tmp_path: pathlib.Path, models: Callable[[Student], list[str]]
+    tmp_path: pathlib.Path, models: Callable[[Student], dict[int, str]]
 ) -> None:
-    def without_wide_pd(student: Student) -> list[str]:
+    def without_wide_pd(student: Student) -> dict[int, str]:
         is_there = (student.size, student.strategy) != ("4/256", "PD")
-        return models(student) if is_there else []
+        return models(student) if is_there else {}
 
     _, content = report(
         tmp_path,
@@ -121,11 +122,11 @@ def test_claims_name_their_panel_and_the_points_that_are_there(
 
 
 def test_one_seed_has_no_interval(
-    tmp_path: pathlib.Path, models: Callable[[Student], list[str]]
+    tmp_path: pathlib.Path, models: Callable[[Student], dict[int, str]]
 ) -> None:
     """In JSON null, which is what other readers than Python's know."""
     claim = Claim("PD beats KD", PD.label, KD.label)
-    text, content = report(tmp_path, lambda student: models(student)[:1], claim)
+    text, content = report(tmp_path, lambda student: {1: models(student)[1]}, claim)
     assert "| PD beats KD | +15.0 | 1 | cannot be told |" in text
     [found] = content["claims"]
     assert (found["low"], found["high"], found["seeds"]) == (None, None, 1)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
+from collections.abc import Callable, Sequence
 
 import pytest
 from absl import flags
-from scripts import run_script
+from scripts import ROOT, run_script
 
 from common.errors import UserError
-from experiments.paper.plan import Paths
+from experiments.paper.estimates import MACHINES
+from experiments.paper.plan import PaperPlan, Paths
 from experiments.paper.reproduction import (
     ORDER,
     ReproductionOptions,
+    check_names,
     chosen_artifacts,
     missing_data,
     plan_text,
@@ -92,6 +96,16 @@ def test_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
         ({"vocab": "v"}, 'found "vocab", expected an object with vocab_file, texts'),
         ({"teacher": {}}, 'found "teacher", expected .* are strings'),
         ([], 'found "", expected an object'),
+        (
+            {"texts": {"wikipedia": ["a.txt", "b.txt"]}},
+            '"wikipedia" in texts is .*, expected a string',
+        ),
+        (
+            {"students": {"tiny": "bert_tiny"}},
+            '"tiny" in students: expected layers/width',
+        ),
+        ({"tasks": {"SST-2": "glue/SST-2"}}, 'nothing uses "SST-2" in tasks; expected .* sst-2.$'),
+        ({"texts": {"wiki": "w.txt"}}, 'nothing uses "wiki" in texts; expected .* wikipedia.$'),
     ],
 )
 def test_data_file_of_other_content(tmp_path: pathlib.Path, content: object, message: str) -> None:
@@ -111,6 +125,48 @@ def test_missing_data_is_named_before_anything_runs(tmp_path: pathlib.Path) -> N
             output_dir=tmp_path / "out",
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_data_of_the_recipes_is_enough_for_their_commands() -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text()
+    number = 0
+    for data, commands in re.findall(r"```json\n(.*?)```.*?```bash\n(.*?)```", page, re.DOTALL):
+        for command in re.findall(r"python reproduce_paper.py ([^#]*)", commands):
+            values = dict(re.findall(r"--(\w+)=(\S+)", command))
+            scale, paths = SCALES[values["scale"]], Paths(**json.loads(data))
+            check_names(paths, "x.json")
+            plan = PaperPlan(scale, paths, "out", "bfloat16", MACHINES["2-cores"])
+            plan.add(values["artifact"], scale.artifacts[values["artifact"]])
+            assert missing_data(plan.graph.stages) == []
+            number += 1
+    assert number == 3
+
+
+def test_reports_are_written_as_soon_as_their_runs_are_done(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(stages: Sequence[Stage], *_: object, after_stage: Callable) -> None:
+        assert [stage.name for stage in stages] == ["table1"]
+        after_stage({})
+        raise UserError("table1 failed")
+
+    monkeypatch.setattr("experiments.paper.reproduction.run_stages", fail)
+    options = ReproductionOptions(artifact=["table1", "table2"], output_dir=str(tmp_path))
+    with pytest.raises(UserError, match="table1 failed"):
+        run(options)
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"table2.md", "table2.json"}
+
+
+def test_report_of_runs_with_other_flags(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "stages").mkdir()
+    marker = {"command": ["python", "benchmark_models.py", "--x"], "inputs": {}, "seconds": 1}
+    (tmp_path / "stages" / "table1.done.json").write_text(json.dumps(marker))
+    options = ReproductionOptions(
+        artifact=["table1"], output_dir=str(tmp_path), report_only=True, precision="float32"
+    )
+    with pytest.raises(UserError, match="another command than this one has for table1"):
+        run(options)
+    assert not (tmp_path / "results").exists()
 
 
 def test_tables_without_training(
