@@ -86,7 +86,7 @@ def final_evaluation(output_dir: str) -> dict[str, Any]:
 
 
 def _evaluations(output_dir: str) -> list[dict[str, Any]]:
-    """Those with a score, one or more."""
+    """Evaluations with a score, one or more."""
     evaluations = [
         record
         for record in read_metrics(output_dir)

@@ -1,4 +1,4 @@
-"""How the models of an artifact were made, in words, for its report."""
+"""The making of an artifact's models in words, for its report."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def is_distilled(student: Student) -> bool:
 
 
 def _pretraining(students: Sequence[Student], scale: Scale, given: Sequence[str]) -> Iterator[str]:
-    """What each kind of pre-training was, of those that the students need."""
+    """A text for each kind of pre-training that the students need."""
     general: dict[str, None] = {}
     kinds: dict[str, dict[str, None]] = {"transfer text": {}, "distilled": {}}
     for student in students:
