@@ -192,11 +192,12 @@ class ArtifactReport:
                 for text, d in claims
             ]
             lines += ["## Claims", ""]
-            lines += [*table(["The paper's", "difference in points", "seeds", ""], rows), ""]
+            lines += [*table(["claim", "difference in points", "seeds", ""], rows), ""]
             lines += [
                 "Differences are means over the points of the figure, paired by seed, with a 95 % "
                 "interval (Student's t over seeds). Seeds share the pre-trained model and the "
-                "teacher, so an interval does not hold what another pre-training would change.",
+                "teacher, so an interval does not include what another pre-training or teacher would "
+                "change.",
                 "",
             ]
         lines += [f"* {key}: {value}" for key, value in facts.items()]
