@@ -254,7 +254,8 @@ class ArtifactReport:
         }
 
     def _figure(self) -> Any:
-        panels = [self._panel_data(panel) for panel in self._artifact.panels]
+        there = [panel for panel in self._artifact.panels if self._points(panel)]
+        panels = [self._panel_data(panel) for panel in there]
         return plot_panels(self._artifact.title, panels)
 
     def _panel_data(self, panel: Panel) -> PanelData:
