@@ -265,7 +265,7 @@ def test_a_flag_is_read_or_said_to_have_no_effect(
     for end in ENDS.get(script, []):
         monkeypatch.setattr(end, done)
     for room in ("comparison", "paper.reproduction"):
-        monkeypatch.setattr(f"experiments.{room}.run_stages", lambda *_: {})
+        monkeypatch.setattr(f"experiments.{room}.run_stages", lambda *_, **__: {})
     # All flags are read when the updates begin.
     monkeypatch.setattr("training.run.train", lambda *_: None)
     monkeypatch.setattr("experiments.comparison.check_models", lambda *_: None)

@@ -77,22 +77,24 @@ def _pretraining(students: Sequence[Student], scale: Scale, given: Sequence[str]
     if there := [size for size in general if size in given]:
         yield f"{', '.join(there)} as given in --data"
     if made := [size for size in general if size not in given]:
-        yield f"{', '.join(made)}: {_updates(scale.pretraining, scale.pretraining.steps)}"
+        lm = scale.pretraining
+        yield f"{', '.join(made)}: {_updates(lm, lm.steps, lm.initialization)}"
     if sizes := kinds["transfer text"]:
-        updates = _updates(scale.transfer_pretraining, scale.transfer_pretraining.steps)
+        lm = scale.transfer_pretraining
+        updates = _updates(lm, lm.steps, lm.initialization)
         yield f"{', '.join(sizes)} on the texts of the transfer set: {updates}"
     if sizes := kinds["distilled"]:
-        updates = _updates(scale.pretraining, scale.distilled_steps)
+        updates = _updates(scale.pretraining, scale.distilled_steps, ())
         yield f"{', '.join(sizes)} after truncation, by a language-model teacher: {updates}"
 
 
-def _updates(settings: Pretraining, steps: int) -> str:
+def _updates(settings: Pretraining, steps: int, initialization: Sequence[str]) -> str:
     tokens = steps * settings.batch_size * settings.seq_length
     text = (
         f"{steps:,} updates of {settings.batch_size} × {settings.seq_length} tokens "
         f"({tokens / 1e6:.0f} million)"
     )
-    return " ".join([text, *settings.training])
+    return " ".join([text, *settings.training, *initialization])
 
 
 def _task(task: PaperTask, students: Sequence[Student]) -> str:
