@@ -38,6 +38,7 @@ NOT_REACHED = {
         "benchmark_models": "which has compared its --seq_length before"
     },
     "experiments.grid_search.split_arguments": {"run_grid_search": "flags after the --"},
+    "experiments.grid_report._markdown": {"run_grid_search": "flags after the --"},
     **{
         place: {"benchmark_models": "which measures model folders that say it all"}
         for place in (
