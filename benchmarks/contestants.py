@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.machine import peak_bytes, resident_bytes
+from common.processes import last_words
 from data.sidecars import remove_sidecar
 
 
@@ -106,8 +107,7 @@ class Contestant(abc.ABC):
 
     def _last_words(self) -> str:
         with open(self._log, encoding="utf-8", errors="replace") as log:
-            lines = [line.strip() for line in log if line.strip()]
-        return lines[-1][:200] if lines else "it said nothing"
+            return last_words(log.read())[:200]
 
 
 class Server(Contestant):

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import functools
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.files import make_folder, read_lines
+from common.processes import output_of
 from data.batches import LENGTH_MULTIPLE, training_batches
 from data.classifier_records import encode_rows
 from data.record_sets import open_records
@@ -64,9 +64,7 @@ def write_pretraining_rows(text_file: str, vocab_file: str, target: str, num_row
         f"--vocab_file={os.path.abspath(vocab_file)}",
         "--dupe_factor=1",
     ]
-    made = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    if made.returncode:
-        raise UserError(f"create_pretraining_data.py: {made.stderr.strip().splitlines()[-1]}")
+    output_of(command, "create_pretraining_data.py", cwd=root)
     spec = feature_spec(SEQ_LENGTH, NUM_PREDICTIONS)
     records = open_records(records_file, "input_file", spec, {})
     rows = next(iter(training_batches(records, num_rows, seed=0)))

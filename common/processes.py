@@ -1,4 +1,4 @@
-"""An ordered map over several processes whose memory does not grow with the number of tasks."""
+"""Work in other processes: an ordered map of little memory, and commands that may fail."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import collections
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -84,3 +85,26 @@ def _exit_with_parent() -> None:
 
 def _call(task: Any) -> Any:
     return _worker(task)
+
+
+def output_of(command: Sequence[str], failure: str, cwd: str | None = None) -> str:
+    """Standard output of a command.
+
+    Args:
+      command: Program and arguments.
+      failure: Begins the message if it fails.
+      cwd: Folder that it runs in.
+
+    Raises:
+      UserError: It failed; the last line of its standard error is in the message.
+    """
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    if result.returncode:
+        raise UserError(f"{failure}: {last_words(result.stderr)}")
+    return result.stdout
+
+
+def last_words(text: str) -> str:
+    """The last line of what a process has written that is not blank."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from common.atomic import atomic_output, write_json, write_text
 from common.errors import UserError
 from common.files import exists, read_json
 from common.markdown import table
+from common.processes import output_of
 from common.quiet import prepare_libraries
 from experiments import hugging_face_accuracy
 from experiments.commands import script
@@ -162,7 +162,7 @@ def _accuracy(args: argparse.Namespace, name: str, seed: int, hugging_face: str)
     command += [f"--learning_rate={args.learning_rate}"]
     command += [f"--warmup_steps={int(0.1 * len(np.load(order)))}"]
     command += ["--own_order"] if name == OWN_ORDER else []
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    output = output_of(command, f"{name} failed")
     return json.loads(output.splitlines()[-1])["accuracy"]
 
 
@@ -195,10 +195,7 @@ def fine_tuning(args: argparse.Namespace, name: str, seed: int, output_dir: str)
 
 
 def _run(program: str, *arguments: str) -> None:
-    result = subprocess.run([*script(program), *arguments], capture_output=True, text=True)
-    if result.returncode:
-        last_line = result.stderr.strip().splitlines()[-1].removeprefix("ERROR: ")
-        raise UserError(f"{program} failed: {last_line}")
+    output_of([*script(program), *arguments], f"{program} failed")
 
 
 def _records(folder: str, kind: str) -> RecordSet:

@@ -11,6 +11,7 @@ Pass the file as --vocab_file to create_pretraining_data.py and run_pretraining.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from absl import flags
@@ -34,8 +35,6 @@ flags.DEFINE_bool("do_lower_case", True, "Learn an uncased vocabulary, without a
 
 
 def main(_: Sequence[str]) -> None:
-    import logging
-
     from common.atomic import write_text
     from common.files import read_lines
     from common.input_files import expand_globs

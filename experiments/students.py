@@ -36,6 +36,15 @@ PATIENCE = (
 )
 
 
+def is_distilled(name: str) -> bool:
+    """Whether a student of this strategy learns from a teacher, or the one it starts from did."""
+    strategy = STRATEGIES[name]
+    return TEACHER in (
+        strategy.learns_from,
+        STRATEGIES.get(strategy.start, strategy).learns_from,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskSettings:
     """A task, and how every model is trained on it.

@@ -23,6 +23,7 @@ from classification.metrics import compute_metrics, primary_metric
 from classification.task import Task
 from common.errors import UserError
 from common.files import list_folder
+from common.processes import last_words
 from modeling.bert import INPUTS
 from modeling.wordpiece import input_row
 from serving.export_files import RUNTIME_FOLDER
@@ -198,8 +199,7 @@ def probe(
         command, capture_output=True, text=True, env=environment, timeout=_PROBE_SECONDS
     )
     if result.returncode:
-        words = [line for line in result.stderr.splitlines() if line.strip()][-1:]
-        raise UserError(f"{path} does not run: {words[0] if words else 'it said nothing'}.")
+        raise UserError(f"{path} does not run: {last_words(result.stderr)}.")
     return json.loads(result.stdout.splitlines()[-1])
 
 

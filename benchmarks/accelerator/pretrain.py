@@ -41,6 +41,7 @@ from benchmarks.accelerator.packed_records import (
     row_type,
     unpack,
 )
+from common.atomic import write_text
 from common.errors import UserError
 from training import cli
 from training.options import Options, from_flags
@@ -257,8 +258,7 @@ def forget_curves(folder: str, models: Sequence[str]) -> None:
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             kept = [line for line in file if json.loads(line)["model"] not in models]
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(kept)
+        write_text(path, "".join(kept))
 
 
 def _log_point(point: dict[str, Any], folder: str) -> None:

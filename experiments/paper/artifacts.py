@@ -217,6 +217,13 @@ class Scale:
     def num_seeds(self, size: str) -> int:
         return self.seeds.get(size, 3)
 
+    def source_size(self, student: Student) -> str:
+        """Size of the model whose weights it begins with; pre-trained on the general texts."""
+        width = layers_and_width(student.size)[1]
+        if student.start in ("truncated", "distilled"):
+            return student.teacher or self.deep[width]
+        return f"1/{width}" if student.start == "embeddings" else student.size
+
 
 def layers_and_width(size: str) -> tuple[int, int]:
     """Of a size such as 2/128 or, with the number of heads, 2/128/2."""

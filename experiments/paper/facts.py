@@ -12,7 +12,7 @@ from experiments.paper.artifacts import (
     Student,
     layers_and_width,
 )
-from experiments.students import STRATEGIES, TEACHER
+from experiments.students import STRATEGIES, is_distilled
 
 
 def facts(
@@ -47,15 +47,6 @@ def facts(
     return found
 
 
-def is_distilled(student: Student) -> bool:
-    """Whether it has learned from a teacher, or starts from a student that has."""
-    strategy = STRATEGIES[student.strategy]
-    return TEACHER in (
-        strategy.learns_from,
-        STRATEGIES.get(strategy.start, strategy).learns_from,
-    )
-
-
 def _pretraining(students: Sequence[Student], scale: Scale, given: Sequence[str]) -> Iterator[str]:
     """A text for each kind of pre-training that the students need."""
     general: dict[str, None] = {}
@@ -65,15 +56,10 @@ def _pretraining(students: Sequence[Student], scale: Scale, given: Sequence[str]
             general[student.teacher] = None
         if STRATEGIES[student.strategy].start == "random":
             continue
-        width = layers_and_width(student.size)[1]
-        if student.start in ("truncated", "distilled"):
-            general[student.teacher or scale.deep[width]] = None
-        if student.start == "embeddings":
-            general[f"1/{width}"] = None
         if student.start in kinds:
             kinds[student.start][student.size] = None
-        if not student.start:
-            general[student.size] = None
+        if student.start != "transfer text":
+            general[scale.source_size(student)] = None
     if there := [size for size in general if size in given]:
         yield f"{', '.join(there)} as given in --data"
     if made := [size for size in general if size not in given]:
@@ -100,9 +86,9 @@ def _updates(settings: Pretraining, steps: int, initialization: Sequence[str]) -
 def _task(task: PaperTask, students: Sequence[Student]) -> str:
     passes = f"({task.distill_epochs:g} passes)"
     parts = [f"{task.num_train:,} labels ({task.label_epochs:g} passes)"]
-    transfer = {student.transfer == LABELLED_SET for student in students if is_distilled(student)}
-    if True in transfer:
+    sets = {student.transfer for student in students if is_distilled(student.strategy)}
+    if LABELLED_SET in sets:
         parts.append(f"distilled on their texts {passes}")
-    if False in transfer:
+    if sets - {LABELLED_SET}:
         parts.append(f"about {task.num_transfer:,} transfer texts {passes}")
     return f"{task.title}: {', '.join(parts)}"

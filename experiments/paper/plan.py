@@ -22,13 +22,14 @@ from experiments.paper.estimates import (
     labelling_seconds,
     training_seconds,
 )
-from experiments.paper.facts import facts, is_distilled
+from experiments.paper.facts import facts
 from experiments.students import (
     STRATEGIES,
     TEACHER,
     TaskModels,
     TaskSettings,
     first_shards,
+    is_distilled,
     record_files,
 )
 
@@ -124,7 +125,7 @@ class PaperPlan:
         if self._learns_vocabulary:
             texts = ",".join(map(self._paths.text, self.scale.pretraining.texts))
             self.graph.vocabulary("vocabulary", texts, self.scale.vocab_size)
-        strategy, distilled = STRATEGIES[student.strategy], is_distilled(student)
+        strategy, distilled = STRATEGIES[student.strategy], is_distilled(student.strategy)
         if not distilled:
             # Without soft labels it is the same student whatever the transfer set.
             teacher = student.teacher if student.start in ("truncated", "distilled") else ""
@@ -243,23 +244,8 @@ class PaperPlan:
 
     def _start(self, student: Student) -> Start:
         """The flags of what a student starts from."""
-        layers_width, width = student.size, layers_and_width(student.size)[1]
+        layers_width = student.size
         smaller = f"--bert_config_file={layers_width}"
-        deep = student.teacher or self.scale.deep[width]
-        if student.start == "truncated":
-            bottom = "--init_strategy=truncate_bottom"
-            return (*trained_start(self._pretrained(deep)), smaller, bottom)
-        if student.start == "embeddings":
-            one_layer = trained_start(self._pretrained(f"1/{width}"))
-            return (*one_layer, smaller, "--init_strategy=embeddings_only")
-        if student.start == "distilled":
-            teacher = self._pretrained(deep)
-            # As DistilBERT was made: one layer out of two.
-            every_other = "--init_strategy=truncate_every_other"
-            start = (*trained_start(teacher), smaller, every_other, f"--teacher={teacher}")
-            name = f"lm_{layers_width}_distilled-{deep}"
-            settings = dataclasses.replace(self.scale.pretraining, steps=self.scale.distilled_steps)
-            return trained_start(self._pretrain("lm", settings, layers_width, start, name))
         if student.start == "transfer text":
             texts = self._transfer_set(student.task)
             settings = dataclasses.replace(self.scale.transfer_pretraining, files=(texts,))
@@ -268,7 +254,22 @@ class PaperPlan:
             return trained_start(
                 self._pretrain(f"{student.task}_lm", settings, layers_width, start, name)
             )
-        return trained_start(self._pretrained(layers_width))
+        source = self.scale.source_size(student)
+        if student.start == "truncated":
+            bottom = "--init_strategy=truncate_bottom"
+            return (*trained_start(self._pretrained(source)), smaller, bottom)
+        if student.start == "embeddings":
+            one_layer = trained_start(self._pretrained(source))
+            return (*one_layer, smaller, "--init_strategy=embeddings_only")
+        if student.start == "distilled":
+            teacher = self._pretrained(source)
+            # As DistilBERT was made: one layer out of two.
+            every_other = "--init_strategy=truncate_every_other"
+            start = (*trained_start(teacher), smaller, every_other, f"--teacher={teacher}")
+            name = f"lm_{layers_width}_distilled-{source}"
+            settings = dataclasses.replace(self.scale.pretraining, steps=self.scale.distilled_steps)
+            return trained_start(self._pretrain("lm", settings, layers_width, start, name))
+        return trained_start(self._pretrained(source))
 
     # The data of a task.
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from common.errors import UserError
-from common.processes import ordered_map
+from common.processes import ordered_map, output_of
 
 
 class Adder:
@@ -60,7 +60,7 @@ def test_death_of_a_worker_is_reported():
 REPOSITORY = str(pathlib.Path(__file__).resolve().parents[2])
 PROGRAM = """
 import os, sys, time
-from common.processes import ordered_map
+from common.processes import ordered_map, output_of
 
 class Worker:
     def __call__(self, task):
@@ -99,3 +99,20 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert wait_until(lambda: not any(map(is_running, pids)))
+
+
+def test_output_of_a_command() -> None:
+    assert output_of([sys.executable, "-c", "print('found')"], "x").strip() == "found"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import sys; print('one\\ntwo\\n', file=sys.stderr); sys.exit(3)", "x.py failed: two"),
+        # As when the system kills it.
+        ("import os; os.abort()", "x.py failed: it said nothing"),
+    ],
+)
+def test_command_that_fails(code: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}$"):
+        output_of([sys.executable, "-c", code], "x.py failed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.commands import CommandGraph, Schedule, Start
-from experiments.students import TaskModels, TaskSettings, record_files
+from experiments.students import TaskModels, TaskSettings, is_distilled, record_files
 
 STARTS: dict[str, Start] = {
     "random": ("--bert_config_file=tiny",),
@@ -85,3 +85,8 @@ def test_records_are_for_students(teacher_vocab: str, vocab: str) -> None:
     assert [flag for flag in teacher if "vocab" in flag] == [f"--vocab_file={vocab}"]
     assert ("--vocab_file=v.txt" in labelling) == bool(teacher_vocab)
     assert record_files(labels) == "o/soft_labels/*.tfrecord"
+
+
+def test_strategies_with_a_teacher() -> None:
+    found = {name: is_distilled(name) for name in ("PF", "PD", "PD-F")}
+    assert found == {"PF": False, "PD": True, "PD-F": True}

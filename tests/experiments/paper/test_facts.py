@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.paper.artifacts import LABELLED_SET, Student
-from experiments.paper.facts import facts, is_distilled
+from experiments.paper.facts import facts
 from experiments.paper.scales import SCALES
 
 SMALL = SCALES["small"]
@@ -79,8 +79,3 @@ def test_numbers_of_texts() -> None:
     assert "transfer sets" not in of(Student("nli", "2/128", "PD"))
     sizes = [Student("book-reviews", "2/128", "PD", texts=n) for n in (4000, 1000)]
     assert of(*sizes)["transfer sets"].startswith("1,000, 4,000 texts")
-
-
-def test_students_of_a_teacher() -> None:
-    found = {name: is_distilled(Student("nli", "2/128", name)) for name in ("PF", "PD", "PD-F")}
-    assert found == {"PF": False, "PD": True, "PD-F": True}
